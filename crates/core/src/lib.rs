@@ -1,0 +1,9 @@
+//! The meaning of the gateway: addresses, presence, instant messages, subscriptions and outcomes.
+//!
+//! Nothing here knows SIP or XML syntax, sockets, clocks or randomness. The [`bridge::Bridge`] takes an
+//! [`vocab::Input`] and the time, and is polled for [`vocab::Command`]s and for its next timeout.
+
+pub mod address;
+pub mod failure;
+pub mod time;
+pub mod vocab;

@@ -1,0 +1,525 @@
+//! The protocol-neutral words in which the two adapters and the bridge speak.
+//!
+//! Every request that expects an outcome carries a [`Ref`]; its outcome comes back as an input with the same
+//! [`Ref`], exactly once. Addresses of SIP users are [`SipAddress`], of XMPP users [`Jid`]; only the bridge turns
+//! one into the other.
+
+use std::time::Duration;
+
+use crate::address::{Jid, SipAddress};
+use crate::failure::{Failure, StanzaError};
+
+/// Names one message, subscription or watcher between a machine and the bridge. Unique within a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ref(pub u64);
+
+/// What the bridge is told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// From the XMPP adapter.
+    Xmpp(XmppIn),
+    /// From the SIP adapter.
+    Sip(SipIn),
+    /// From the store.
+    Store(StoreIn),
+}
+
+/// What the bridge asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// To the XMPP adapter.
+    Xmpp(XmppOut),
+    /// To the SIP adapter.
+    Sip(SipOut),
+    /// To the store.
+    Store(StoreOut),
+}
+
+// ------------------------------------------------------------------------------------------- messages
+
+/// A run of text in one language.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    /// BCP 47 tag, when the sender named one.
+    pub lang: Option<String>,
+    /// The text, with `\n` line ends and without characters that XML forbids.
+    pub text: String,
+}
+
+/// The kind of an XMPP message (RFC 6121 §5.2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ImKind {
+    /// A single message: SIP page mode.
+    #[default]
+    Normal,
+    /// Part of a conversation.
+    Chat,
+    /// An announcement.
+    Headline,
+    /// A room message; refused when it is addressed to a user.
+    Groupchat,
+}
+
+/// The content of one instant message, whatever carried it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Im {
+    /// Kind as named by XMPP, or implied by the SIP mode (page mode: normal).
+    pub kind: ImKind,
+    /// The sender's identifier: stanza id, or the SIP branch made legal (RFC 7572 Table 1 and 2).
+    pub id: Option<String>,
+    /// Thread, or Call-ID.
+    pub thread: Option<String>,
+    /// Subject lines by language.
+    pub subjects: Vec<Text>,
+    /// Bodies by language; empty where the message carries none (chat states, receipts).
+    pub bodies: Vec<Text>,
+    /// When it was sent, since 1970 UTC, if the sender said so (XEP-0203, SIP Date).
+    pub sent_at: Option<Duration>,
+}
+
+// ------------------------------------------------------------------------------------------- presence
+
+/// The four availability sub-states of XMPP (RFC 6121 §4.7.2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Show {
+    /// `chat`
+    Chat,
+    /// `away`
+    Away,
+    /// `xa`
+    ExtendedAway,
+    /// `dnd`
+    DoNotDisturb,
+}
+
+/// What one device or resource of a user shows.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Tuple {
+    /// The resource, or the tuple id with our own prefix taken off. Stable over time, unique in a document.
+    pub id: String,
+    /// `basic`: `Some(true)` open, `Some(false)` closed, `None` not said.
+    pub open: Option<bool>,
+    /// Sub-state said outright (XMPP show, or the show extension of RFC 8048).
+    pub show: Option<Show>,
+    /// RPID activity names (RFC 4480 §3.2) that belong to this tuple, such as `away`, `busy`, `on-the-phone`.
+    pub activities: Vec<String>,
+    /// Activity names in older, pre-RFC forms; looked at last (PVAL-38).
+    pub legacy_activities: Vec<String>,
+    /// Free text for people, by language.
+    pub notes: Vec<Text>,
+    /// XMPP priority, -128 to 127.
+    pub priority: Option<i8>,
+    /// When this state began, since 1970 UTC.
+    pub since: Option<Duration>,
+    /// Last user input, since 1970 UTC.
+    pub idle_since: Option<Duration>,
+}
+
+/// The full state of one user: a tuple for each device. What a PIDF document says.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Document {
+    /// One entry per device. Empty: offline (PVAL-34).
+    pub tuples: Vec<Tuple>,
+    /// Activities of the person rather than of one device.
+    pub activities: Vec<String>,
+    /// Notes about the person; used where a tuple has none.
+    pub notes: Vec<Text>,
+}
+
+/// The presence of one XMPP resource as its stanza says it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ResourcePresence {
+    /// Sub-state, when legal.
+    pub show: Option<Show>,
+    /// Status texts by language.
+    pub statuses: Vec<Text>,
+    /// Priority, 0 when not said.
+    pub priority: i8,
+    /// `xml:lang` of the stanza.
+    pub lang: Option<String>,
+    /// XEP-0203 stamp, since 1970 UTC.
+    pub stamp: Option<Duration>,
+    /// XEP-0319 last interaction, since 1970 UTC.
+    pub idle_since: Option<Duration>,
+}
+
+/// What a presence stanza means (RFC 6121 §4.7.1).
+#[derive(Debug, Clone, PartialEq)]
+pub enum PresenceKind {
+    /// No type: this resource is available.
+    Available(ResourcePresence),
+    /// `unavailable`, with its status texts.
+    Unavailable(Vec<Text>),
+    /// `subscribe`
+    Subscribe,
+    /// `subscribed`
+    Subscribed,
+    /// `unsubscribe`
+    Unsubscribe,
+    /// `unsubscribed`
+    Unsubscribed,
+    /// `probe`
+    Probe,
+}
+
+// --------------------------------------------------------------------------------------------- XMPP
+
+/// What arrives from the XMPP world. `from` is proved by the stream, `to` is in a domain that we speak for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum XmppIn {
+    /// A message that is no error. It is answered with [`XmppOut::MessageError`], or with nothing.
+    Message {
+        /// Sender.
+        from: Jid,
+        /// SIP user or domain.
+        to: Jid,
+        /// Content.
+        im: Im,
+    },
+    /// A message of type error: about one that we sent, matched by its id.
+    MessageError {
+        /// Who reports it.
+        from: Jid,
+        /// The sender of the message that failed.
+        to: Jid,
+        /// Id of the message that failed.
+        id: Option<String>,
+        /// The error.
+        error: StanzaError,
+    },
+    /// A presence stanza that is no error.
+    Presence {
+        /// Sender.
+        from: Jid,
+        /// SIP user or domain.
+        to: Jid,
+        /// Stanza id, for an error in reply.
+        id: Option<String>,
+        /// Meaning.
+        kind: PresenceKind,
+    },
+    /// A presence stanza of type error.
+    PresenceError {
+        /// Who reports it.
+        from: Jid,
+        /// The address that we spoke for.
+        to: Jid,
+        /// The error.
+        error: StanzaError,
+    },
+    /// The fate of [`XmppOut::Message`]: `Ok` when the partner's server has handled it (the fence has passed).
+    Settled {
+        /// As given.
+        reference: Ref,
+        /// Handled, or why it was given up. On `Err` the stanza is not in any queue any more.
+        outcome: Result<(), Failure>,
+    },
+}
+
+/// What goes to the XMPP world.
+#[derive(Debug, Clone, PartialEq)]
+pub enum XmppOut {
+    /// A message; its fate comes back as [`XmppIn::Settled`].
+    Message {
+        /// For [`XmppIn::Settled`].
+        reference: Ref,
+        /// SIP user, as JID.
+        from: Jid,
+        /// XMPP user.
+        to: Jid,
+        /// Content; `im.id` is set.
+        im: Im,
+    },
+    /// An error reply to a message: same id, addresses swapped by the bridge.
+    MessageError {
+        /// The address that the message was for.
+        from: Jid,
+        /// Its sender.
+        to: Jid,
+        /// Its id.
+        id: Option<String>,
+        /// The error.
+        error: StanzaError,
+    },
+    /// A presence stanza.
+    Presence {
+        /// SIP user, as JID.
+        from: Jid,
+        /// XMPP user.
+        to: Jid,
+        /// Meaning.
+        kind: PresenceKind,
+    },
+    /// An error reply to a presence stanza.
+    PresenceError {
+        /// The address that the stanza was for.
+        from: Jid,
+        /// Its sender.
+        to: Jid,
+        /// Its id.
+        id: Option<String>,
+        /// The error.
+        error: StanzaError,
+    },
+}
+
+// ---------------------------------------------------------------------------------------------- SIP
+
+/// Why a subscription ended (RFC 6665 §4.1.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndReason {
+    /// `deactivated`: subscribe again at once.
+    Deactivated,
+    /// `probation`: subscribe again later.
+    Probation,
+    /// `rejected`: the authorisation is gone.
+    Rejected,
+    /// `timeout`: it ran out.
+    Timeout,
+    /// `giveup`: no decision was reached.
+    Giveup,
+    /// `noresource`: nothing to watch; do not retry.
+    NoResource,
+    /// `invariant`: the state cannot change; do not retry.
+    Invariant,
+    /// No reason, or one that we do not know.
+    Unknown,
+}
+
+/// What becomes of a subscription that we hold at a SIP user ([`SipOut::Subscribe`]).
+#[derive(Debug, Clone, PartialEq)]
+pub enum SubscriptionEvent {
+    /// NOTIFY with state pending. Nothing of it reaches the XMPP user.
+    Pending,
+    /// NOTIFY with state active, and its document when it had one that could be read.
+    Active(Option<Document>),
+    /// NOTIFY with state terminated. The reference is free.
+    Ended {
+        /// Why.
+        reason: EndReason,
+        /// `retry-after`, when given.
+        retry_after: Option<Duration>,
+        /// The document in it: the answer to a poll, or the last state.
+        document: Option<Document>,
+    },
+    /// The first SUBSCRIBE failed for good, or no NOTIFY came (Timer N, as [`Failure`] timeout). The reference is free.
+    /// The SIP adapter has already retried what RFC 6665 lets it retry (423 with Min-Expires, an authentication challenge).
+    Refused(Failure),
+    /// An established dialog is gone (481 and its like on a refresh, RFC 6665 §4.1.2.2). The reference is free.
+    Lost(Failure),
+    /// The answer to [`SipOut::Unsubscribe`], or the time for it is over. The reference is free.
+    Closed,
+}
+
+/// What a SIP user who watches an XMPP user does (we are the notifier).
+#[derive(Debug, Clone, PartialEq)]
+pub enum WatcherEvent {
+    /// A SUBSCRIBE outside a dialog. Answered with [`SipOut::AcceptWatcher`] or [`SipOut::RefuseWatcher`] at once.
+    Arrived {
+        /// Who watches.
+        watcher: SipAddress,
+        /// Whom.
+        presentity: SipAddress,
+        /// `Expires: 0`: one answer only, no subscription (RFC 6665 §4.4.3).
+        poll: bool,
+    },
+    /// A refresh inside the dialog; the 200 has been sent, a NOTIFY is owed.
+    Refreshed,
+    /// The watcher left (Expires 0 in the dialog). A last NOTIFY is owed: [`SipOut::Notify`] terminated, timeout.
+    Left,
+    /// It ran out without refresh. A last NOTIFY is owed: terminated, timeout.
+    Expired,
+    /// A NOTIFY was refused or not answered; the dialog is gone, nothing is owed (RFC 6665 §4.2.2).
+    Broken,
+}
+
+/// State of a watcher's subscription, said in a NOTIFY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WatcherState {
+    /// Waiting for the XMPP user.
+    Pending,
+    /// Approved.
+    Active,
+    /// Over.
+    Terminated {
+        /// Why.
+        reason: EndReason,
+        /// When to try again.
+        retry_after: Option<Duration>,
+    },
+}
+
+/// What arrives from the SIP world. `from` is an address that the connection may speak for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SipIn {
+    /// A page-mode MESSAGE; answered with [`SipOut::AnswerMessage`].
+    Message {
+        /// Chosen by the SIP adapter.
+        reference: Ref,
+        /// Sender.
+        from: SipAddress,
+        /// XMPP user.
+        to: SipAddress,
+        /// Content.
+        im: Im,
+    },
+    /// The client gave the transaction up, or it timed out: no answer can be sent any more.
+    MessageGone {
+        /// As in [`SipIn::Message`].
+        reference: Ref,
+    },
+    /// The final fate of [`SipOut::Message`].
+    Outcome {
+        /// As given.
+        reference: Ref,
+        /// 2xx, or why not.
+        outcome: Result<(), Failure>,
+    },
+    /// About a subscription of ours.
+    Subscription {
+        /// As given in [`SipOut::Subscribe`].
+        reference: Ref,
+        /// What happened.
+        event: SubscriptionEvent,
+    },
+    /// About a watcher.
+    Watcher {
+        /// Chosen by the SIP adapter at [`WatcherEvent::Arrived`].
+        reference: Ref,
+        /// What happened.
+        event: WatcherEvent,
+    },
+}
+
+/// What goes to the SIP world.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SipOut {
+    /// A message; its fate comes back as [`SipIn::Outcome`].
+    Message {
+        /// For [`SipIn::Outcome`].
+        reference: Ref,
+        /// XMPP user, as SIP address, with the resource as `gr`.
+        from: SipAddress,
+        /// SIP user.
+        to: SipAddress,
+        /// Content.
+        im: Im,
+    },
+    /// The answer to [`SipIn::Message`]. A second one for the same reference is ignored.
+    AnswerMessage {
+        /// As in [`SipIn::Message`].
+        reference: Ref,
+        /// 200, or the failure's code.
+        outcome: Result<(), Failure>,
+    },
+    /// Watch a SIP user for an XMPP user. Events come back as [`SipIn::Subscription`].
+    Subscribe {
+        /// Names it from now on.
+        reference: Ref,
+        /// XMPP user, as SIP address.
+        watcher: SipAddress,
+        /// SIP user.
+        presentity: SipAddress,
+        /// One answer only (Expires 0 in a dialog of its own). It ends with [`SubscriptionEvent::Ended`] or `Refused`.
+        poll: bool,
+    },
+    /// End a subscription (Expires 0 in its dialog). Ends with [`SubscriptionEvent::Closed`].
+    Unsubscribe {
+        /// As given in [`SipOut::Subscribe`].
+        reference: Ref,
+    },
+    /// Take a watcher: 200 to its SUBSCRIBE. A [`SipOut::Notify`] follows at once.
+    AcceptWatcher {
+        /// As in [`SipIn::Watcher`].
+        reference: Ref,
+    },
+    /// Refuse a watcher: the failure's code to its SUBSCRIBE. The reference is free.
+    RefuseWatcher {
+        /// As in [`SipIn::Watcher`].
+        reference: Ref,
+        /// Why.
+        failure: Failure,
+    },
+    /// Tell a watcher. The adapter keeps at most one NOTIFY in five seconds, the last state wins (PRES-59);
+    /// a change of state is sent at once. After `Terminated` the reference is free.
+    Notify {
+        /// As in [`SipIn::Watcher`].
+        reference: Ref,
+        /// Subscription state.
+        state: WatcherState,
+        /// The full document, when there is one to show.
+        document: Option<Document>,
+    },
+}
+
+// -------------------------------------------------------------------------------------------- store
+
+/// Which of the two users watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    /// The XMPP user sees the SIP user.
+    XmppWatchesSip,
+    /// The SIP user sees the XMPP user.
+    SipWatchesXmpp,
+}
+
+/// Two users and who watches: the key of an authorisation. Both addresses are canonical.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pair {
+    /// Direction.
+    pub direction: Direction,
+    /// XMPP user, bare and canonical.
+    pub xmpp: Jid,
+    /// SIP user, canonical ([`SipAddress::canonical`]).
+    pub sip: SipAddress,
+}
+
+/// How far an authorisation has come. Only these outlive the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grant {
+    /// Asked, not answered.
+    Asked,
+    /// Granted.
+    Granted,
+}
+
+/// An X→S message that has been taken from its sender and has no outcome yet. After a crash it is settled towards the
+/// sender as an error, since nobody knows how far it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsettled {
+    /// Names it.
+    pub reference: Ref,
+    /// Sender.
+    pub from: Jid,
+    /// Recipient as the sender addressed it.
+    pub to: Jid,
+    /// Stanza id.
+    pub id: Option<String>,
+}
+
+/// What the store says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StoreIn {
+    /// [`StoreOut::Keep`] is on disk.
+    Kept(Ref),
+    /// [`StoreOut::Keep`] failed; the message must be refused.
+    NotKept(Ref),
+}
+
+/// What the store is asked.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StoreOut {
+    /// Write an authorisation, replacing one of the same pair.
+    Put {
+        /// Key.
+        pair: Pair,
+        /// State.
+        grant: Grant,
+    },
+    /// Remove an authorisation.
+    Remove(Pair),
+    /// Remember a message until it is settled. Answered with [`StoreIn::Kept`] or [`StoreIn::NotKept`].
+    Keep(Unsettled),
+    /// Forget it.
+    Settle(Ref),
+}

@@ -1,0 +1,1 @@
+//! SIP SIMPLE as sans-IO machines.

@@ -1,0 +1,1 @@
+//! XMPP federation as sans-IO machines.

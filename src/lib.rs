@@ -1,0 +1,1 @@
+//! stoxgate: the I/O shell of the gateway.
