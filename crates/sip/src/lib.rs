@@ -1,1 +1,3 @@
 //! SIP SIMPLE as sans-IO machines.
+
+pub mod transport;
