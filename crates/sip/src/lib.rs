@@ -1,3 +1,4 @@
 //! SIP SIMPLE as sans-IO machines.
 
+pub mod target;
 pub mod transport;
