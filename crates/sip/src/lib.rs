@@ -1,4 +1,5 @@
 //! SIP SIMPLE as sans-IO machines.
 
+pub mod body;
 pub mod target;
 pub mod transport;
