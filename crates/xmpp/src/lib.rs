@@ -1,1 +1,4 @@
 //! XMPP federation as sans-IO machines.
+
+pub mod dialback;
+pub mod stream;

@@ -1,0 +1,97 @@
+//! Domains in the one form in which they are compared.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use jid::DomainPart;
+
+/// The two ends of server-to-server traffic: what a stream proves, and what a stanza must lie within.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DomainPair {
+    /// A domain that this gateway speaks for.
+    pub local: String,
+    /// The partner's domain.
+    pub remote: String,
+}
+
+/// A domain in its normal form (RFC 7622 §3.2), or `None` when it is none: user or resource parts are refused.
+#[must_use]
+pub fn normal_domain(text: &str) -> Option<String> {
+    DomainPart::new(text)
+        .ok()
+        .map(|part| part.as_str().to_owned())
+}
+
+/// The domain part of an address, in its normal form (RFC 7622 §3.1). The other parts are not looked at.
+#[must_use]
+pub fn domain_of_address(text: &str) -> Option<String> {
+    let bare = text.split_once('/').map_or(text, |(bare, _)| bare);
+    normal_domain(bare.split_once('@').map_or(bare, |(_, domain)| domain))
+}
+
+/// Whether a normal domain names a host by number or this very machine, so that no federation partner can own it.
+#[must_use]
+pub fn is_host_literal(domain: &str) -> bool {
+    domain.parse::<Ipv4Addr>().is_ok()
+        || domain.starts_with('[')
+        || domain.parse::<Ipv6Addr>().is_ok()
+        || domain == "localhost"
+        || domain.ends_with(".localhost")
+        || domain
+            .rsplit('.')
+            .next()
+            .is_some_and(|label| label.bytes().all(|b| b.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compares_domains_in_one_form() {
+        let cases = [
+            ("Jabber.TEST", Some("jabber.test")),
+            ("jabber.test.", Some("jabber.test")),
+            ("BÜCHER.example", Some("bücher.example")),
+            ("romeo@jabber.test", None),
+            ("jabber.test/x", None),
+            ("", None),
+            ("a\r\nb.example", None),
+            ("a b.example", None),
+            ("@@//", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(normal_domain(text).as_deref(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn takes_the_domain_out_of_an_address() {
+        let cases = [
+            ("romeo@Jabber.Test/Balcony", Some("jabber.test")),
+            ("jabber.test/a@b", Some("jabber.test")),
+            ("jabber.test", Some("jabber.test")),
+            ("romeo@a@b", None),
+            ("romeo@", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(domain_of_address(text).as_deref(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn knows_hosts_that_nobody_federates() {
+        for literal in [
+            "127.0.0.1",
+            "[::1]",
+            "localhost",
+            "x.localhost",
+            "10.1",
+            "2130706433",
+        ] {
+            assert!(is_host_literal(literal), "{literal}");
+        }
+        for name in ["jabber.test", "1.example", "4chan.example"] {
+            assert!(!is_host_literal(name), "{name}");
+        }
+    }
+}

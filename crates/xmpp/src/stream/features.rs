@@ -1,0 +1,120 @@
+//! Stream features (RFC 6120 §4.3.2).
+
+use minidom::Element;
+
+use super::{limits::Limits, limits::Timing, ns, write::Markup};
+
+/// What we offer on an accepted stream. Compression is never offered; SASL mechanisms would join here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Offer {
+    /// `<starttls/>`.
+    pub(crate) starttls: bool,
+    /// `<required/>` in it.
+    pub(crate) starttls_required: bool,
+    /// Dialback, stream management and limits: all that needs no (more) TLS.
+    pub(crate) dialback: bool,
+}
+
+impl Offer {
+    pub(crate) fn to_wire(self, limits: &Limits, timing: &Timing) -> String {
+        let mut out = Markup::new();
+        out.open("stream:features");
+        if self.starttls {
+            out.open("starttls").attribute("xmlns", ns::TLS);
+            if self.starttls_required {
+                out.open("required").close();
+            }
+            out.close();
+        }
+        if self.dialback {
+            out.open("dialback")
+                .attribute("xmlns", ns::DIALBACK_FEATURE)
+                .open("errors")
+                .close()
+                .close();
+            out.open("sm").attribute("xmlns", ns::SM).close();
+            out.open("limits").attribute("xmlns", ns::LIMITS);
+            out.open("max-bytes")
+                .text(&limits.octets_after_auth.to_string())
+                .close();
+            out.open("idle-seconds")
+                .text(&timing.idle.as_secs().to_string())
+                .close()
+                .close();
+        }
+        out.close();
+        out.finish()
+    }
+}
+
+/// What a peer offers, as far as we use it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PeerFeatures {
+    /// STARTTLS is offered.
+    pub starttls: bool,
+    /// Dialback is offered. Some servers accept it without saying so.
+    pub dialback: bool,
+    /// Stream management is offered.
+    pub stream_management: bool,
+    /// Largest top-level element that the peer takes, in octets (XEP-0478).
+    pub max_octets: Option<usize>,
+}
+
+impl PeerFeatures {
+    /// Reads `<stream:features/>`; what is unknown is ignored.
+    #[must_use]
+    pub(crate) fn from_element(element: &Element) -> Self {
+        let max_octets = element
+            .get_child("limits", ns::LIMITS)
+            .and_then(|limits| limits.get_child("max-bytes", ns::LIMITS))
+            .and_then(|octets| octets.text().trim().parse().ok());
+        Self {
+            starttls: element.has_child("starttls", ns::TLS),
+            dialback: element.has_child("dialback", ns::DIALBACK_FEATURE),
+            stream_management: element.has_child("sm", ns::SM),
+            max_octets,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offers_only_tls_while_tls_is_required() {
+        let offer = Offer {
+            starttls: true,
+            starttls_required: true,
+            dialback: false,
+        };
+        assert_eq!(
+            offer.to_wire(&Limits::default(), &Timing::default()),
+            "<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls></stream:features>"
+        );
+    }
+
+    #[test]
+    fn reads_its_own_offer_back() {
+        let offer = Offer {
+            starttls: false,
+            starttls_required: false,
+            dialback: true,
+        };
+        let wire = offer
+            .to_wire(&Limits::default(), &Timing::default())
+            .replace(
+                "<stream:features>",
+                "<stream:features xmlns:stream='http://etherx.jabber.org/streams' xmlns='jabber:server'>",
+            );
+        assert_eq!(
+            PeerFeatures::from_element(&wire.parse().unwrap()),
+            PeerFeatures {
+                starttls: false,
+                dialback: true,
+                stream_management: true,
+                max_octets: Some(262_144),
+            }
+        );
+    }
+}

@@ -1,0 +1,467 @@
+//! The stream parser: octets to stream headers and whole top-level elements, within limits.
+//!
+//! The result does not depend on how the octets were cut into reads, work is linear in their number, and the tree
+//! is built without recursion and bounded in depth, so that dropping it is safe too.
+
+use minidom::Element;
+use rxml::{
+    Namespace, NcName, Parse, RawEvent, RawParser, RawQName,
+    error::{EndOrError, Error as XmlError},
+    xml_map::Entry,
+};
+
+use super::{
+    error::{StreamCondition, StreamError},
+    header::StreamHeader,
+    limits::Limits,
+    ns,
+};
+
+/// What the parser has read.
+#[derive(Debug, Clone, PartialEq)]
+pub enum XmlEvent {
+    /// The peer opened the stream.
+    Open(StreamHeader),
+    /// One whole top-level element. Elements of the content namespace are in `jabber:client`.
+    Element(Element),
+    /// The peer closed the stream.
+    Close,
+}
+
+/// Where the parser stands between two octets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    /// Before the root, or between top-level elements: white space is free.
+    Gap,
+    /// Behind a `<` in a gap.
+    Angle,
+    /// Within markup.
+    Inside,
+    /// Behind the root's start tag, which may have been an empty element.
+    RootOpened,
+    /// Behind the closing tag of the stream.
+    End,
+}
+
+/// A start tag whose attributes are still arriving.
+#[derive(Debug)]
+struct Head {
+    name: RawQName,
+    attributes: Vec<(RawQName, String)>,
+    scope: usize,
+}
+
+#[derive(Debug)]
+struct Open {
+    element: Element,
+    scope: usize,
+}
+
+/// Parses one stream. Made anew for every restart (RFC 6120 §4.3.3).
+#[derive(Debug)]
+pub struct StreamParser {
+    raw: RawParser,
+    limits: Limits,
+    authenticated: bool,
+    at: At,
+    used: usize,
+    elements: usize,
+    in_stream: bool,
+    content_ns: String,
+    scope: Vec<(Option<NcName>, Namespace<'static>)>,
+    head: Option<Head>,
+    open: Vec<Open>,
+    failed: Option<StreamError>,
+}
+
+impl StreamParser {
+    /// A parser before the peer's stream header.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            raw: RawParser::new(),
+            limits,
+            authenticated: false,
+            at: At::Gap,
+            used: 0,
+            elements: 0,
+            in_stream: false,
+            content_ns: String::new(),
+            scope: Vec::new(),
+            head: None,
+            open: Vec::new(),
+            failed: None,
+        }
+    }
+
+    /// Raises the element limit: a domain has been proved.
+    pub fn set_authenticated(&mut self) {
+        self.authenticated = true;
+    }
+
+    /// Something has begun and not ended: the peer owes octets.
+    #[must_use]
+    pub fn is_mid_element(&self) -> bool {
+        self.at != At::Gap && self.at != At::End
+    }
+
+    /// Reads on and takes what it used off the front of `input`. `None`: all is used, and more is needed.
+    ///
+    /// # Errors
+    /// What the peer did wrong. The same error comes back ever after.
+    pub fn next(&mut self, input: &mut &[u8]) -> Result<Option<XmlEvent>, StreamError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let result = self.advance(input);
+        if let Err(error) = &result {
+            self.failed = Some(error.clone());
+            self.open.clear();
+        }
+        result
+    }
+
+    fn advance(&mut self, input: &mut &[u8]) -> Result<Option<XmlEvent>, StreamError> {
+        loop {
+            match self.at {
+                At::Gap => {
+                    if !self.leave_gap(input)? {
+                        self.raw.release_temporaries();
+                        return Ok(None);
+                    }
+                }
+                At::Angle => match input.first() {
+                    None => return Ok(None),
+                    Some(b'!') => return Err(restricted("markup declaration, comment or CDATA")),
+                    Some(b'?') if self.in_stream => {
+                        return Err(restricted("processing instruction"));
+                    }
+                    Some(_) => self.at = At::Inside,
+                },
+                At::Inside => match self.parse(input)? {
+                    Some(event) => {
+                        if let Some(event) = self.take(event)? {
+                            return Ok(Some(event));
+                        }
+                    }
+                    None => return Ok(None),
+                },
+                At::RootOpened => {
+                    self.at = At::Gap;
+                    if let Some(event) = self.parse(&mut [].as_slice())? {
+                        return self.take(event);
+                    }
+                }
+                At::End if input.is_empty() => return Ok(None),
+                At::End => {
+                    return Err(StreamError::new(
+                        StreamCondition::BadFormat,
+                        "octets behind the end of the stream",
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Passes white space and takes the `<` behind it. `false` when the input ends first.
+    fn leave_gap(&mut self, input: &mut &[u8]) -> Result<bool, StreamError> {
+        let spaces = input
+            .iter()
+            .take_while(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n'))
+            .count();
+        *input = input.get(spaces..).unwrap_or_default();
+        if !self.in_stream {
+            self.used += spaces;
+            if self.used > self.limits.header_octets {
+                return Err(too_large());
+            }
+        }
+        match input.first() {
+            None => return Ok(false),
+            Some(b'<') => {}
+            Some(_) if self.in_stream => {
+                return Err(StreamError::new(
+                    StreamCondition::BadFormat,
+                    "text between elements",
+                ));
+            }
+            Some(_) => {
+                return Err(StreamError::new(
+                    StreamCondition::NotWellFormed,
+                    "not an XML stream",
+                ));
+            }
+        }
+        if self.parse_within(&mut b"<".as_slice())?.is_some() {
+            return Err(StreamError::new(
+                StreamCondition::NotWellFormed,
+                "unexpected markup",
+            ));
+        }
+        *input = input.get(1..).unwrap_or_default();
+        self.used += 1;
+        self.at = At::Angle;
+        Ok(true)
+    }
+
+    /// One raw event out of what the limit leaves of the input.
+    fn parse(&mut self, input: &mut &[u8]) -> Result<Option<RawEvent>, StreamError> {
+        let left = self.octet_limit().saturating_sub(self.used);
+        let mut window = input.get(..left).unwrap_or(input);
+        let before = window.len();
+        let event = self.parse_within(&mut window)?;
+        let taken = before - window.len();
+        self.used += taken;
+        *input = input.get(taken..).unwrap_or_default();
+        if event.is_none() && !input.is_empty() {
+            return Err(too_large());
+        }
+        Ok(event)
+    }
+
+    fn parse_within(&mut self, window: &mut &[u8]) -> Result<Option<RawEvent>, StreamError> {
+        match self.raw.parse(window, false) {
+            Ok(event) => Ok(event),
+            Err(EndOrError::NeedMoreData) => Ok(None),
+            Err(EndOrError::Error(error)) => Err(from_xml_error(error)),
+        }
+    }
+
+    fn octet_limit(&self) -> usize {
+        match (self.in_stream, self.authenticated) {
+            (false, _) => self.limits.header_octets,
+            (true, false) => self.limits.octets_before_auth,
+            (true, true) => self.limits.octets_after_auth,
+        }
+    }
+
+    fn take(&mut self, event: RawEvent) -> Result<Option<XmlEvent>, StreamError> {
+        match event {
+            RawEvent::XmlDeclaration(..) => {
+                self.at = At::Gap;
+                Ok(None)
+            }
+            RawEvent::ElementHeadOpen(_, name) => self.begin_head(name).map(|()| None),
+            RawEvent::Attribute(_, name, value) => self.add_attribute(name, value).map(|()| None),
+            RawEvent::ElementHeadClose(_) => self.finish_head(),
+            RawEvent::Text(_, text) => {
+                if let Some(top) = self.open.last_mut() {
+                    top.element.append_text(text);
+                }
+                Ok(None)
+            }
+            RawEvent::ElementFoot(_) => Ok(self.end_element()),
+        }
+    }
+
+    fn begin_head(&mut self, name: RawQName) -> Result<(), StreamError> {
+        if self.in_stream {
+            self.elements += 1;
+            if self.open.len() >= self.limits.depth {
+                return Err(over("elements nested too deep"));
+            }
+            if self.elements > self.limits.elements {
+                return Err(over("too many elements"));
+            }
+        }
+        self.head = Some(Head {
+            name,
+            attributes: Vec::new(),
+            scope: self.scope.len(),
+        });
+        Ok(())
+    }
+
+    fn add_attribute(&mut self, name: RawQName, value: String) -> Result<(), StreamError> {
+        let Some(head) = self.head.as_mut() else {
+            return Err(not_well_formed());
+        };
+        let declared = match &name {
+            (Some(prefix), local) if prefix.as_str() == "xmlns" => Some(Some(local.clone())),
+            (None, local) if local.as_str() == "xmlns" => Some(None),
+            _ => None,
+        };
+        let Some(prefix) = declared else {
+            if head.attributes.len() >= self.limits.attributes {
+                return Err(over("too many attributes"));
+            }
+            head.attributes.push((name, value));
+            return Ok(());
+        };
+        if self
+            .scope
+            .iter()
+            .skip(head.scope)
+            .any(|(known, _)| *known == prefix)
+        {
+            return Err(not_well_formed());
+        }
+        if self.scope.len() >= self.limits.namespaces {
+            return Err(over("too many namespaces"));
+        }
+        self.scope.push((prefix, value.into()));
+        Ok(())
+    }
+
+    fn finish_head(&mut self) -> Result<Option<XmlEvent>, StreamError> {
+        let Some(head) = self.head.take() else {
+            return Err(not_well_formed());
+        };
+        let namespace = self.resolve(head.name.0.as_ref())?;
+        let mut element = Element::bare(head.name.1.as_str(), self.rename(namespace.as_str()));
+        for ((prefix, name), value) in head.attributes {
+            let namespace = match prefix {
+                Some(prefix) => self.resolve(Some(&prefix))?,
+                None => Namespace::NONE,
+            };
+            match element.attrs_mut().entry(namespace, name) {
+                Entry::Occupied(_) => return Err(not_well_formed()),
+                Entry::Vacant(vacant) => {
+                    vacant.insert(value);
+                }
+            }
+        }
+        if !self.in_stream {
+            return self.open_stream(&element).map(Some);
+        }
+        if self.open.is_empty() && namespace.as_str() == ns::CLIENT && self.content_ns != ns::CLIENT
+        {
+            return Err(StreamError::new(
+                StreamCondition::InvalidNamespace,
+                "this is a stream between servers",
+            ));
+        }
+        self.open.push(Open {
+            element,
+            scope: head.scope,
+        });
+        Ok(None)
+    }
+
+    fn open_stream(&mut self, root: &Element) -> Result<XmlEvent, StreamError> {
+        if root.ns() != ns::STREAMS {
+            return Err(StreamError::new(
+                StreamCondition::InvalidNamespace,
+                "not the streams namespace",
+            ));
+        }
+        if root.name() != "stream" {
+            return Err(StreamError::new(StreamCondition::BadFormat, "not a stream"));
+        }
+        let attribute = |name: &str| root.attr(name).map(str::to_owned);
+        let default_ns = self.resolve(None)?.as_str().to_owned();
+        self.in_stream = true;
+        self.used = 0;
+        self.at = At::RootOpened;
+        self.content_ns.clone_from(&default_ns);
+        Ok(XmlEvent::Open(StreamHeader {
+            from: attribute("from"),
+            to: attribute("to"),
+            id: attribute("id"),
+            version: attribute("version"),
+            lang: root.attr_ns(ns::XML, "lang").map(str::to_owned),
+            default_ns,
+            declares_dialback: self
+                .scope
+                .iter()
+                .any(|(_, namespace)| namespace.as_str() == ns::DIALBACK),
+        }))
+    }
+
+    fn end_element(&mut self) -> Option<XmlEvent> {
+        let Some(done) = self.open.pop() else {
+            self.at = At::End;
+            return Some(XmlEvent::Close);
+        };
+        self.scope.truncate(done.scope);
+        if let Some(parent) = self.open.last_mut() {
+            parent.element.append_child(done.element);
+            return None;
+        }
+        self.at = At::Gap;
+        self.used = 0;
+        self.elements = 0;
+        Some(XmlEvent::Element(done.element))
+    }
+
+    fn resolve(&self, prefix: Option<&NcName>) -> Result<Namespace<'static>, StreamError> {
+        if prefix.is_some_and(|prefix| prefix.as_str() == "xml") {
+            return Ok(Namespace::XML);
+        }
+        let found = self
+            .scope
+            .iter()
+            .rev()
+            .find(|(known, _)| known.as_ref() == prefix)
+            .map(|(_, namespace)| namespace.clone());
+        match (found, prefix) {
+            (Some(namespace), _) => Ok(namespace),
+            (None, None) => Ok(Namespace::NONE),
+            (None, Some(_)) => Err(StreamError::new(
+                StreamCondition::BadNamespacePrefix,
+                "prefix without a declaration",
+            )),
+        }
+    }
+
+    fn rename<'a>(&self, namespace: &'a str) -> &'a str {
+        if self.in_stream && namespace == ns::SERVER {
+            ns::CLIENT
+        } else {
+            namespace
+        }
+    }
+}
+
+fn too_large() -> StreamError {
+    over("larger than this server takes")
+}
+
+fn over(text: &str) -> StreamError {
+    StreamError::new(StreamCondition::PolicyViolation, text)
+}
+
+fn restricted(text: &str) -> StreamError {
+    StreamError::new(StreamCondition::RestrictedXml, text)
+}
+
+fn not_well_formed() -> StreamError {
+    StreamError::new(StreamCondition::NotWellFormed, "")
+}
+
+/// The words in which rxml says what it restricts, where they mean more than `restricted-xml`.
+const RESTRICTIONS: &[(&str, StreamCondition)] = &[
+    (
+        "only utf-8 encoding is allowed",
+        StreamCondition::UnsupportedEncoding,
+    ),
+    ("long name or reference", StreamCondition::PolicyViolation),
+    ("event too long", StreamCondition::PolicyViolation),
+];
+
+fn from_xml_error(error: XmlError) -> StreamError {
+    let condition = match error {
+        XmlError::RestrictedXml(text) => RESTRICTIONS
+            .iter()
+            .find(|(known, _)| *known == text)
+            .map_or(StreamCondition::RestrictedXml, |(_, condition)| *condition),
+        XmlError::UndeclaredEntity => StreamCondition::RestrictedXml,
+        XmlError::UndeclaredNamespacePrefix(_)
+        | XmlError::ReservedNamespacePrefix
+        | XmlError::ReservedNamespaceName
+        | XmlError::EmptyNamespaceUri => StreamCondition::BadNamespacePrefix,
+        XmlError::InvalidEof(_)
+        | XmlError::InvalidChar(..)
+        | XmlError::UnexpectedChar(..)
+        | XmlError::UnexpectedByte(..)
+        | XmlError::InvalidSyntax(_)
+        | XmlError::UnexpectedToken(..)
+        | XmlError::DuplicateAttribute
+        | XmlError::ElementMismatch
+        | XmlError::MultiColonName(_)
+        | XmlError::EmptyNamePart(_)
+        | XmlError::InvalidLocalName(_)
+        | XmlError::InvalidUtf8Byte(_) => StreamCondition::NotWellFormed,
+    };
+    StreamError::new(condition, error.to_string())
+}
