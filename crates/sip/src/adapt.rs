@@ -1,0 +1,3 @@
+//! Where SIP's words meet the gateway's own: pure, total functions with typed errors.
+
+pub mod presence;
