@@ -1,4 +1,7 @@
 //! XMPP federation as sans-IO machines.
 
+pub mod adapt;
 pub mod dialback;
+pub mod link;
+pub mod server;
 pub mod stream;

@@ -1,0 +1,118 @@
+//! Stanzas in and out: the only place where XML meets the words of the translation core.
+//!
+//! Reading is lenient where XMPP allows variety and never loses a message over an odd payload; writing is strict.
+//! Elements are in the namespace `jabber:client`, whatever namespace their stream uses.
+
+mod date;
+pub mod error;
+pub mod iq;
+pub mod jid;
+pub mod message;
+pub mod presence;
+pub(crate) mod xml;
+
+use minidom::Element;
+use stox_core::address::Jid;
+use stox_core::failure::Condition;
+use stox_core::time::Now;
+use stox_core::vocab::{XmppIn, XmppOut};
+use xmpp_parsers::ns;
+
+pub use self::iq::{Iq, IqKind};
+
+/// What one received stanza comes to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Inbound {
+    /// For the translation core.
+    Core(XmppIn),
+    /// A query or an answer: [`crate::server::answer`] replies to the former, [`crate::link::Link::receive_iq`] waits
+    /// for the latter.
+    Iq(Iq),
+    /// Nothing follows from it.
+    Ignored(Ignored),
+    /// It cannot be read: this stanza goes back to its sender.
+    Reply(Element),
+}
+
+/// Why a stanza has no effect. The stream normally refuses the first two before they get here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Ignored {
+    /// `from` is absent or no JID, so that nobody could be answered (RFC 6120 §8.1.2.2).
+    #[error("the stanza has no usable sender")]
+    BadSender,
+    /// `to` is absent (RFC 6120 §8.1.1.2).
+    #[error("the stanza has no recipient")]
+    NoRecipient,
+    /// An error or a result whose `to` is no JID, or that is malformed itself: never answered (RFC 6120 §8.3.1).
+    #[error("the stanza is an unusable error or answer")]
+    UnusableAnswer,
+    /// Neither message, presence nor iq.
+    #[error("the element is no stanza")]
+    NotAStanza,
+}
+
+/// Reads one stanza whose size and shape the stream has already bounded.
+#[must_use]
+pub fn read(stanza: &Element) -> Inbound {
+    if !stanza.has_ns(ns::JABBER_CLIENT) {
+        return Inbound::Ignored(Ignored::NotAStanza);
+    }
+    let read_kind = match stanza.name() {
+        "message" => message::read,
+        "presence" => presence::read,
+        "iq" => iq::read,
+        _ => return Inbound::Ignored(Ignored::NotAStanza),
+    };
+    let Some(Ok(from)) = stanza.attr("from").map(jid::parse) else {
+        return Inbound::Ignored(Ignored::BadSender);
+    };
+    let Some(to) = stanza.attr("to") else {
+        return Inbound::Ignored(Ignored::NoRecipient);
+    };
+    match jid::parse(to) {
+        Ok(to) => read_kind(stanza, from, to),
+        Err(_) => refuse_recipient(stanza, &from, to),
+    }
+}
+
+/// Writes what the core asks for. `now` is for delay stamps.
+#[must_use]
+pub fn write(out: &XmppOut, now: Now) -> Element {
+    match out {
+        XmppOut::Message { from, to, im, .. } => message::write(from, to, im, now),
+        XmppOut::MessageError {
+            from,
+            to,
+            id,
+            error,
+        } => error::stanza("message", from, to, id.as_deref(), error),
+        XmppOut::Presence { from, to, kind } => presence::write(from, to, kind),
+        XmppOut::PresenceError {
+            from,
+            to,
+            id,
+            error,
+        } => error::stanza("presence", from, to, id.as_deref(), error),
+    }
+}
+
+/// ADDR-17: `jid-malformed`, from the domain alone, because servers close a stream over a `from` that is no JID.
+fn refuse_recipient(stanza: &Element, from: &Jid, to: &str) -> Inbound {
+    match jid::domain_of(to) {
+        Some(domain) if !is_answer(stanza) => Inbound::Reply(error::refuse(
+            stanza,
+            &domain,
+            from,
+            Condition::JidMalformed,
+        )),
+        _ => Inbound::Ignored(Ignored::UnusableAnswer),
+    }
+}
+
+/// RFC 6120 §8.3.1 rule 2: errors are never answered with errors, and neither are results.
+fn is_answer(stanza: &Element) -> bool {
+    matches!(stanza.attr("type"), Some("error" | "result"))
+}
+
+#[cfg(test)]
+mod tests;

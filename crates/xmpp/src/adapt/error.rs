@@ -1,0 +1,371 @@
+//! Stanza errors (RFC 6120 §8.3).
+
+use minidom::Element;
+use rxml::xml_ncname;
+use stox_core::address::Jid;
+use stox_core::failure::{Condition, ErrorType, StanzaError};
+use xmpp_parsers::ns;
+
+use super::xml;
+
+/// The conditions by name, with the type that goes with each (RFC 6120 §8.3.3).
+const CONDITIONS: [(&str, Condition, ErrorType); 22] = [
+    ("bad-request", Condition::BadRequest, ErrorType::Modify),
+    ("conflict", Condition::Conflict, ErrorType::Cancel),
+    (
+        "feature-not-implemented",
+        Condition::FeatureNotImplemented,
+        ErrorType::Cancel,
+    ),
+    ("forbidden", Condition::Forbidden, ErrorType::Auth),
+    ("gone", Condition::Gone, ErrorType::Cancel),
+    (
+        "internal-server-error",
+        Condition::InternalServerError,
+        ErrorType::Cancel,
+    ),
+    ("item-not-found", Condition::ItemNotFound, ErrorType::Cancel),
+    ("jid-malformed", Condition::JidMalformed, ErrorType::Modify),
+    (
+        "not-acceptable",
+        Condition::NotAcceptable,
+        ErrorType::Modify,
+    ),
+    ("not-allowed", Condition::NotAllowed, ErrorType::Cancel),
+    ("not-authorized", Condition::NotAuthorized, ErrorType::Auth),
+    (
+        "policy-violation",
+        Condition::PolicyViolation,
+        ErrorType::Modify,
+    ),
+    (
+        "recipient-unavailable",
+        Condition::RecipientUnavailable,
+        ErrorType::Wait,
+    ),
+    ("redirect", Condition::Redirect, ErrorType::Modify),
+    (
+        "registration-required",
+        Condition::RegistrationRequired,
+        ErrorType::Auth,
+    ),
+    (
+        "remote-server-not-found",
+        Condition::RemoteServerNotFound,
+        ErrorType::Cancel,
+    ),
+    (
+        "remote-server-timeout",
+        Condition::RemoteServerTimeout,
+        ErrorType::Wait,
+    ),
+    (
+        "resource-constraint",
+        Condition::ResourceConstraint,
+        ErrorType::Wait,
+    ),
+    (
+        "service-unavailable",
+        Condition::ServiceUnavailable,
+        ErrorType::Cancel,
+    ),
+    (
+        "subscription-required",
+        Condition::SubscriptionRequired,
+        ErrorType::Auth,
+    ),
+    (
+        "undefined-condition",
+        Condition::UndefinedCondition,
+        ErrorType::Cancel,
+    ),
+    (
+        "unexpected-request",
+        Condition::UnexpectedRequest,
+        ErrorType::Wait,
+    ),
+];
+
+/// COMPAT(servers older than RFC 3920): a number and no condition (XEP-0086 §3).
+const CODES: [(&str, Condition); 16] = [
+    ("302", Condition::Redirect),
+    ("400", Condition::BadRequest),
+    ("401", Condition::NotAuthorized),
+    ("403", Condition::Forbidden),
+    ("404", Condition::ItemNotFound),
+    ("405", Condition::NotAllowed),
+    ("406", Condition::NotAcceptable),
+    ("407", Condition::RegistrationRequired),
+    ("408", Condition::RemoteServerTimeout),
+    ("409", Condition::Conflict),
+    ("500", Condition::InternalServerError),
+    ("501", Condition::FeatureNotImplemented),
+    ("502", Condition::ServiceUnavailable),
+    ("503", Condition::ServiceUnavailable),
+    ("504", Condition::RemoteServerTimeout),
+    ("510", Condition::ServiceUnavailable),
+];
+
+const TYPES: [(&str, ErrorType); 5] = [
+    ("auth", ErrorType::Auth),
+    ("cancel", ErrorType::Cancel),
+    ("continue", ErrorType::Continue),
+    ("modify", ErrorType::Modify),
+    ("wait", ErrorType::Wait),
+];
+
+/// The error in a stanza of type error. A condition that is missing or unknown is `undefined-condition` (ERX-06), a
+/// type that is missing or unknown is the one that goes with the condition.
+#[must_use]
+pub fn read(stanza: &Element) -> StanzaError {
+    let Some(element) = stanza.get_child("error", ns::JABBER_CLIENT) else {
+        return plain(Condition::UndefinedCondition);
+    };
+    let named = element
+        .children()
+        .find(|child| child.has_ns(ns::XMPP_STANZAS) && child.name() != "text");
+    let condition = match named {
+        Some(child) => by_name(child.name()),
+        None => element.attr("code").and_then(by_code),
+    }
+    .unwrap_or(Condition::UndefinedCondition);
+    StanzaError {
+        kind: element
+            .attr("type")
+            .and_then(|name| lookup(&TYPES, name))
+            .unwrap_or_else(|| usual_type(condition)),
+        condition,
+        text: text_of(element, named.is_none()),
+        new_address: named
+            .filter(|_| has_address(condition))
+            .and_then(|child| some_text(&child.text())),
+    }
+}
+
+/// An error stanza. `name` is that of the stanza which failed.
+#[must_use]
+pub fn stanza(name: &str, from: &Jid, to: &Jid, id: Option<&str>, error: &StanzaError) -> Element {
+    let mut stanza = xml::stanza(name, from, to);
+    xml::set_attr(&mut stanza, xml_ncname!("type").into(), "error");
+    if let Some(id) = id {
+        xml::set_attr(&mut stanza, xml_ncname!("id").into(), id);
+    }
+    stanza.append_child(write(error));
+    stanza
+}
+
+/// The error stanza for a received one that cannot be processed, with the usual type of the condition.
+#[must_use]
+pub fn refuse(received: &Element, from: &Jid, to: &Jid, condition: Condition) -> Element {
+    stanza(
+        received.name(),
+        from,
+        to,
+        received.attr("id"),
+        &plain(condition),
+    )
+}
+
+/// The condition alone, with its usual type.
+#[must_use]
+pub fn plain(condition: Condition) -> StanzaError {
+    StanzaError {
+        kind: usual_type(condition),
+        condition,
+        text: None,
+        new_address: None,
+    }
+}
+
+fn write(error: &StanzaError) -> Element {
+    let mut element = Element::bare("error", ns::JABBER_CLIENT);
+    let kind = name_of(&TYPES, &error.kind).unwrap_or("cancel");
+    xml::set_attr(&mut element, xml_ncname!("type").into(), kind);
+    let name = CONDITIONS
+        .iter()
+        .find(|row| row.1 == error.condition)
+        .map_or("undefined-condition", |row| row.0);
+    let mut condition = Element::bare(name, ns::XMPP_STANZAS);
+    if let Some(address) = error
+        .new_address
+        .as_deref()
+        .filter(|_| has_address(error.condition))
+    {
+        condition.append_text_node(xml::clean(address));
+    }
+    element.append_child(condition);
+    if let Some(words) = &error.text {
+        let mut text = Element::bare("text", ns::XMPP_STANZAS);
+        text.append_text_node(xml::clean(words));
+        element.append_child(text);
+    }
+    element
+}
+
+/// RFC 6120 §8.3.3.5 and §8.3.3.14: these two may name an address.
+fn has_address(condition: Condition) -> bool {
+    matches!(condition, Condition::Gone | Condition::Redirect)
+}
+
+/// The words for people: `text`, or where there is no condition the bare text of the oldest form.
+fn text_of(error: &Element, oldest_form: bool) -> Option<String> {
+    match error.get_child("text", ns::XMPP_STANZAS) {
+        Some(text) => some_text(&text.text()),
+        None if oldest_form => some_text(&error.text()),
+        None => None,
+    }
+}
+
+fn some_text(text: &str) -> Option<String> {
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn by_name(name: &str) -> Option<Condition> {
+    CONDITIONS.iter().find(|row| row.0 == name).map(|row| row.1)
+}
+
+fn by_code(code: &str) -> Option<Condition> {
+    lookup(&CODES, code)
+}
+
+fn usual_type(condition: Condition) -> ErrorType {
+    CONDITIONS
+        .iter()
+        .find(|row| row.1 == condition)
+        .map_or(ErrorType::Cancel, |row| row.2)
+}
+
+fn lookup<T: Copy>(table: &[(&str, T)], name: &str) -> Option<T> {
+    table.iter().find(|row| row.0 == name).map(|row| row.1)
+}
+
+fn name_of<'a, T: PartialEq>(table: &[(&'a str, T)], value: &T) -> Option<&'a str> {
+    table.iter().find(|row| row.1 == *value).map(|row| row.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(inner: &str) -> StanzaError {
+        let stanza: Element =
+            format!("<message xmlns='jabber:client' type='error'><body>x</body>{inner}</message>")
+                .parse()
+                .expect(inner);
+        read(&stanza)
+    }
+
+    fn jid(text: &str) -> Jid {
+        crate::adapt::jid::parse(text).expect(text)
+    }
+
+    #[test]
+    fn reads_lenient() {
+        const S: &str = "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'";
+        let base = plain(Condition::UndefinedCondition);
+        let rows = [
+            (String::new(), base.clone()),
+            ("<error/>".into(), base.clone()),
+            (
+                format!("<error type='wait'><brand-new {S}/></error>"),
+                StanzaError {
+                    kind: ErrorType::Wait,
+                    ..base.clone()
+                },
+            ),
+            (
+                format!("<error type='odd'><forbidden {S}/></error>"),
+                plain(Condition::Forbidden),
+            ),
+            (
+                format!(
+                    "<error type='cancel'><x xmlns='urn:own'/><text {S}> No such user </text><item-not-found {S}/></error>"
+                ),
+                StanzaError {
+                    text: Some("No such user".into()),
+                    ..plain(Condition::ItemNotFound)
+                },
+            ),
+            (
+                format!(
+                    "<error type='cancel'><gone {S}>\n xmpp:new@jabber.example </gone></error>"
+                ),
+                StanzaError {
+                    new_address: Some("xmpp:new@jabber.example".into()),
+                    ..plain(Condition::Gone)
+                },
+            ),
+            (
+                format!("<error type='modify'><redirect {S}/></error>"),
+                plain(Condition::Redirect),
+            ),
+            (
+                format!("<error type='cancel'><conflict {S}>xmpp:a@b</conflict></error>"),
+                plain(Condition::Conflict),
+            ),
+            (
+                format!("<error code='404' type='auth'><forbidden {S}/></error>"),
+                plain(Condition::Forbidden),
+            ),
+            (
+                "<error code='404'>Not Found</error>".into(),
+                StanzaError {
+                    text: Some("Not Found".into()),
+                    ..plain(Condition::ItemNotFound)
+                },
+            ),
+            ("<error code='999'/>".into(), base),
+        ];
+        for (xml, expected) in rows {
+            assert_eq!(error(&xml), expected, "{xml}");
+        }
+    }
+
+    #[test]
+    fn every_condition_and_type_survives_the_wire() {
+        for (_, condition, _) in CONDITIONS {
+            for (_, kind) in TYPES {
+                let sent = StanzaError {
+                    kind,
+                    condition,
+                    text: Some("a <b> & \"c\"".into()),
+                    new_address: has_address(condition).then(|| "xmpp:n@jabber.example".into()),
+                };
+                let element = stanza(
+                    "presence",
+                    &jid("bruno@ocs.example"),
+                    &jid("alma@jabber.example/x"),
+                    Some("i1"),
+                    &sent,
+                );
+                let wire = String::from(&element);
+                let back: Element = wire.parse().expect("well-formed");
+                assert_eq!(read(&back), sent, "{wire}");
+                assert_eq!(back.attr("id"), Some("i1"));
+                assert_eq!(back.attr("type"), Some("error"));
+                assert!(
+                    xmpp_parsers::presence::Presence::try_from(back).is_ok(),
+                    "{wire}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn forbidden_characters_never_get_out() {
+        let sent = StanzaError {
+            text: Some("a\u{0}b\u{1b}\u{fffe}".into()),
+            ..plain(Condition::Gone)
+        };
+        let wire = String::from(&stanza(
+            "message",
+            &jid("a@b.example"),
+            &jid("c.example"),
+            None,
+            &sent,
+        ));
+        assert!(wire.contains("a\u{fffd}b\u{fffd}\u{fffd}"), "{wire}");
+        assert!(!wire.contains(" id="), "{wire}");
+    }
+}

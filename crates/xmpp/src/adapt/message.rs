@@ -1,0 +1,96 @@
+//! Messages (RFC 6121 §5).
+
+use std::time::Duration;
+
+use minidom::Element;
+use rxml::xml_ncname;
+use stox_core::address::Jid;
+use stox_core::time::Now;
+use stox_core::vocab::{Im, ImKind, XmppIn};
+use xmpp_parsers::ns;
+
+use super::{Inbound, date, error, jid, xml};
+
+/// A message that has been under way for longer than this carries its time of sending.
+const DELAY_FROM: Duration = Duration::from_secs(60);
+
+/// Kinds by name; any other name is `normal` (RFC 6121 §5.2.2).
+const KINDS: [(&str, ImKind); 4] = [
+    ("chat", ImKind::Chat),
+    ("groupchat", ImKind::Groupchat),
+    ("headline", ImKind::Headline),
+    ("normal", ImKind::Normal),
+];
+
+/// Reads a message. Payloads that wrap another stanza (carbons, forwards, archives) are passed over: what is inside is
+/// only the sender's claim.
+#[must_use]
+pub fn read(stanza: &Element, from: Jid, to: Jid) -> Inbound {
+    let kind = stanza.attr("type");
+    let id = stanza.attr("id").map(str::to_owned);
+    Inbound::Core(if kind == Some("error") {
+        XmppIn::MessageError {
+            from,
+            to,
+            id,
+            error: error::read(stanza),
+        }
+    } else {
+        let im = read_content(stanza, kind, id);
+        XmppIn::Message { from, to, im }
+    })
+}
+
+/// Writes a message; `now` tells whether it needs a delay stamp.
+#[must_use]
+pub fn write(from: &Jid, to: &Jid, im: &Im, now: Now) -> Element {
+    let mut stanza = xml::stanza("message", from, to);
+    if let Some(id) = &im.id {
+        xml::set_attr(&mut stanza, xml_ncname!("id").into(), id);
+    }
+    if im.kind != ImKind::Normal {
+        let name = KINDS.iter().find(|row| row.1 == im.kind).map(|row| row.0);
+        xml::set_attr(
+            &mut stanza,
+            xml_ncname!("type").into(),
+            name.unwrap_or("normal"),
+        );
+    }
+    let lang = xml::common_lang(im.subjects.iter().chain(&im.bodies));
+    if let Some(tag) = lang {
+        xml::set_lang(&mut stanza, tag);
+    }
+    xml::append_texts(&mut stanza, "subject", &im.subjects, lang);
+    xml::append_texts(&mut stanza, "body", &im.bodies, lang);
+    if let Some(thread) = &im.thread {
+        stanza.append_child(xml::text_child("thread", thread));
+    }
+    if let Some(sent_at) = im.sent_at.filter(|at| at.abs_diff(now.wall) > DELAY_FROM) {
+        stanza.append_child(delay(sent_at, &from.domain));
+    }
+    stanza
+}
+
+/// XEP-0203, added by the server of `domain`.
+pub(super) fn delay(stamp: Duration, domain: &str) -> Element {
+    let mut delay = Element::bare("delay", ns::DELAY);
+    let by = jid::print(&jid::of_domain(domain));
+    xml::set_attr(&mut delay, xml_ncname!("from").into(), &by);
+    xml::set_attr(&mut delay, xml_ncname!("stamp").into(), &date::print(stamp));
+    delay
+}
+
+fn read_content(stanza: &Element, kind: Option<&str>, id: Option<String>) -> Im {
+    Im {
+        kind: kind
+            .and_then(|name| KINDS.iter().find(|row| row.0 == name))
+            .map_or(ImKind::Normal, |row| row.1),
+        id,
+        thread: xml::children(stanza, "thread")
+            .map(Element::text)
+            .find(|text| !text.is_empty()),
+        subjects: xml::read_texts(stanza, "subject"),
+        bodies: xml::read_texts(stanza, "body"),
+        sent_at: date::attribute_of(stanza, "delay", ns::DELAY, "stamp"),
+    }
+}

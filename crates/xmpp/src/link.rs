@@ -1,0 +1,659 @@
+//! The way of stanzas from one domain of ours to one partner domain, and the proof that they arrived.
+//!
+//! XMPP answers messages only with errors. But the stanzas of one domain pair are handled in order, so a ping to the
+//! partner's domain (XEP-0199) written behind them is a fence: its answer, even an error, comes after all errors for
+//! what went before. A [`Link`] keeps every stanza until a fence has passed it, writes it again on the next stream when
+//! one is lost, and settles every reference exactly once: `Ok` only behind an answered fence.
+//!
+//! The link is above the streams: it asks for one with [`LinkCommand::Connect`] while it has something to write, and is
+//! told how that went. Time is [`Now::mono`].
+
+mod queue;
+mod report;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use minidom::Element;
+use rxml::xml_ncname;
+use stox_core::address::Jid;
+use stox_core::failure::{Failure, Local};
+use stox_core::time::{Entropy, Now};
+use stox_core::vocab::Ref;
+use xmpp_parsers::ns;
+
+pub use self::report::{Counters, LinkState, LinkStatus};
+
+use self::queue::{Item, Kind, Queue, Refusal};
+use crate::adapt::{Iq, IqKind, jid, xml};
+
+/// How many fences that were given up, or whose stream is gone, still count when their answer comes late.
+const LATE_FENCES: usize = 4;
+
+/// Limits and times of a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Most stanzas kept, written or not. Error reports and subscriptions may use a quarter more.
+    pub queue: usize,
+    /// Most octets kept, with the same reserve.
+    pub queue_octets: usize,
+    /// Most octets written and not passed by a fence; one stanza always may. Keeps a round trip short on a partner that
+    /// limits its reading rate.
+    pub window_octets: usize,
+    /// How long a stanza with a reference may take when it names no deadline.
+    pub message_wait: Duration,
+    /// The same for all others.
+    pub presence_wait: Duration,
+    /// How long an answer to a fence may take.
+    pub fence_timeout: Duration,
+    /// Unanswered fences in a row that mean a dead stream.
+    pub missed_fences: u32,
+    /// How long stanzas without reference wait for company before a fence is written for them.
+    pub fence_delay: Duration,
+    /// How often a stanza is written again after streams were lost under it.
+    pub resend: u32,
+    /// First delay before a stream is tried again; doubles each time.
+    pub retry_min: Duration,
+    /// Longest delay.
+    pub retry_max: Duration,
+    /// How long a lasting failure is answered from memory. Also the longest delay while a stanza with a reference waits.
+    pub negative_cache: Duration,
+    /// A fence is written on a stream that has been quiet for so long.
+    pub keepalive: Duration,
+    /// A stream without stanzas is closed after so long.
+    pub idle: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            queue: 1_000,
+            queue_octets: 10 * 1024 * 1024,
+            window_octets: 64 * 1024,
+            message_wait: Duration::from_secs(15),
+            presence_wait: Duration::from_secs(600),
+            fence_timeout: Duration::from_secs(10),
+            missed_fences: 2,
+            fence_delay: Duration::from_secs(1),
+            resend: 3,
+            retry_min: Duration::from_secs(1),
+            retry_max: Duration::from_secs(300),
+            negative_cache: Duration::from_secs(30),
+            keepalive: Duration::from_secs(120),
+            idle: Duration::from_secs(600),
+        }
+    }
+}
+
+/// A stanza to send.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outgoing {
+    /// Settled once with [`LinkCommand::Settled`]. Without one nobody learns the fate.
+    pub reference: Option<Ref>,
+    /// The stanza, with from and to in the domains of the link.
+    pub element: Element,
+    /// When it is given up, in monotonic time; by default after [`Settings::message_wait`] or
+    /// [`Settings::presence_wait`].
+    pub deadline: Option<Duration>,
+}
+
+/// How a stream, or the attempt to get one, came to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Loss {
+    /// It may work the next time: what waits goes on waiting.
+    Passing(Failure),
+    /// It will not get better soon (no such domain, certificate refused, host unknown, policy): what waits fails now.
+    Lasting(Failure),
+}
+
+/// What the link wants done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LinkCommand {
+    /// Get a stream that is authorised for this domain pair, then call [`Link::stream_ready`] or [`Link::stream_lost`]
+    /// with this number. It names the stream until then.
+    Connect(Attempt),
+    /// Write this to the stream.
+    Write(Arc<Element>),
+    /// The fate of a stanza.
+    Settled {
+        /// As given.
+        reference: Ref,
+        /// The partner's server has handled it, or why it was given up.
+        outcome: Result<(), Failure>,
+    },
+    /// The stream is not wanted any more; nothing has to be reported about it.
+    CloseStream {
+        /// Which.
+        attempt: Attempt,
+        /// Why.
+        reason: CloseReason,
+    },
+}
+
+/// Numbers the streams of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Attempt(pub u64);
+
+/// Why the link lets a stream go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CloseReason {
+    /// Nothing was written for [`Settings::idle`].
+    Idle,
+    /// [`Settings::missed_fences`] were not answered.
+    Dead,
+    /// [`Link::shut_down`].
+    ShuttingDown,
+}
+
+/// The stanza path of one pair of domains.
+pub struct Link {
+    settings: Settings,
+    local: Jid,
+    partner: Jid,
+    entropy: Box<dyn Entropy>,
+    queue: Queue,
+    phase: Phase,
+    attempt: Attempt,
+    /// Attempts since a partner last answered a fence; sets the delay.
+    failures: u32,
+    last_failure: Option<Failure>,
+    late: VecDeque<Fence>,
+    commands: VecDeque<LinkCommand>,
+    counters: Counters,
+}
+
+enum Phase {
+    /// No stream, and none wanted.
+    Idle,
+    Connecting,
+    Up(Up),
+    /// The last attempt failed.
+    Waiting {
+        failed_at: Duration,
+        until: Duration,
+    },
+    /// The last attempt failed for good.
+    Refusing {
+        failure: Failure,
+        until: Duration,
+    },
+    Closed,
+}
+
+/// What there is to know about a working stream.
+struct Up {
+    fence: Option<Fence>,
+    /// When a fence is to be written for what has none yet.
+    fence_due: Option<Duration>,
+    missed: u32,
+    /// Last write or answer.
+    quiet_since: Duration,
+    /// Last stanza.
+    idle_since: Duration,
+}
+
+struct Fence {
+    id: String,
+    stream: Attempt,
+    /// It passes all stanzas with a lower number.
+    covers: u64,
+    written_at: Duration,
+}
+
+impl Link {
+    /// A link from `local`, a domain that we speak for, to the domain `partner`.
+    #[must_use]
+    pub fn new(settings: Settings, local: &str, partner: &str, entropy: Box<dyn Entropy>) -> Self {
+        Self {
+            queue: Queue::new(settings.queue, settings.queue_octets),
+            settings,
+            local: jid::of_domain(local),
+            partner: jid::of_domain(partner),
+            entropy,
+            phase: Phase::Idle,
+            attempt: Attempt(0),
+            failures: 0,
+            last_failure: None,
+            late: VecDeque::new(),
+            commands: VecDeque::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Takes a stanza. With a reference it is settled exactly once, at once when it cannot be taken.
+    ///
+    /// Presence that only tells a state replaces what waits unwritten from and to the same addresses, and makes room
+    /// for others when the queue is full.
+    pub fn send(&mut self, outgoing: Outgoing, now: Now) {
+        self.counters.accepted += 1;
+        self.forget_refusal(now);
+        let refusal = match &self.phase {
+            Phase::Refusing { failure, .. } => Some(failure.clone()),
+            Phase::Closed => Some(Failure::Local(Local::ShuttingDown)),
+            _ => None,
+        };
+        if let Some(failure) = refusal {
+            return self.fail(outgoing.reference, failure);
+        }
+        self.enqueue(outgoing, now);
+        self.make_progress(now);
+    }
+
+    /// The stream of that attempt is authorised for the pair.
+    pub fn stream_ready(&mut self, attempt: Attempt, now: Now) {
+        if attempt != self.attempt || !matches!(self.phase, Phase::Connecting) {
+            return;
+        }
+        self.phase = Phase::Up(Up {
+            fence: None,
+            fence_due: None,
+            missed: 0,
+            quiet_since: now.mono,
+            idle_since: now.mono,
+        });
+        self.flush(now);
+    }
+
+    /// The stream of that attempt could not be had, or has ended.
+    pub fn stream_lost(&mut self, attempt: Attempt, loss: Loss, now: Now) {
+        if attempt != self.attempt || !matches!(self.phase, Phase::Connecting | Phase::Up(_)) {
+            return;
+        }
+        self.counters.losses += 1;
+        self.drop_stream();
+        match loss {
+            Loss::Passing(failure) => self.back_off(failure, now),
+            Loss::Lasting(failure) => {
+                self.last_failure = Some(failure.clone());
+                self.phase = Phase::Refusing {
+                    failure: failure.clone(),
+                    until: now.mono + self.settings.negative_cache,
+                };
+                self.fail_all(&failure);
+            }
+        }
+    }
+
+    /// The partner has shown life by itself, for example by a stream to us: no need to wait with the next attempt.
+    pub fn partner_seen(&mut self, now: Now) {
+        if matches!(self.phase, Phase::Waiting { .. } | Phase::Refusing { .. }) {
+            self.failures = 0;
+            self.phase = Phase::Idle;
+            self.make_progress(now);
+        }
+    }
+
+    /// Looks whether an iq answers a fence. `false`: it is about something else.
+    pub fn receive_iq(&mut self, iq: &Iq, now: Now) -> bool {
+        let from_partner = iq.from.local.is_none()
+            && iq.from.resource.is_none()
+            && iq.from.domain.eq_ignore_ascii_case(&self.partner.domain);
+        if !from_partner || !matches!(iq.kind, IqKind::Result | IqKind::Error(_)) {
+            return false;
+        }
+        let Some(covers) = self.take_fence(&iq.id, now) else {
+            return false;
+        };
+        self.counters.fences_passed += 1;
+        self.failures = 0;
+        self.last_failure = None;
+        for item in self.queue.pass(covers) {
+            self.counters.handled += 1;
+            if let Some(reference) = item.reference {
+                self.settle(reference, Ok(()));
+            }
+        }
+        self.make_progress(now);
+        true
+    }
+
+    /// What is to be done next.
+    pub fn poll_command(&mut self) -> Option<LinkCommand> {
+        self.commands.pop_front()
+    }
+
+    /// When [`Link::handle_timeout`] has something to do, in monotonic time.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        let phase = match &self.phase {
+            Phase::Idle | Phase::Connecting | Phase::Closed => None,
+            Phase::Up(up) => Some(self.next_on_stream(up)),
+            Phase::Waiting { failed_at, until } => Some(self.retry_at(*failed_at, *until)),
+            Phase::Refusing { until, .. } => Some(*until),
+        };
+        [phase, self.queue.next_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.expire(now);
+        self.forget_refusal(now);
+        match &self.phase {
+            Phase::Waiting { failed_at, until }
+                if self.retry_at(*failed_at, *until) <= now.mono =>
+            {
+                self.phase = Phase::Idle;
+            }
+            Phase::Up(_) => self.watch_stream(now),
+            _ => {}
+        }
+        self.make_progress(now);
+    }
+
+    /// Gives everything up and lets the stream go.
+    pub fn shut_down(&mut self) {
+        if matches!(self.phase, Phase::Connecting | Phase::Up(_)) {
+            self.close_stream(CloseReason::ShuttingDown);
+        }
+        self.phase = Phase::Closed;
+        self.fail_all(&Failure::Local(Local::ShuttingDown));
+    }
+
+    /// What an operator wants to know.
+    #[must_use]
+    pub fn status(&self) -> LinkStatus {
+        let state = match &self.phase {
+            Phase::Idle => LinkState::Idle,
+            Phase::Connecting => LinkState::Connecting,
+            Phase::Up(_) => LinkState::Up,
+            Phase::Waiting { failed_at, until } => LinkState::Waiting {
+                until: self.retry_at(*failed_at, *until),
+            },
+            Phase::Refusing { until, .. } => LinkState::Refusing { until: *until },
+            Phase::Closed => LinkState::Closed,
+        };
+        LinkStatus {
+            state,
+            queued: self.queue.unwritten(),
+            unfenced: self.queue.in_flight(),
+            octets: self.queue.octets(),
+            last_failure: self.last_failure.clone(),
+            counters: self.counters.clone(),
+        }
+    }
+
+    // ------------------------------------------------------------------------------------------------ queue
+
+    fn enqueue(&mut self, outgoing: Outgoing, now: Now) {
+        let kind = Kind::of(&outgoing);
+        let wait = if matches!(kind, Kind::Report | Kind::State(_)) {
+            self.settings.presence_wait
+        } else {
+            self.settings.message_wait
+        };
+        let item = Item::new(
+            outgoing.reference,
+            outgoing.element,
+            outgoing.deadline.unwrap_or(now.mono + wait),
+        );
+        match self.queue.push(kind, item) {
+            Ok(replaced) => self.counters.replaced += replaced,
+            Err(Refusal { item, replaced }) => {
+                self.counters.replaced += replaced;
+                self.counters.overflowed += 1;
+                self.fail(item.reference, Failure::Local(Local::Overloaded));
+            }
+        }
+    }
+
+    fn expire(&mut self, now: Now) {
+        while let Some(item) = self.queue.expire(now.mono) {
+            self.counters.expired += 1;
+            let failure = self.why_late();
+            self.fail(item.reference, failure);
+        }
+    }
+
+    /// With a stream it was slow; without one the reason is why there is none.
+    fn why_late(&self) -> Failure {
+        match (&self.phase, &self.last_failure) {
+            (Phase::Connecting | Phase::Waiting { .. }, Some(failure)) => failure.clone(),
+            _ => Failure::Local(Local::Timeout),
+        }
+    }
+
+    fn fail_all(&mut self, failure: &Failure) {
+        for item in self.queue.drain() {
+            self.fail(item.reference, failure.clone());
+        }
+    }
+
+    fn fail(&mut self, reference: Option<Ref>, failure: Failure) {
+        match reference {
+            Some(reference) => self.settle(reference, Err(failure)),
+            None => self.counters.dropped += 1,
+        }
+    }
+
+    fn settle(&mut self, reference: Ref, outcome: Result<(), Failure>) {
+        self.commands
+            .push_back(LinkCommand::Settled { reference, outcome });
+    }
+
+    // -------------------------------------------------------------------------------------------- streams
+
+    /// Writes what can be written, or asks for a stream if that takes one.
+    fn make_progress(&mut self, now: Now) {
+        match &self.phase {
+            Phase::Up(_) => self.flush(now),
+            Phase::Waiting { failed_at, until } => {
+                let retry_at = self.retry_at(*failed_at, *until);
+                if retry_at <= now.mono {
+                    self.phase = Phase::Idle;
+                    self.connect_if_wanted();
+                } else {
+                    self.fail_hopeless(retry_at);
+                }
+            }
+            Phase::Idle => self.connect_if_wanted(),
+            Phase::Connecting | Phase::Refusing { .. } | Phase::Closed => {}
+        }
+    }
+
+    fn connect_if_wanted(&mut self) {
+        if !self.queue.is_empty() {
+            self.attempt = Attempt(self.attempt.0.saturating_add(1));
+            self.counters.attempts += 1;
+            self.phase = Phase::Connecting;
+            self.commands.push_back(LinkCommand::Connect(self.attempt));
+        }
+    }
+
+    /// A stanza with a reference that is due before the next attempt learns it now rather than then.
+    fn fail_hopeless(&mut self, retry_at: Duration) {
+        let failure = self.why_late();
+        for item in self.queue.take_referenced_due_by(retry_at) {
+            self.fail(item.reference, failure.clone());
+        }
+    }
+
+    /// People who wait for an answer shorten the wait for the next attempt.
+    fn retry_at(&self, failed_at: Duration, until: Duration) -> Duration {
+        if self.queue.has_referenced() {
+            until.min(failed_at + self.settings.negative_cache)
+        } else {
+            until
+        }
+    }
+
+    fn back_off(&mut self, failure: Failure, now: Now) {
+        let doubled = self
+            .settings
+            .retry_min
+            .saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX))
+            .min(self.settings.retry_max);
+        self.failures = self.failures.saturating_add(1);
+        // Between half of it and all of it, so that many links do not knock at the same time.
+        let share = u32::try_from(self.entropy.next_u64() % 1024).unwrap_or(0);
+        let delay = doubled / 2 + doubled / 2 * share / 1024;
+        self.last_failure = Some(failure);
+        self.phase = Phase::Waiting {
+            failed_at: now.mono,
+            until: now.mono + delay,
+        };
+        self.make_progress(now);
+    }
+
+    fn forget_refusal(&mut self, now: Now) {
+        if matches!(self.phase, Phase::Refusing { until, .. } if until <= now.mono) {
+            self.phase = Phase::Idle;
+        }
+    }
+
+    fn close_stream(&mut self, reason: CloseReason) {
+        self.drop_stream();
+        self.commands.push_back(LinkCommand::CloseStream {
+            attempt: self.attempt,
+            reason,
+        });
+    }
+
+    /// Forgets the stream, not what was written to it.
+    fn drop_stream(&mut self) {
+        self.commands
+            .retain(|command| !matches!(command, LinkCommand::Write(_)));
+        if let Phase::Up(Up { fence, .. }) = std::mem::replace(&mut self.phase, Phase::Idle)
+            && let Some(fence) = fence
+        {
+            self.keep_late(fence);
+        }
+        for item in self.queue.rewind(self.settings.resend) {
+            self.fail(item.reference, Failure::Local(Local::TransportFailed));
+        }
+    }
+
+    // -------------------------------------------------------------------------------------------- fences
+
+    fn flush(&mut self, now: Now) {
+        let Phase::Up(up) = &mut self.phase else {
+            return;
+        };
+        while let Some(element) = self.queue.write_next(self.settings.window_octets) {
+            self.counters.written += 1;
+            up.idle_since = now.mono;
+            up.quiet_since = now.mono;
+            self.commands.push_back(LinkCommand::Write(element));
+        }
+        if up.fence.is_some() || !self.queue.wants_fence() {
+            return;
+        }
+        let due = *up
+            .fence_due
+            .get_or_insert(now.mono + self.settings.fence_delay);
+        if due <= now.mono || self.queue.is_fence_urgent() {
+            self.write_fence(now);
+        }
+    }
+
+    fn write_fence(&mut self, now: Now) {
+        let id = self.entropy.token();
+        let ping = self.ping(&id);
+        let Phase::Up(up) = &mut self.phase else {
+            return;
+        };
+        up.fence = Some(Fence {
+            id,
+            stream: self.attempt,
+            covers: self.queue.fence(),
+            written_at: now.mono,
+        });
+        up.fence_due = None;
+        up.quiet_since = now.mono;
+        self.counters.fences += 1;
+        self.commands.push_back(LinkCommand::Write(Arc::new(ping)));
+    }
+
+    fn ping(&self, id: &str) -> Element {
+        let mut ping = xml::stanza("iq", &self.local, &self.partner);
+        xml::set_attr(&mut ping, xml_ncname!("type").into(), "get");
+        xml::set_attr(&mut ping, xml_ncname!("id").into(), id);
+        ping.append_child(Element::bare("ping", ns::PING));
+        ping
+    }
+
+    /// Takes the fence of that id away, wherever it is, with all that were written before it.
+    fn take_fence(&mut self, id: &str, now: Now) -> Option<u64> {
+        if let Phase::Up(up) = &mut self.phase
+            && let Some(fence) = up.fence.take_if(|fence| fence.id == id)
+        {
+            up.missed = 0;
+            up.quiet_since = now.mono;
+            self.late.clear();
+            return Some(fence.covers);
+        }
+        let place = self.late.iter().position(|fence| fence.id == id)?;
+        let fence = self.late.drain(..=place).next_back()?;
+        match &mut self.phase {
+            Phase::Up(up) if fence.stream == self.attempt => up.missed = 0,
+            _ => {}
+        }
+        Some(fence.covers)
+    }
+
+    fn keep_late(&mut self, fence: Fence) {
+        if self.late.len() >= LATE_FENCES {
+            self.late.pop_front();
+        }
+        self.late.push_back(fence);
+    }
+
+    fn next_on_stream(&self, up: &Up) -> Duration {
+        match (&up.fence, up.fence_due) {
+            (Some(fence), _) => fence.written_at + self.settings.fence_timeout,
+            (None, Some(due)) => due,
+            (None, None) => {
+                (up.quiet_since + self.settings.keepalive).min(up.idle_since + self.settings.idle)
+            }
+        }
+    }
+
+    fn watch_stream(&mut self, now: Now) {
+        let Phase::Up(up) = &mut self.phase else {
+            return;
+        };
+        if let Some(fence) = up
+            .fence
+            .take_if(|fence| fence.written_at + self.settings.fence_timeout <= now.mono)
+        {
+            up.missed = up.missed.saturating_add(1);
+            let dead = up.missed >= self.settings.missed_fences;
+            self.miss_fence(fence, dead, now);
+        } else if up.fence.is_none() && up.fence_due.is_none() {
+            if self.queue.is_empty() && up.idle_since + self.settings.idle <= now.mono {
+                self.close_stream(CloseReason::Idle);
+            } else if up.quiet_since + self.settings.keepalive <= now.mono {
+                self.write_fence(now);
+            }
+        }
+    }
+
+    /// Nobody knows what became of the stanzas before it: who waits for them is told so, the others are fenced again.
+    fn miss_fence(&mut self, fence: Fence, dead: bool, now: Now) {
+        self.counters.fences_missed += 1;
+        for item in self.queue.take_referenced_below(fence.covers) {
+            self.fail(item.reference, Failure::Local(Local::Timeout));
+        }
+        self.keep_late(fence);
+        if dead {
+            self.counters.losses += 1;
+            self.close_stream(CloseReason::Dead);
+            self.back_off(Failure::Local(Local::Timeout), now);
+        } else {
+            self.flush(now);
+            self.fence_again(now);
+        }
+    }
+
+    fn fence_again(&mut self, now: Now) {
+        if matches!(&self.phase, Phase::Up(up) if up.fence.is_none()) {
+            self.write_fence(now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
