@@ -2,5 +2,10 @@
 
 pub mod adapt;
 pub mod body;
+pub(crate) mod grammar;
+pub mod header;
+pub mod message;
+pub mod method;
+pub mod parse;
 pub mod target;
 pub mod transport;
