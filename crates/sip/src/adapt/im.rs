@@ -1,0 +1,111 @@
+//! MESSAGE requests and the instant messages of the core (RFC 3428, RFC 7572).
+
+mod content;
+mod write;
+
+use std::time::Duration;
+
+use stox_core::time::Now;
+use stox_core::vocab::{Im, ImKind, Text};
+
+pub use content::accept;
+pub use write::{PageMessage, branch_hint, call_id, write};
+
+use super::presence::first_language;
+use crate::body::imdn::Imdn;
+use crate::body::iscomposing::Composing;
+use crate::body::text::{clean, one_line};
+use crate::body::time::parse_sip_date;
+use crate::header::Headers;
+use crate::message::Request;
+
+/// What a MESSAGE turned out to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inbound {
+    /// Something to read.
+    Message(Im),
+    /// Something to read that its sender did not want to be shown any more by now (RFC 3428 §7).
+    Expired(Im),
+    /// The sender is typing, or has stopped.
+    Composing(Composing),
+    /// A delivery or display receipt.
+    Disposition(Imdn),
+    /// No content at all (RFC 3428 §4).
+    Empty,
+}
+
+/// A final answer that refuses a request because of its content. The sender is at fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// 400 or 415.
+    pub status: u16,
+    /// Reason phrase.
+    pub reason: &'static str,
+    /// Header fields that belong to the status (RFC 3261 §8.2.3).
+    pub headers: Vec<(&'static str, String)>,
+}
+
+/// Reads a MESSAGE. The sender's identity is not looked for: it comes from the connection and `From`, never from a
+/// wrapper in the body (RFC 3428 §11.5).
+///
+/// # Errors
+/// [`Refusal`] when nothing in the body can be shown.
+pub fn read(request: &Request, now: Now) -> Result<Inbound, Refusal> {
+    let headers = &request.headers;
+    if request.body.is_empty() {
+        return Ok(Inbound::Empty);
+    }
+    let content = content::Content {
+        media_type: headers.get("Content-Type"),
+        encoding: headers.get("Content-Encoding"),
+        language: headers.get("Content-Language").and_then(first_language),
+        octets: &request.body,
+    };
+    let text = match content::read(&content).map_err(content::Unusable::refusal)? {
+        content::Found::Text(text) => text,
+        content::Found::Composing(composing) => return Ok(Inbound::Composing(composing)),
+        content::Found::Disposition(imdn) => return Ok(Inbound::Disposition(imdn)),
+    };
+    if text.body.is_empty() {
+        return Ok(Inbound::Empty);
+    }
+    let im = assemble(headers, text);
+    Ok(match expiry(headers) {
+        Some(end) if end < now.wall => Inbound::Expired(im),
+        _ => Inbound::Message(im),
+    })
+}
+
+fn assemble(headers: &Headers, text: content::ReadableText) -> Im {
+    let subject = headers.get("Subject").map(|subject| Text {
+        lang: text.language.clone(),
+        text: one_line(&clean(subject)),
+    });
+    let subject = subject.or(text.subject).filter(|subject| !subject.text.is_empty());
+    Im {
+        kind: ImKind::Normal,
+        id: transaction_id(headers),
+        thread: headers.get("Call-ID").map(clean).filter(|id| !id.is_empty()),
+        subjects: subject.into_iter().collect(),
+        bodies: vec![Text {
+            lang: text.language,
+            text: text.body,
+        }],
+        sent_at: headers.get("Date").and_then(parse_sip_date).or(text.sent_at),
+    }
+}
+
+/// The branch of the top `Via`: the transaction identifier (RFC 7572 Table 2).
+fn transaction_id(headers: &Headers) -> Option<String> {
+    let via = headers.values("Via").next()?;
+    let (_, params) = via.split_once(';')?;
+    let params = crate::body::media_type::parse_params(params);
+    let branch = params.into_iter().find(|(name, _)| name == "branch")?;
+    Some(clean(&branch.1)).filter(|id| !id.is_empty())
+}
+
+/// When the message loses its point: `Expires` counts from `Date` (RFC 3428 §7). Without `Date` nobody can tell.
+fn expiry(headers: &Headers) -> Option<Duration> {
+    let seconds: u32 = headers.get("Expires")?.trim().parse().ok()?;
+    parse_sip_date(headers.get("Date")?)?.checked_add(Duration::from_secs(seconds.into()))
+}

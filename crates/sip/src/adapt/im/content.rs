@@ -1,0 +1,222 @@
+use std::time::Duration;
+
+use stox_core::vocab::Text;
+
+use super::Refusal;
+use crate::adapt::presence::first_language;
+use crate::body::cpim::Cpim;
+use crate::body::imdn::{self, Imdn};
+use crate::body::iscomposing::{self, Composing};
+use crate::body::media_type::MediaType;
+use crate::body::multipart::{self, Part};
+use crate::body::{html, text};
+
+/// Wrappers inside wrappers.
+const MAX_DEPTH: u8 = 4;
+/// What a part without `Content-Type` is (RFC 2045 §5.2).
+const DEFAULT_TYPE: &str = "text/plain";
+
+/// The content types that are taken, best first, and what becomes of them. `Accept` is made from this table.
+const TREATMENTS: [(&str, Treatment); 8] = [
+    ("text/plain", Treatment::Plain),
+    ("message/cpim", Treatment::Cpim),
+    ("multipart/alternative", Treatment::Alternative),
+    ("multipart/mixed", Treatment::Mixed),
+    ("multipart/related", Treatment::Mixed),
+    ("text/html", Treatment::Html),
+    (iscomposing::CONTENT_TYPE, Treatment::Composing),
+    (imdn::CONTENT_TYPE, Treatment::Disposition),
+];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Treatment {
+    Plain,
+    Cpim,
+    Alternative,
+    Mixed,
+    Html,
+    Composing,
+    Disposition,
+}
+
+/// The value of `Accept` for MESSAGE (RFC 3261 §8.2.3).
+pub fn accept() -> String {
+    TREATMENTS.map(|(name, _)| name).join(", ")
+}
+
+/// A body with the header fields that describe it.
+pub(super) struct Content<'a> {
+    pub(super) media_type: Option<&'a str>,
+    pub(super) encoding: Option<&'a str>,
+    pub(super) language: Option<&'a str>,
+    pub(super) octets: &'a [u8],
+}
+
+/// What a body holds.
+pub(super) enum Found {
+    Text(ReadableText),
+    Composing(Composing),
+    Disposition(Imdn),
+}
+
+/// Text for a person, with what the wrappers around it said.
+pub(super) struct ReadableText {
+    pub(super) body: String,
+    pub(super) language: Option<String>,
+    pub(super) subject: Option<Text>,
+    pub(super) sent_at: Option<Duration>,
+}
+
+/// Why a body cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unusable {
+    NoType,
+    Type,
+    Encoding,
+    Malformed(&'static str),
+}
+
+impl Unusable {
+    pub(super) fn refusal(self) -> Refusal {
+        let (status, reason, headers) = match self {
+            Self::NoType => (400, "Missing Content-Type", vec![]),
+            Self::Type => (415, "Unsupported Media Type", vec![("Accept", accept())]),
+            Self::Encoding => (415, "Unsupported Content-Encoding", vec![("Accept-Encoding", "identity".to_owned())]),
+            Self::Malformed(reason) => (400, reason, vec![]),
+        };
+        Refusal { status, reason, headers }
+    }
+}
+
+/// Reads the body of a request.
+pub(super) fn read(content: &Content<'_>) -> Result<Found, Unusable> {
+    let media_type = content.media_type.ok_or(Unusable::NoType)?;
+    read_typed(content, media_type, 0)
+}
+
+fn read_typed(content: &Content<'_>, media_type: &str, depth: u8) -> Result<Found, Unusable> {
+    if content.encoding.is_some_and(|encoding| !encoding.trim().eq_ignore_ascii_case("identity")) {
+        return Err(Unusable::Encoding);
+    }
+    if depth > MAX_DEPTH {
+        return Err(Unusable::Malformed("Body Nested Too Deep"));
+    }
+    let media_type = MediaType::parse(media_type).ok_or(Unusable::Malformed("Malformed Content-Type"))?;
+    let charset = media_type.param("charset");
+    match treatment(&media_type).ok_or(Unusable::Type)? {
+        Treatment::Plain => text::decode(content.octets, charset).map(|body| content.text(body)),
+        Treatment::Html => match text::decode(content.octets, charset).map(|source| html::to_text(&source)) {
+            Ok(body) if body.is_empty() => return Err(Unusable::Type),
+            other => other.map(|body| content.text(body)),
+        },
+        Treatment::Cpim => return read_cpim(content, depth),
+        Treatment::Alternative => return read_alternative(content, &media_type, depth),
+        Treatment::Mixed => return read_mixed(content, &media_type, depth),
+        Treatment::Composing => {
+            let read = iscomposing::parse(content.octets, charset).map(Found::Composing);
+            return read.map_err(|_| Unusable::Malformed("Malformed isComposing Document"));
+        }
+        Treatment::Disposition => {
+            let read = imdn::parse(content.octets, charset).map(Found::Disposition);
+            return read.map_err(|_| Unusable::Malformed("Malformed IMDN Document"));
+        }
+    }
+    .map_err(|_| Unusable::Type)
+}
+
+fn treatment(media_type: &MediaType) -> Option<Treatment> {
+    TREATMENTS.iter().find(|(name, _)| media_type.is_named(name)).map(|&(_, treatment)| treatment)
+}
+
+/// Place in [`TREATMENTS`]; smaller is better.
+fn rank(part: &Part<'_>) -> usize {
+    let media_type = MediaType::parse(part.header("Content-Type").unwrap_or(DEFAULT_TYPE));
+    let row = media_type.and_then(|found| TREATMENTS.iter().position(|(name, _)| found.is_named(name)));
+    row.unwrap_or(TREATMENTS.len())
+}
+
+impl Content<'_> {
+    fn text(&self, body: String) -> Found {
+        Found::Text(ReadableText {
+            body,
+            language: self.language.map(str::to_owned),
+            subject: None,
+            sent_at: None,
+        })
+    }
+}
+
+fn read_part(part: &Part<'_>, outer_language: Option<&str>, depth: u8) -> Result<Found, Unusable> {
+    let octets = part.content().ok_or(Unusable::Encoding)?;
+    let content = Content {
+        media_type: part.header("Content-Type"),
+        encoding: part.header("Content-Encoding"),
+        language: part.header("Content-Language").and_then(first_language).or(outer_language),
+        octets: &octets,
+    };
+    read_typed(&content, content.media_type.unwrap_or(DEFAULT_TYPE), depth + 1)
+}
+
+fn read_cpim(content: &Content<'_>, depth: u8) -> Result<Found, Unusable> {
+    let cpim = Cpim::parse(content.octets).map_err(|_| Unusable::Malformed("Malformed CPIM Message"))?;
+    let mut found = read_part(&cpim.content, content.language, depth)?;
+    if let Found::Text(text) = &mut found {
+        let subject = cpim.subject().map(|(lang, subject)| Text {
+            lang: lang.and_then(text::language_tag).map(str::to_owned).or_else(|| text.language.clone()),
+            text: text::one_line(&subject),
+        });
+        text.subject = subject.or(text.subject.take());
+        text.sent_at = cpim.sent_at().or(text.sent_at);
+    }
+    Ok(found)
+}
+
+fn parts<'a>(content: &Content<'a>, media_type: &MediaType) -> Result<Vec<Part<'a>>, Unusable> {
+    let boundary = media_type.param("boundary").unwrap_or_default();
+    multipart::parse(content.octets, boundary).map_err(|_| Unusable::Malformed("Malformed Multipart"))
+}
+
+/// The best part that can be used; of equal ones the last, as the sender prefers it (RFC 2046 §5.1.4).
+fn read_alternative(content: &Content<'_>, media_type: &MediaType, depth: u8) -> Result<Found, Unusable> {
+    let mut parts = parts(content, media_type)?;
+    parts.reverse();
+    parts.sort_by_key(rank);
+    let mut usable = parts.iter().filter_map(|part| read_part(part, content.language, depth).ok());
+    usable.next().ok_or(Unusable::Type)
+}
+
+/// All texts, one after the other. Parts that cannot be shown are passed over, unless the sender says outright that
+/// they have to be understood (RFC 3261 §20.11).
+fn read_mixed(content: &Content<'_>, media_type: &MediaType, depth: u8) -> Result<Found, Unusable> {
+    let mut texts: Option<ReadableText> = None;
+    let mut state = None;
+    for part in parts(content, media_type)? {
+        match read_part(&part, content.language, depth) {
+            Ok(Found::Text(text)) => match &mut texts {
+                None => texts = Some(text),
+                Some(first) => first.append(&text),
+            },
+            Ok(other) => state = state.or(Some(other)),
+            Err(unusable) if is_required(&part) => return Err(unusable),
+            Err(_) => {}
+        }
+    }
+    texts.map(Found::Text).or(state).ok_or(Unusable::Type)
+}
+
+impl ReadableText {
+    fn append(&mut self, next: &Self) {
+        self.body.push('\n');
+        self.body.push_str(&next.body);
+        if self.language != next.language {
+            self.language = None;
+        }
+    }
+}
+
+fn is_required(part: &Part<'_>) -> bool {
+    let disposition = part.header("Content-Disposition").unwrap_or_default();
+    let (_, params) = disposition.split_once(';').unwrap_or_default();
+    let params = crate::body::media_type::parse_params(params);
+    params.iter().any(|(name, value)| name == "handling" && value.eq_ignore_ascii_case("required"))
+}
