@@ -4,6 +4,8 @@
 //! [`vocab::Input`] and the time, and is polled for [`vocab::Command`]s and for its next timeout.
 
 pub mod address;
+pub mod bridge;
 pub mod failure;
+pub mod policy;
 pub mod time;
 pub mod vocab;

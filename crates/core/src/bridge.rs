@@ -1,0 +1,149 @@
+//! The bridge: every conversation between the two worlds, as one machine without I/O.
+//!
+//! It is given [`Input`]s and the time, and polled for [`Command`]s. One bridge owns all state of its user pairs;
+//! several can share the work when inputs are dealt to them by pair.
+
+use std::time::Duration;
+
+use crate::time::{Entropy, Now};
+use crate::vocab::{Command, Grant, Input, Pair, SipIn, StoreIn, Unsettled, XmppIn};
+
+mod book;
+mod context;
+mod messages;
+mod settings;
+
+pub use settings::Settings;
+
+use context::{Context, Timer};
+use messages::Messages;
+
+/// The machine. See the module's text.
+pub struct Bridge {
+    cx: Context,
+    messages: Messages,
+}
+
+/// What an operator sees of a bridge at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Snapshot {
+    /// Messages from XMPP to SIP without an outcome.
+    pub messages_to_sip: usize,
+    /// Messages from SIP to XMPP that the XMPP side has not settled.
+    pub messages_to_xmpp: usize,
+    /// Error stanzas that matched no message, or came after its answer.
+    pub late_errors: u64,
+}
+
+impl Bridge {
+    /// A bridge with nothing in it.
+    #[must_use]
+    pub fn new(settings: Settings, entropy: Box<dyn Entropy>) -> Self {
+        Self {
+            cx: Context::new(settings, entropy),
+            messages: Messages::default(),
+        }
+    }
+
+    /// Takes up what the last process left: authorisations, and messages that it never settled. Called once, first.
+    pub fn restore(
+        &mut self,
+        authorisations: Vec<(Pair, Grant)>,
+        unsettled: Vec<Unsettled>,
+        now: Now,
+    ) {
+        let _ = (authorisations, now);
+        for message in unsettled {
+            Messages::unsettled(&mut self.cx, message);
+        }
+    }
+
+    /// Takes one input. Commands may follow.
+    pub fn handle(&mut self, input: Input, now: Now) {
+        match input {
+            Input::Xmpp(input) => self.handle_xmpp(input, now),
+            Input::Sip(input) => self.handle_sip(input, now),
+            Input::Store(StoreIn::Kept(reference)) => {
+                self.messages.kept(&mut self.cx, reference, true);
+            }
+            Input::Store(StoreIn::NotKept(reference)) => {
+                self.messages.kept(&mut self.cx, reference, false);
+            }
+        }
+    }
+
+    /// The next command, in order.
+    pub fn poll_command(&mut self) -> Option<Command> {
+        self.cx.poll_command()
+    }
+
+    /// When [`Bridge::handle_timeout`] wants to be called, in monotonic time.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        self.cx.next_timeout()
+    }
+
+    /// Does what is due. Early calls do nothing.
+    pub fn handle_timeout(&mut self, now: Now) {
+        while let Some(timer) = self.cx.take_due(now) {
+            match timer {
+                Timer::Answer(reference) => self.messages.overdue(&mut self.cx, reference),
+                Timer::Retry(_) => {}
+            }
+        }
+    }
+
+    /// Says goodbye: SIP senders are answered, watchers are told to come back later, contacts see each other leave.
+    /// Outcomes of what is under way are still taken; new work is refused.
+    pub fn shutdown(&mut self, now: Now) {
+        let _ = now;
+        self.cx.stopping = true;
+        self.messages.shut_down(&mut self.cx);
+    }
+
+    /// What there is at this moment.
+    #[must_use]
+    pub fn status(&self) -> Snapshot {
+        Snapshot {
+            messages_to_sip: self.messages.to_sip_count(),
+            messages_to_xmpp: self.messages.to_xmpp_count(),
+            late_errors: self.messages.late_errors(),
+        }
+    }
+
+    fn handle_xmpp(&mut self, input: XmppIn, _now: Now) {
+        let cx = &mut self.cx;
+        match input {
+            XmppIn::Message { from, to, im } => self.messages.xmpp_message(cx, from, to, im),
+            XmppIn::MessageError {
+                from,
+                to,
+                id,
+                error,
+            } => self.messages.xmpp_error(cx, &from, &to, id, error),
+            XmppIn::Settled { reference, outcome } => {
+                self.messages.xmpp_settled(cx, reference, outcome);
+            }
+            XmppIn::Presence { .. } | XmppIn::PresenceError { .. } => {}
+        }
+    }
+
+    fn handle_sip(&mut self, input: SipIn, now: Now) {
+        let cx = &mut self.cx;
+        match input {
+            SipIn::Message {
+                reference,
+                from,
+                to,
+                im,
+            } => self
+                .messages
+                .sip_message(cx, reference, (&from, &to), im, now),
+            SipIn::MessageGone { reference } => self.messages.sip_gone(cx, reference),
+            SipIn::Outcome { reference, outcome } => {
+                self.messages.sip_outcome(cx, reference, outcome);
+            }
+            SipIn::Subscription { .. } | SipIn::Watcher { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What the parts of the bridge share: the way out, the timers, fresh names.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use crate::failure::{Failure, Local, StanzaError, to_stanza};
+use crate::time::{Entropy, Now};
+use crate::vocab::{Command, Ref, SipOut, StoreOut, XmppOut};
+
+use super::book::ContactKey;
+use super::settings::Settings;
+
+/// What a timer is for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// A SIP sender has waited long enough.
+    Answer(Ref),
+    /// A subscription at a SIP user may be tried again.
+    Retry(ContactKey),
+}
+
+pub(super) struct Context {
+    pub(super) settings: Settings,
+    pub(super) entropy: Box<dyn Entropy>,
+    /// No new work is taken.
+    pub(super) stopping: bool,
+    commands: VecDeque<Command>,
+    timers: BTreeSet<(Duration, Timer)>,
+    last_ref: u64,
+}
+
+impl Context {
+    pub(super) fn new(settings: Settings, entropy: Box<dyn Entropy>) -> Self {
+        Self {
+            settings,
+            entropy,
+            stopping: false,
+            commands: VecDeque::new(),
+            timers: BTreeSet::new(),
+            last_ref: 0,
+        }
+    }
+
+    pub(super) fn xmpp(&mut self, out: XmppOut) {
+        self.commands.push_back(Command::Xmpp(out));
+    }
+
+    pub(super) fn sip(&mut self, out: SipOut) {
+        self.commands.push_back(Command::Sip(out));
+    }
+
+    pub(super) fn store(&mut self, out: StoreOut) {
+        self.commands.push_back(Command::Store(out));
+    }
+
+    pub(super) fn poll_command(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    /// A name that this process has not used.
+    pub(super) fn fresh_ref(&mut self) -> Ref {
+        self.last_ref += 1;
+        Ref(self.last_ref)
+    }
+
+    /// Keeps clear of a name from before the restart.
+    pub(super) fn skip_ref(&mut self, taken: Ref) {
+        self.last_ref = self.last_ref.max(taken.0);
+    }
+
+    pub(super) fn arm(&mut self, at: Duration, timer: Timer) {
+        self.timers.insert((at, timer));
+    }
+
+    pub(super) fn disarm(&mut self, at: Duration, timer: Timer) {
+        self.timers.remove(&(at, timer));
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Duration> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// A timer that is due, taken off the list.
+    pub(super) fn take_due(&mut self, now: Now) -> Option<Timer> {
+        self.timers
+            .first()
+            .is_some_and(|(at, _)| *at <= now.mono)
+            .then(|| self.timers.pop_first())
+            .flatten()
+            .map(|(_, timer)| timer)
+    }
+
+    /// Uniformly below `limit`.
+    pub(super) fn random_below(&mut self, limit: Duration) -> Duration {
+        let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        match self.entropy.next_u64().checked_rem(limit) {
+            Some(millis) => Duration::from_millis(millis),
+            None => Duration::ZERO,
+        }
+    }
+
+    /// Whether users of the two domains may talk now.
+    pub(super) fn admit(&self, xmpp_domain: &str, sip_domain: &str) -> Result<(), Local> {
+        if self.stopping {
+            Err(Local::ShuttingDown)
+        } else if self.settings.policy.allows(xmpp_domain, sip_domain) {
+            Ok(())
+        } else {
+            Err(Local::NotAllowed)
+        }
+    }
+}
+
+/// The stanza error for a finding of ours.
+pub(super) fn local_error(local: Local) -> StanzaError {
+    to_stanza(&Failure::Local(local))
+}

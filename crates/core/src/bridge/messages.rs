@@ -1,0 +1,426 @@
+//! Instant messages: each one ends in exactly one outcome, told to its sender in the sender's protocol.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::address::{
+    AddressError, Jid, Scheme, SipAddress, canonical_domain, jid_to_sip, sip_to_jid,
+};
+use crate::failure::{Failure, Local, StanzaError, to_stanza};
+use crate::time::Now;
+use crate::vocab::{Im, ImKind, Ref, SipOut, StoreOut, Unsettled, XmppOut};
+
+use super::context::{Context, Timer, local_error};
+
+/// A message from XMPP to SIP that has no outcome yet.
+struct ToSip {
+    /// The XMPP sender, as the stanza said it.
+    from: Jid,
+    /// The recipient, as the stanza said it.
+    to: Jid,
+    /// The stanza's id.
+    id: Option<String>,
+    /// Domain of the recipient, canonical.
+    domain: String,
+    /// What to send once the store has it; gone when it is sent.
+    held: Option<Held>,
+}
+
+struct Held {
+    from: SipAddress,
+    to: SipAddress,
+    im: Im,
+}
+
+/// A message from SIP to XMPP that the XMPP side has not settled yet.
+struct ToXmpp {
+    /// The SIP adapter's name for it while its sender waits; gone when he has been answered or has left.
+    open: Option<Ref>,
+    stanza: StanzaKey,
+    /// Domain of the recipient, canonical.
+    domain: String,
+    deadline: Duration,
+}
+
+/// Recipient, sender (both bare and canonical) and id: what an error stanza about a message has to name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct StanzaKey {
+    to: Jid,
+    from: Jid,
+    id: String,
+}
+
+/// All messages under way.
+#[derive(Default)]
+pub(super) struct Messages {
+    to_sip: BTreeMap<Ref, ToSip>,
+    to_xmpp: BTreeMap<Ref, ToXmpp>,
+    by_sip_ref: BTreeMap<Ref, Ref>,
+    by_stanza: BTreeMap<StanzaKey, Ref>,
+    pending: BTreeMap<String, usize>,
+    late_errors: u64,
+}
+
+impl Messages {
+    pub(super) fn to_sip_count(&self) -> usize {
+        self.to_sip.len()
+    }
+
+    pub(super) fn to_xmpp_count(&self) -> usize {
+        self.to_xmpp.len()
+    }
+
+    pub(super) fn late_errors(&self) -> u64 {
+        self.late_errors
+    }
+
+    /// A stanza from an XMPP user to a SIP user.
+    pub(super) fn xmpp_message(&mut self, cx: &mut Context, from: Jid, to: Jid, im: Im) {
+        let im = without_empty_bodies(im);
+        if im.bodies.is_empty() {
+            return;
+        }
+        let id = im.id.clone();
+        match self.admit_to_sip(cx, &from, &to, im) {
+            Ok((domain, held)) => {
+                let reference = cx.fresh_ref();
+                *self.pending.entry(domain.clone()).or_default() += 1;
+                cx.store(StoreOut::Keep(Unsettled {
+                    reference,
+                    from: from.clone(),
+                    to: to.clone(),
+                    id: id.clone(),
+                }));
+                let message = ToSip {
+                    from,
+                    to,
+                    id,
+                    domain,
+                    held: Some(held),
+                };
+                self.to_sip.insert(reference, message);
+            }
+            Err(local) => refuse(cx, to, from, id, local_error(local)),
+        }
+    }
+
+    /// The store has the message, or cannot take it.
+    pub(super) fn kept(&mut self, cx: &mut Context, reference: Ref, kept: bool) {
+        if kept {
+            let held = self
+                .to_sip
+                .get_mut(&reference)
+                .and_then(|message| message.held.take());
+            if let Some(Held { from, to, im }) = held {
+                cx.sip(SipOut::Message {
+                    reference,
+                    from,
+                    to,
+                    im,
+                });
+            }
+        } else if self.is_held(reference)
+            && let Some(message) = self.take_to_sip(reference)
+        {
+            let error = local_error(Local::Overloaded);
+            refuse(cx, message.to, message.from, message.id, error);
+        }
+    }
+
+    /// The final answer to a message that went to SIP.
+    pub(super) fn sip_outcome(
+        &mut self,
+        cx: &mut Context,
+        reference: Ref,
+        outcome: Result<(), Failure>,
+    ) {
+        if self.is_held(reference) {
+            return;
+        }
+        if let Some(message) = self.take_to_sip(reference) {
+            settle(cx, reference, message, outcome);
+        }
+    }
+
+    /// A message from before a crash: nobody knows how far it came.
+    pub(super) fn unsettled(cx: &mut Context, message: Unsettled) {
+        cx.skip_ref(message.reference);
+        let error = local_error(Local::OutcomeUnknown);
+        refuse(cx, message.to, message.from, message.id, error);
+        cx.store(StoreOut::Settle(message.reference));
+    }
+
+    /// A MESSAGE from a SIP user to an XMPP user.
+    pub(super) fn sip_message(
+        &mut self,
+        cx: &mut Context,
+        sip_ref: Ref,
+        addresses: (&SipAddress, &SipAddress),
+        im: Im,
+        now: Now,
+    ) {
+        if self.by_sip_ref.contains_key(&sip_ref) {
+            return;
+        }
+        let im = without_empty_bodies(im);
+        if im.bodies.is_empty() {
+            return answer(cx, sip_ref, Ok(()));
+        }
+        match self.admit_to_xmpp(cx, addresses.0, addresses.1) {
+            Ok((from, to)) => self.send_to_xmpp(cx, sip_ref, from, to, im, now),
+            Err(local) => answer(cx, sip_ref, Err(Failure::Local(local))),
+        }
+    }
+
+    /// The SIP sender can no longer be answered.
+    pub(super) fn sip_gone(&mut self, cx: &mut Context, sip_ref: Ref) {
+        if let Some(reference) = self.by_sip_ref.get(&sip_ref).copied() {
+            self.close(cx, reference);
+        }
+    }
+
+    /// An error stanza about a message that went to XMPP. One that matches nothing, or comes after the answer, is
+    /// counted and dropped (ERX-08, ERX-13).
+    pub(super) fn xmpp_error(
+        &mut self,
+        cx: &mut Context,
+        from: &Jid,
+        to: &Jid,
+        id: Option<String>,
+        error: StanzaError,
+    ) {
+        let reference = id.and_then(|id| {
+            let key = StanzaKey {
+                to: from.bare().canonical(),
+                from: to.bare().canonical(),
+                id,
+            };
+            self.by_stanza.get(&key).copied()
+        });
+        let open = reference.and_then(|reference| self.close(cx, reference));
+        let Some(sip_ref) = open else {
+            self.late_errors = self.late_errors.saturating_add(1);
+            return;
+        };
+        answer(cx, sip_ref, Err(reported(from, error)));
+    }
+
+    /// The XMPP side has handled a message, or given it up.
+    pub(super) fn xmpp_settled(
+        &mut self,
+        cx: &mut Context,
+        reference: Ref,
+        outcome: Result<(), Failure>,
+    ) {
+        let open = self.close(cx, reference);
+        if let Some(message) = self.to_xmpp.remove(&reference) {
+            self.by_stanza.remove(&message.stanza);
+            self.release(&message.domain);
+        }
+        if let Some(sip_ref) = open {
+            answer(cx, sip_ref, outcome);
+        }
+    }
+
+    /// A SIP sender has waited long enough.
+    pub(super) fn overdue(&mut self, cx: &mut Context, reference: Ref) {
+        if let Some(sip_ref) = self.close(cx, reference) {
+            answer(cx, sip_ref, Err(Failure::Local(Local::Timeout)));
+        }
+    }
+
+    /// Answers every SIP sender that waits, and refuses what has not gone out to SIP yet.
+    pub(super) fn shut_down(&mut self, cx: &mut Context) {
+        let open: Vec<Ref> = self.by_sip_ref.values().copied().collect();
+        for reference in open {
+            if let Some(sip_ref) = self.close(cx, reference) {
+                answer(cx, sip_ref, Err(Failure::Local(Local::ShuttingDown)));
+            }
+        }
+        let held: Vec<Ref> = self
+            .to_sip
+            .iter()
+            .filter(|(_, message)| message.held.is_some())
+            .map(|(reference, _)| *reference)
+            .collect();
+        for reference in held {
+            if let Some(message) = self.take_to_sip(reference) {
+                settle(
+                    cx,
+                    reference,
+                    message,
+                    Err(Failure::Local(Local::ShuttingDown)),
+                );
+            }
+        }
+    }
+
+    fn admit_to_sip(
+        &self,
+        cx: &Context,
+        from: &Jid,
+        to: &Jid,
+        im: Im,
+    ) -> Result<(String, Held), Local> {
+        if im.kind == ImKind::Groupchat {
+            return Err(Local::NotAcceptable);
+        }
+        cx.admit(&from.domain, &to.domain)?;
+        if to.local.is_none() {
+            return Err(Local::NoUser);
+        }
+        // Resources that we announce are tuple ids, not GRUUs: the recipient is the user, on whatever device.
+        let recipient = jid_to_sip(&to.bare(), Scheme::Sip).map_err(bad_address)?;
+        let sender = jid_to_sip(from, Scheme::Sip).map_err(bad_address)?;
+        let domain = canonical_domain(&to.domain);
+        self.has_room(cx, &domain)?;
+        let held = Held {
+            from: sender,
+            to: recipient,
+            im,
+        };
+        Ok((domain, held))
+    }
+
+    fn admit_to_xmpp(
+        &self,
+        cx: &Context,
+        from: &SipAddress,
+        to: &SipAddress,
+    ) -> Result<(Jid, Jid), Local> {
+        let from = sip_to_jid(from).map_err(bad_address)?;
+        let to = sip_to_jid(to).map_err(bad_address)?;
+        cx.admit(&to.domain, &from.domain)?;
+        if to.local.is_none() {
+            return Err(Local::NoUser);
+        }
+        self.has_room(cx, &to.domain)?;
+        Ok((from, to))
+    }
+
+    fn send_to_xmpp(
+        &mut self,
+        cx: &mut Context,
+        sip_ref: Ref,
+        from: Jid,
+        to: Jid,
+        mut im: Im,
+        now: Now,
+    ) {
+        let reference = cx.fresh_ref();
+        let mut stanza = StanzaKey {
+            to: to.bare(),
+            from: from.bare(),
+            id: im.id.take().unwrap_or_default(),
+        };
+        while stanza.id.is_empty() || self.by_stanza.contains_key(&stanza) {
+            stanza.id = cx.entropy.token();
+        }
+        im.id = Some(stanza.id.clone());
+        let deadline = now.mono.saturating_add(cx.settings.answer_within);
+        cx.arm(deadline, Timer::Answer(reference));
+        *self.pending.entry(to.domain.clone()).or_default() += 1;
+        self.by_sip_ref.insert(sip_ref, reference);
+        self.by_stanza.insert(stanza.clone(), reference);
+        let message = ToXmpp {
+            open: Some(sip_ref),
+            stanza,
+            domain: to.domain.clone(),
+            deadline,
+        };
+        self.to_xmpp.insert(reference, message);
+        cx.xmpp(XmppOut::Message {
+            reference,
+            from,
+            to,
+            im,
+        });
+    }
+
+    fn has_room(&self, cx: &Context, domain: &str) -> Result<(), Local> {
+        let pending = self.pending.get(domain).copied().unwrap_or_default();
+        if pending < cx.settings.max_pending_per_domain {
+            Ok(())
+        } else {
+            Err(Local::Overloaded)
+        }
+    }
+
+    fn release(&mut self, domain: &str) {
+        if let Some(pending) = self.pending.get_mut(domain) {
+            *pending = pending.saturating_sub(1);
+            if *pending == 0 {
+                self.pending.remove(domain);
+            }
+        }
+    }
+
+    fn is_held(&self, reference: Ref) -> bool {
+        self.to_sip
+            .get(&reference)
+            .is_some_and(|message| message.held.is_some())
+    }
+
+    fn take_to_sip(&mut self, reference: Ref) -> Option<ToSip> {
+        let message = self.to_sip.remove(&reference)?;
+        self.release(&message.domain);
+        Some(message)
+    }
+
+    /// Ends the wait of a SIP sender; `None` when nobody waits any more.
+    fn close(&mut self, cx: &mut Context, reference: Ref) -> Option<Ref> {
+        let message = self.to_xmpp.get_mut(&reference)?;
+        let sip_ref = message.open.take()?;
+        cx.disarm(message.deadline, Timer::Answer(reference));
+        self.by_sip_ref.remove(&sip_ref);
+        Some(sip_ref)
+    }
+}
+
+/// The failure that an XMPP entity reported.
+pub(super) fn reported(from: &Jid, error: StanzaError) -> Failure {
+    let new_address = error
+        .new_address
+        .as_deref()
+        .and_then(|uri| Jid::from_uri(uri).ok());
+    Failure::Xmpp {
+        error,
+        from_full_jid: from.resource.is_some(),
+        new_address,
+    }
+}
+
+fn settle(cx: &mut Context, reference: Ref, message: ToSip, outcome: Result<(), Failure>) {
+    if let Err(failure) = outcome {
+        refuse(
+            cx,
+            message.to,
+            message.from,
+            message.id,
+            to_stanza(&failure),
+        );
+    }
+    cx.store(StoreOut::Settle(reference));
+}
+
+fn refuse(cx: &mut Context, from: Jid, to: Jid, id: Option<String>, error: StanzaError) {
+    cx.xmpp(XmppOut::MessageError {
+        from,
+        to,
+        id,
+        error,
+    });
+}
+
+fn answer(cx: &mut Context, reference: Ref, outcome: Result<(), Failure>) {
+    cx.sip(SipOut::AnswerMessage { reference, outcome });
+}
+
+fn bad_address(_: AddressError) -> Local {
+    Local::BadAddress
+}
+
+fn without_empty_bodies(mut im: Im) -> Im {
+    im.bodies.retain(|body| !body.text.is_empty());
+    im
+}

@@ -1,0 +1,144 @@
+//! Who may talk to whom: nobody, unless a rule says so.
+
+use std::collections::BTreeMap;
+
+use crate::address::canonical_domain;
+
+/// A domain of XMPP users in a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DomainPattern {
+    /// Every domain.
+    Any,
+    /// This domain.
+    Exact(String),
+    /// Every domain below this one, but not the domain itself.
+    Below(String),
+}
+
+/// A SIP domain that we speak for towards XMPP, and the XMPP domains that may talk with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SipDomain {
+    /// Its name.
+    pub name: String,
+    /// The XMPP domains; empty: none.
+    pub allowed: Vec<DomainPattern>,
+}
+
+/// The rules. Default: nobody.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Policy {
+    rules: BTreeMap<String, Vec<DomainPattern>>,
+}
+
+impl DomainPattern {
+    /// Reads `*`, `*.example.org` or `example.org`.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        match (text, text.strip_prefix("*.")) {
+            ("*", _) => Self::Any,
+            (_, Some(parent)) => Self::Below(canonical_domain(parent)),
+            _ => Self::Exact(canonical_domain(text)),
+        }
+    }
+
+    /// Whether it names this domain, given in canonical spelling.
+    #[must_use]
+    pub fn matches(&self, domain: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Exact(name) => name == domain,
+            Self::Below(parent) => domain
+                .strip_suffix(parent.as_str())
+                .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')),
+        }
+    }
+}
+
+impl Policy {
+    /// The rules for these SIP domains. A domain named twice gets the patterns of both.
+    #[must_use]
+    pub fn new(domains: impl IntoIterator<Item = SipDomain>) -> Self {
+        let mut rules: BTreeMap<String, Vec<DomainPattern>> = BTreeMap::new();
+        for domain in domains {
+            rules
+                .entry(canonical_domain(&domain.name))
+                .or_default()
+                .extend(domain.allowed);
+        }
+        Self { rules }
+    }
+
+    /// Whether we speak for this SIP domain.
+    #[must_use]
+    pub fn speaks_for(&self, sip_domain: &str) -> bool {
+        self.rules.contains_key(&canonical_domain(sip_domain))
+    }
+
+    /// Whether users of these two domains may talk. An own SIP domain never stands for an XMPP domain: nothing is
+    /// relayed from SIP to SIP.
+    #[must_use]
+    pub fn allows(&self, xmpp_domain: &str, sip_domain: &str) -> bool {
+        let xmpp_domain = canonical_domain(xmpp_domain);
+        !self.rules.contains_key(&xmpp_domain)
+            && self
+                .rules
+                .get(&canonical_domain(sip_domain))
+                .is_some_and(|patterns| patterns.iter().any(|p| p.matches(&xmpp_domain)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy() -> Policy {
+        Policy::new([
+            SipDomain {
+                name: "OCS.example".to_owned(),
+                allowed: vec![
+                    DomainPattern::parse("jabber.example"),
+                    DomainPattern::parse("*.chat.example"),
+                ],
+            },
+            SipDomain {
+                name: "open.example".to_owned(),
+                allowed: vec![DomainPattern::parse("*")],
+            },
+            SipDomain {
+                name: "closed.example".to_owned(),
+                allowed: vec![],
+            },
+        ])
+    }
+
+    #[test]
+    fn pairs_are_denied_unless_a_rule_names_them() {
+        let rows = [
+            ("jabber.example", "ocs.example", true),
+            ("Jabber.Example.", "OCS.EXAMPLE", true),
+            ("a.chat.example", "ocs.example", true),
+            ("chat.example", "ocs.example", false),
+            (".chat.example", "ocs.example", false),
+            ("evilchat.example", "ocs.example", false),
+            ("other.example", "ocs.example", false),
+            ("other.example", "open.example", true),
+            ("ocs.example", "open.example", false),
+            ("jabber.example", "closed.example", false),
+            ("jabber.example", "unknown.example", false),
+        ];
+        for (xmpp, sip, expected) in rows {
+            assert_eq!(policy().allows(xmpp, sip), expected, "{xmpp} {sip}");
+        }
+        assert!(!Policy::default().allows("jabber.example", "ocs.example"));
+    }
+
+    #[test]
+    fn domains_compare_as_names() {
+        let policy = Policy::new([SipDomain {
+            name: "xn--bcher-kva.example".to_owned(),
+            allowed: vec![DomainPattern::parse("*")],
+        }]);
+        assert!(policy.speaks_for("bücher.example"));
+        assert!(policy.allows("jabber.example", "BÜCHER.example"));
+    }
+}
