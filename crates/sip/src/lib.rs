@@ -2,6 +2,7 @@
 
 pub mod adapt;
 pub mod body;
+pub mod framing;
 pub(crate) mod grammar;
 pub mod header;
 pub mod message;
@@ -9,3 +10,5 @@ pub mod method;
 pub mod parse;
 pub mod target;
 pub mod transport;
+pub mod uri;
+pub mod validate;

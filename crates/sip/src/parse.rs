@@ -297,16 +297,16 @@ impl Head {
         }
     }
 
-    /// The error for a head that is of no use: its own defect, or else `kind`.
-    pub(crate) fn fail(self, kind: ParseErrorKind) -> ParseError {
-        let kind = self.defect.unwrap_or(kind);
+    /// The error for a head that is of no use: its own defect, or else `kind`; the one that breaks framing first.
+    pub(crate) fn fail(mut self, kind: ParseErrorKind) -> ParseError {
+        self.note(kind);
         ParseError {
-            kind,
+            kind: self.defect.unwrap_or(kind),
             answerable: self.answerable(),
         }
     }
 
-    /// The head that broke the framing, whatever else is wrong with it.
+    /// What is wrong with it, if anything.
     pub(crate) fn defect(&self) -> Option<ParseErrorKind> {
         self.defect
     }
