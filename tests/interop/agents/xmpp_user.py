@@ -1,0 +1,165 @@
+"""A scripted XMPP user on slixmpp, logged in to its own server in clear (the lab tests what crosses the border)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from xml.etree.ElementTree import Element
+
+from slixmpp import ClientXMPP, Iq, Message, Presence
+from slixmpp.xmlstream import tostring
+
+from agents.accounts import PASSWORD
+from agents.inbox import Inbox
+from agents.ladder import Ladder
+
+LOGIN_LIMIT = 10.0
+SUBSCRIPTION = ("subscribe", "subscribed", "unsubscribe", "unsubscribed")
+PRESENCE_EVENTS = (*SUBSCRIPTION, "available", "unavailable", "away", "chat", "dnd", "xa", "error")
+logging.getLogger("slixmpp").setLevel(logging.CRITICAL)
+
+
+class XmppUser:
+    """One client. What it sees goes into `inbox`; presence of contacts into `resources`."""
+
+    def __init__(self, user: str, label: str, server: tuple[str, int], ladder: Ladder) -> None:
+        self.client = ClientXMPP(f"{user}/lab", PASSWORD)
+        self.user = user
+        self.label = label
+        self.server = server
+        self.ladder = ladder
+        self.inbox = Inbox()
+        self.resources: dict[str, dict[str, tuple[str, str]]] = {}
+        self.subscriptions: dict[str, str] = {}
+        self.complaints: list[str] = []
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.last_sent = ""
+        self._next = 0
+        self._prepare()
+
+    def _prepare(self) -> None:
+        client = self.client
+        client.roster.auto_authorize = None
+        client.roster.auto_subscribe = False
+        client.register_plugin("xep_0199")
+        client["feature_mechanisms"].unencrypted_plain = True
+        client.add_event_handler("session_start", self._started)
+        client.add_event_handler("failed_auth", lambda _: self._failed("log-in refused"))
+        client.add_event_handler("connection_failed", lambda reason: self._failed(f"connection: {reason}"))
+        client.add_event_handler("message", self._message)
+        client.add_event_handler("message_error", self._message_error)
+        client.add_event_handler("roster_update", self._roster)
+        for kind in PRESENCE_EVENTS:
+            client.add_event_handler(f"presence_{kind}", self._presence)
+        client.add_filter("in", lambda stanza: self._note("<", stanza))
+        client.add_filter("out", lambda stanza: self._note(">", stanza))
+
+    def _note(self, arrow: str, stanza: object) -> object:
+        if isinstance(stanza, (Message, Presence)):
+            self.ladder.note(self.label, arrow, tostring(stanza.xml, xmlns="jabber:client"))
+        return stanza
+
+    async def login(self) -> None:
+        """Log in and fetch the roster. Raises RuntimeError."""
+        self.client.use_aiodns = False
+        self.client.connect(self.server, disable_starttls=True, force_starttls=False)
+        try:
+            await asyncio.wait_for(asyncio.shield(self._ready), LOGIN_LIMIT)
+        except asyncio.TimeoutError:
+            raise RuntimeError(f"{self.user} could not log in within {LOGIN_LIMIT:g} s") from None
+
+    def _failed(self, why: str) -> None:
+        if not self._ready.done():
+            self._ready.set_exception(RuntimeError(f"{self.user}: {why}"))
+
+    async def _started(self, _: object) -> None:
+        await self.client.get_roster()
+        if not self._ready.done():
+            self._ready.set_result(None)
+
+    # What the user does.
+
+    def say(self, peer: str, text: str) -> str:
+        """Send one text; return the stanza's id."""
+        self._next += 1
+        message = self.client.make_message(peer, mbody=text, mtype="chat")
+        message["id"] = f"{self.label}-{self._next}"
+        message.send()
+        return str(message["id"])
+
+    def show(self, word: str, note: str = "") -> None:
+        """Broadcast a state: `online`, or one of XMPP's show values."""
+        self.client.send_presence(pshow=None if word == "online" else word, pstatus=note or None)
+
+    def ask(self, kind: str, peer: str) -> None:
+        """Send a subscription stanza."""
+        self.client.send_presence_subscription(peer, ptype=kind)
+
+    async def logout(self) -> None:
+        """Say good-bye and close the stream."""
+        self.client.send_presence(ptype="unavailable")
+        await self.client.disconnect(wait=0.5)
+        self._ready = asyncio.get_running_loop().create_future()
+
+    async def round_trip(self) -> None:
+        """Ping our own server: what it had for us has come when it answers."""
+        if self._ready.done():
+            await self.client["xep_0199"].ping(self.client.boundjid.domain, timeout=5)
+
+    def leave(self) -> None:
+        """Drop the connection: the case is over."""
+        self.client.abort()
+
+    # What the user sees.
+
+    def state_of(self, peer: str) -> tuple[str, str]:
+        """(word, status text) of the contact's best resource; `offline` when there is none."""
+        resources = self.resources.get(peer, {})
+        return next(reversed(resources.values())) if resources else ("offline", "")
+
+    def _message(self, message: Message) -> None:
+        if message["type"] in ("chat", "normal") and message["body"]:
+            self.inbox.put("message", message["from"].bare, text=message["body"], id=message["id"],
+                           full=str(message["from"]))
+
+    def _message_error(self, message: Message) -> None:
+        error = message["error"]
+        self.inbox.put("error", message["from"].bare, condition=error["condition"], id=message["id"],
+                       text=error["text"], type=error["type"])
+
+    def _presence(self, presence: Presence) -> None:
+        peer, kind = presence["from"].bare, presence.xml.get("type")
+        if peer == self.client.boundjid.bare:
+            return
+        if kind in SUBSCRIPTION:
+            self.inbox.put(kind, peer)
+        elif kind == "error":
+            self.inbox.put("presence-error", peer, condition=presence["error"]["condition"])
+        else:
+            self._resource(presence, peer)
+
+    def _resource(self, presence: Presence, peer: str) -> None:
+        known = self.resources.setdefault(peer, {})
+        resource = presence["from"].resource
+        if presence["type"] == "unavailable":
+            if resource:
+                known.pop(resource, None)
+            else:
+                known.clear()
+        else:
+            known.pop(resource, None)
+            known[resource] = (presence["show"] or "online", presence["status"])
+        self.inbox.ring()
+
+    def _roster(self, iq: Iq) -> None:
+        for item in iq["roster"].xml:
+            self._roster_item(item)
+        self.inbox.ring()
+
+    def _roster_item(self, item: Element) -> None:
+        jid = item.get("jid", "")
+        if item.get("subscription") == "remove":
+            self.subscriptions.pop(jid, None)
+            return
+        asked = "+ask" if item.get("ask") else ""
+        self.subscriptions[jid] = item.get("subscription", "none") + asked

@@ -1,0 +1,97 @@
+"""The lab's domains and what the DNS says about them.
+
+XMPP domains publish where their server is and, for SIP, that the gateway speaks for them; SIP domains
+publish their SIP server and, for XMPP, the gateway. The variants (`tcp.`, `tls.`, `v6.`, …) differ only in
+what their records offer, so the transport of a leg is chosen as in the field: by the records.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lab.hosts import DEAD, EJABBERD, GATEWAY, KAMAILIO, PROSODY, UA_SERVER, USERS, v4, v6
+
+TTL = 2
+
+
+@dataclass(frozen=True)
+class SipRecords:
+    """Which SRV records point at a SIP host, and on which ports."""
+
+    udp: int | None = None
+    tcp: int | None = None
+    tls: int | None = None
+
+
+ALL = SipRecords(5060, 5060, 5061)
+UDP = SipRecords(udp=5060)
+TCP = SipRecords(tcp=5060)
+TLS = SipRecords(tls=5061)
+
+# XMPP domain: (its server, how the gateway is offered to SIP, the gateway's name in those records)
+XMPP_DOMAINS: dict[str, tuple[str, SipRecords, str]] = {
+    "jabber.test": ("xmpp.jabber.test", ALL, "gw.ocs.test"),
+    "udp.jabber.test": ("xmpp.jabber.test", UDP, "gw.ocs.test"),
+    "tcp.jabber.test": ("xmpp.jabber.test", TCP, "gw.ocs.test"),
+    "tls.jabber.test": ("xmpp.jabber.test", TLS, "gw.ocs.test"),
+    "v6.jabber.test": ("xmpp6.jabber.test", ALL, "gw6.ocs.test"),
+    "wrong.jabber.test": ("xmpp.jabber.test", ALL, "gw.ocs.test"),
+    "expired.jabber.test": ("xmpp.jabber.test", ALL, "gw.ocs.test"),
+    "ejabberd.test": ("xmpp.ejabberd.test", ALL, "gw.ocs.test"),
+    "dead.test": ("dead.dead.test", ALL, "gw.ocs.test"),
+}
+PROSODY_DOMAINS = tuple(name for name, row in XMPP_DOMAINS.items() if row[0].endswith(".jabber.test"))
+EJABBERD_DOMAINS = ("ejabberd.test",)
+
+# SIP domain: (its server, the records that lead there, the gateway's name for XMPP)
+SIP_DOMAINS: dict[str, tuple[str, SipRecords, str]] = {
+    "ocs.test": ("sip.ocs.test", ALL, "gw.ocs.test"),
+    "udp.ocs.test": ("sip.ocs.test", UDP, "gw.ocs.test"),
+    "tcp.ocs.test": ("sip.ocs.test", TCP, "gw.ocs.test"),
+    "tls.ocs.test": ("sip.ocs.test", TLS, "gw.ocs.test"),
+    "v6.ocs.test": ("sip6.ocs.test", ALL, "gw6.ocs.test"),
+    "ua.test": ("ua.ua.test", ALL, "gw.ocs.test"),
+    "tls.ua.test": ("ua.ua.test", TLS, "gw.ocs.test"),
+    "wrong.ua.test": ("ua.ua.test", SipRecords(tls=5071), "gw.ocs.test"),
+    "expired.ua.test": ("ua.ua.test", SipRecords(tls=5081), "gw.ocs.test"),
+    "dead.ua.test": ("dead.dead.test", TCP, "gw.ocs.test"),
+}
+KAMAILIO_DOMAINS = tuple(name for name in SIP_DOMAINS if name.endswith("ocs.test"))
+UA_DOMAINS = tuple(name for name in SIP_DOMAINS if name.endswith("ua.test"))
+
+HOST_RECORDS: dict[str, tuple[str, ...]] = {
+    "gw.ocs.test": (GATEWAY.v4,),
+    "gw6.ocs.test": (GATEWAY.v6,),
+    "sip.ocs.test": (KAMAILIO.v4,),
+    "sip6.ocs.test": (KAMAILIO.v6,),
+    "xmpp.jabber.test": (PROSODY.v4,),
+    "xmpp6.jabber.test": (PROSODY.v6,),
+    "xmpp.ejabberd.test": (EJABBERD.v4,),
+    "ua.ua.test": (v4(UA_SERVER),),
+    "users.lab.test": (USERS.v4, USERS.v6),
+    "dead.dead.test": (v4(DEAD),),
+    "dead6.dead.test": (v6(DEAD),),
+}
+
+
+def dnsmasq_config(address4: str, address6: str) -> str:
+    """The whole configuration: authoritative for `.test`, no upstream."""
+    lines = ["no-resolv", "no-hosts", "no-daemon", "bind-interfaces", "cache-size=0", "local=/test/",
+             f"listen-address={address4}", f"listen-address={address6}", f"local-ttl={TTL}", "log-facility=-",
+             "log-queries"]
+    for name, addresses in HOST_RECORDS.items():
+        lines.append(f"host-record={name},{','.join(addresses)},{TTL}")
+    for domain, (server, records, gateway) in XMPP_DOMAINS.items():
+        lines.append(f"srv-host=_xmpp-client._tcp.{domain},{server},5222,0,5")
+        lines.append(f"srv-host=_xmpp-server._tcp.{domain},{server},5269,0,5")
+        lines.extend(_sip(domain, gateway, records))
+    for domain, (server, records, gateway) in SIP_DOMAINS.items():
+        lines.append(f"srv-host=_xmpp-server._tcp.{domain},{gateway},5269,0,5")
+        lines.extend(_sip(domain, server, records))
+    return "\n".join(lines) + "\n"
+
+
+def _sip(domain: str, server: str, records: SipRecords) -> list[str]:
+    rows = (("_sip._udp", records.udp), ("_sip._tcp", records.tcp), ("_sips._tcp", records.tls),
+            ("_sipfederationtls._tcp", records.tls))
+    return [f"srv-host={label}.{domain},{server},{port},0,5" for label, port in rows if port is not None]

@@ -1,0 +1,79 @@
+"""The peers of the lab: Debian's dnsmasq, prosody, ejabberd and kamailio with configurations of ours."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from lab.certificates import Authority
+from lab.commands import Service
+from lab.hosts import DNS, EJABBERD, KAMAILIO, PROSODY, Network
+from lab.names import KAMAILIO_DOMAINS, PROSODY_DOMAINS, dnsmasq_config
+
+TEMPLATES = Path(__file__).parent / "templates"
+SCHEMAS = Path("/usr/share/kamailio/db_sqlite")
+
+
+def fill(template: str, values: dict[str, object]) -> str:
+    """The template with every @NAME@ replaced."""
+    text = (TEMPLATES / template).read_text()
+    for name, value in values.items():
+        text = text.replace(f"@{name}@", str(value))
+    return text
+
+
+def dnsmasq(network: Network, folder: Path) -> Service:
+    folder.mkdir()
+    config = folder / "dnsmasq.conf"
+    config.write_text(dnsmasq_config(DNS.v4, DNS.v6))
+    command = ["dnsmasq", "--conf-file=" + str(config), "--user=root", f"--pid-file={folder}/pid"]
+    return Service("dns", network.exec(DNS, *command), folder / "log")
+
+
+def prosody(network: Network, folder: Path, authority: Authority) -> Service:
+    (folder / "data").mkdir(parents=True)
+    config = folder / "prosody.cfg.lua"
+    hosts = "\n".join(_virtual_host(domain, authority) for domain in PROSODY_DOMAINS)
+    values = {"DATA": folder / "data", "V4": PROSODY.v4, "V6": PROSODY.v6, "HOSTS": hosts}
+    config.write_text(fill("prosody.cfg.lua", values))
+    command = network.exec(PROSODY, "prosody", "--config", str(config), "-F")
+    return Service("prosody", command, folder / "log")
+
+
+def _virtual_host(domain: str, authority: Authority) -> str:
+    label = domain.split(".")[0]
+    leaf = f"{label}.jabber" if label in ("wrong", "expired") else "prosody"
+    certificate, key = authority.chain(leaf)
+    return (f'VirtualHost "{domain}"\n'
+            f'  ssl = {{ certificate = "{certificate}", key = "{key}", cafile = "{authority.root}" }}\n')
+
+
+def ejabberd(network: Network, folder: Path, authority: Authority) -> Service:
+    folder.mkdir()
+    certificate, key = authority.chain("ejabberd")
+    values = {"CERTIFICATE": certificate, "KEY": key, "ROOT": authority.root, "V4": EJABBERD.v4}
+    config = folder / "ejabberd.yml"
+    config.write_text(fill("ejabberd.yml", values))
+    # Started without Erlang's distribution, so that no epmd stays behind.
+    command = ["erl", "-noinput", "+sbwt", "none", "+S", "2:2", "-mnesia", "dir", f'"{folder}/mnesia"',
+               "-s", "ejabberd"]
+    env = {"EJABBERD_CONFIG_PATH": str(config), "EJABBERD_LOG_PATH": str(folder / "ejabberd.log"),
+           "ERL_LIBS": "/usr/lib/x86_64-linux-gnu", "ERL_CRASH_DUMP_BYTES": "0", "HOME": str(folder)}
+    return Service("ejabberd", network.exec(EJABBERD, *command), folder / "log", cwd=folder, env=env)
+
+
+def kamailio(network: Network, folder: Path, authority: Authority) -> Service:
+    folder.mkdir()
+    certificate, key = authority.chain("kamailio")
+    values = {"CERTIFICATE": certificate, "KEY": key, "ROOT": authority.root, "FOLDER": folder,
+              "V4": KAMAILIO.v4, "V6": KAMAILIO.v6,
+              "ALIASES": "\n".join(f'alias="{domain}"' for domain in KAMAILIO_DOMAINS)}
+    (folder / "tls.cfg").write_text(fill("kamailio-tls.cfg", values))
+    config = folder / "kamailio.cfg"
+    config.write_text(fill("kamailio.cfg", values))
+    with sqlite3.connect(folder / "presence.sqlite") as base:
+        for schema in ("standard", "presence"):
+            base.executescript((SCHEMAS / f"{schema}-create.sql").read_text())
+    command = ["kamailio", "-DD", "-E", "-m", "128", "-M", "16", "-f", str(config), "-Y", str(folder),
+               "-P", str(folder / "pid")]
+    return Service("kamailio", network.exec(KAMAILIO, *command), folder / "log")

@@ -1,0 +1,106 @@
+"""A case on disk: `case.toml` in a folder of its own, data only."""
+
+from __future__ import annotations
+
+import shlex
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lab.names import KAMAILIO_DOMAINS, UA_DOMAINS, XMPP_DOMAINS
+from subjects import options
+from subjects.options import Options
+
+CASES = Path(__file__).parent.parent / "cases"
+
+
+class BadCase(Exception):
+    """The case file itself is wrong."""
+
+
+@dataclass(frozen=True)
+class User:
+    """Somebody in a case. `kind` follows from the domain: xmpp, registered (kamailio), server (ua.test) or nobody.
+
+    exists: false for an account that is never made. online: false for one that does not log in by itself.
+    transport: a SIP user's way to its next hop. certificate: what a SIP user shows on TLS (`none` for nothing).
+    demand_certificate: a SIP server that wants the gateway's certificate (mutual TLS).
+    """
+
+    name: str
+    address: str
+    exists: bool = True
+    online: bool = True
+    transport: str = "udp"
+    certificate: str = "ua"
+    demand_certificate: bool = False
+
+    @property
+    def domain(self) -> str:
+        return self.address.partition("@")[2]
+
+    @property
+    def kind(self) -> str:
+        if not self.exists:
+            return "nobody"
+        if self.domain in XMPP_DOMAINS:
+            return "xmpp"
+        if self.domain in KAMAILIO_DOMAINS:
+            return "registered"
+        return "server" if self.domain in UA_DOMAINS else "nobody"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line: who does or sees what. `within` is its deadline in seconds."""
+
+    line: str
+    actor: str
+    words: list[str]
+    within: float
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    title: str
+    needs_gateway: bool
+    users: dict[str, User]
+    gateway: Options
+    steps: list[Step]
+    seconds: float = field(default=60.0)
+
+
+def all_names() -> list[str]:
+    return sorted(path.parent.name for path in CASES.glob("*/case.toml"))
+
+
+def load(name: str) -> Case:
+    """Read one case. Raises BadCase."""
+    try:
+        data = tomllib.loads((CASES / name / "case.toml").read_text())
+        suffix = name.partition("-")[0]
+        users = {label: _user(label, suffix, entry) for label, entry in data["users"].items()}
+        limit = float(data.get("within", 15))
+        steps = [_step(line, limit) for line in data["steps"].splitlines() if line.split("#")[0].strip()]
+        return Case(name, data["title"], data.get("needs_gateway", True), users,
+                    options.read(data.get("gateway", {})), steps, float(data.get("seconds", 60)))
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise BadCase(f"{name}: {error!r}") from error
+
+
+def _user(label: str, suffix: str, entry: str | dict[str, object]) -> User:
+    details = {"domain": entry} if isinstance(entry, str) else dict(entry)
+    address = f"{label}-{suffix}@{details.pop('domain')}"
+    return User(label, address, **details)  # type: ignore[arg-type]
+
+
+def _step(line: str, limit: float) -> Step:
+    words = shlex.split(line, comments=True)
+    if not words or not words[0].endswith(":") or len(words) < 2:
+        raise ValueError(f"a step is `WHO: VERB …`, not {line!r}")
+    within = limit
+    if len(words) > 3 and words[-2] == "within":
+        within = float(words[-1].removesuffix("s"))
+        words = words[:-2]
+    return Step(line.strip(), words[0][:-1], words[1:], within)

@@ -1,0 +1,173 @@
+"""Everything that lives while one case runs: its users, the gateway, and what was disturbed and must be mended."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from pathlib import Path
+
+from agents.accounts import create
+from agents.inbox import Missed
+from agents.ladder import Ladder
+from agents.sip_user import SipUser
+from agents.sip_wire import Hop, Security, Wire
+from agents.xmpp_user import XmppUser
+from lab.certificates import Authority
+from lab.hosts import EJABBERD, GATEWAY, KAMAILIO, PROSODY, UA_SERVER, USERS, v4
+from lab.world import PEER_HOSTS, World
+from runner.case import Case, User
+from runner.traffic import Traffic
+from subjects import Subject
+
+PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
+LISTENERS = {5061: "ua", 5071: "wrong.ua", 5081: "expired.ua"}
+FIRST_PORT = 20000
+PORT_STEP = 10
+
+
+class Stage:
+    """Use as an async context: users are logged in and the gateway is up inside."""
+
+    next_port = FIRST_PORT
+
+    def __init__(self, case: Case, world: World, subject: Subject | None, folder: Path) -> None:
+        self.case = case
+        self.world = world
+        self.subject = subject if case.needs_gateway else None
+        self.folder = folder
+        self.ladders: dict[str, Ladder] = {}
+        self.xmpp: dict[str, XmppUser] = {}
+        self.sip: dict[str, SipUser] = {}
+        self.traffic: Traffic | None = None
+        self.remarks: list[str] = []
+        self._unplugged: set[str] = set()
+        self._stopped: set[str] = set()
+
+    async def __aenter__(self) -> Stage:
+        try:
+            if self.subject is not None:
+                self.folder.mkdir(parents=True)
+                self.subject.start(self.case.gateway, self.folder)
+            await asyncio.gather(*(self._enter(user) for user in self.case.users.values()))
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self.traffic is not None:
+            self.traffic.stop()
+        for agent in self.sip.values():
+            agent.close()
+        for user in self.xmpp.values():
+            user.leave()
+        for name in list(self._unplugged):
+            self.plug(name)
+        for name in list(self._stopped):
+            self.start_peer(name)
+        if self.subject is not None:
+            self.subject.stop()
+
+    async def _enter(self, user: User) -> None:
+        if user.kind == "xmpp":
+            await self._enter_xmpp(user)
+        elif user.kind in ("registered", "server"):
+            await self._enter_sip(user)
+
+    async def _enter_xmpp(self, user: User) -> None:
+        host = EJABBERD if user.domain == "ejabberd.test" else PROSODY
+        server = (host.v4, 5222)
+        await create(user.address, server)
+        agent = XmppUser(user.address, user.name, server, self._ladder("XMPP"))
+        self.xmpp[user.name] = agent
+        if user.online:
+            await agent.login()
+
+    async def _enter_sip(self, user: User) -> None:
+        ladder = self._ladder("SIP")
+        serves = user.kind == "server"
+        security = self._security(self.world.authority, user)
+        if serves:
+            host, port = v4(UA_SERVER), 5060
+            hop = Hop(user.transport, GATEWAY.v4, PORTS[user.transport], "gw.ocs.test")
+            listeners = {number: self._listener(leaf, user) for number, leaf in LISTENERS.items()}
+        else:
+            six = user.domain.startswith("v6.")
+            host, port = (USERS.v6 if six else USERS.v4), Stage.next_port
+            Stage.next_port += PORT_STEP
+            hop = Hop(user.transport, KAMAILIO.v6 if six else KAMAILIO.v4, PORTS[user.transport], "sip.ocs.test")
+            listeners = {port + 1: self._listener("ua", user)}
+        wire = Wire(user.name, host, port, ladder, security)
+        agent = SipUser(user.address, wire, hop, serves)
+        self.sip[user.name] = agent
+        await wire.open(listeners)
+        if user.online and not serves:
+            await agent.register()
+
+    def _security(self, authority: Authority, user: User) -> Security:
+        client = ssl.create_default_context(cafile=str(authority.root))
+        if user.certificate != "none":
+            client.load_cert_chain(*map(str, authority.chain(user.certificate)))
+        return Security(client)
+
+    def _listener(self, leaf: str, user: User) -> ssl.SSLContext:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(self.world.authority.root))
+        context.load_cert_chain(*map(str, self.world.authority.chain(leaf)))
+        context.verify_mode = ssl.CERT_REQUIRED if user.demand_certificate else ssl.CERT_NONE
+        return context
+
+    def _ladder(self, side: str) -> Ladder:
+        return self.ladders.setdefault(side, Ladder())
+
+    # Disturbances.
+
+    def disturb_gateway(self, *actions: str) -> None:
+        """stop, kill or resume the gateway. Raises LookupError in a case without one."""
+        if self.subject is None:
+            raise LookupError("this case has no gateway")
+        self._breaking()
+        for action in actions:
+            getattr(self.subject, action)()
+
+    def _breaking(self) -> None:
+        if self.traffic is not None:
+            self.traffic.broke()
+
+    def cut(self, name: str, port: int) -> None:
+        """End the peer's TCP connections at a port with a reset."""
+        self._breaking()
+        self.world.network.cut(PEER_HOSTS[name], port)
+
+    def unplug(self, name: str) -> None:
+        self._breaking()
+        self._unplugged.add(name)
+        self.world.network.cable(PEER_HOSTS[name], plugged=False)
+
+    def plug(self, name: str) -> None:
+        self._unplugged.discard(name)
+        self.world.network.cable(PEER_HOSTS[name], plugged=True)
+
+    def stop_peer(self, name: str) -> None:
+        self._stopped.add(name)
+        self.world.services[name].stop()
+
+    def start_peer(self, name: str) -> None:
+        self._stopped.discard(name)
+        self.world.services[name].start()
+        self.world.wait_ready(name)
+
+    # The end of a case.
+
+    async def settle(self) -> None:
+        """Let what is already on its way to the users arrive: one round trip to each XMPP user's server."""
+        await asyncio.gather(*(user.round_trip() for user in self.xmpp.values()))
+
+    def check_nothing_left(self) -> None:
+        """Whatever no step has read is a surprise. Raises Missed."""
+        surprises = [f"{name}: {event}" for name, user in (self.xmpp | self.sip).items()
+                     for event in user.inbox.events]
+        surprises += [text for user in self.sip.values() for text in user.wire.complaints]
+        if self.subject is not None and self.subject.fault():
+            surprises.append(self.subject.fault())
+        if surprises:
+            raise Missed("left over at the end: " + "; ".join(surprises[:10]))

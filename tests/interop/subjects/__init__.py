@@ -1,0 +1,44 @@
+"""Gateways that the cases can run against, by the name in SUBJECT."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Protocol
+
+from lab.commands import LabError
+from lab.world import World
+from subjects.options import Options
+
+
+class Subject(Protocol):
+    """One gateway on the lab's host `gw` (SIP on 5060 and 5061, XMPP on 5269)."""
+
+    name: str
+
+    def start(self, options: Options, folder: Path) -> None:
+        """Begin afresh in an empty folder. Raises LabError when it does not come up."""
+
+    def resume(self) -> None:
+        """Start again with what the last run left in its folder."""
+
+    def stop(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+    def tail(self) -> list[str]: ...
+
+    def fault(self) -> str:
+        """What is wrong with it though nobody stopped it (it has ended, it panicked); "" when nothing is."""
+
+
+def chosen(world: World) -> Subject | None:
+    """The subject named by SUBJECT; `none` runs only the cases that need no gateway."""
+    from subjects.stoxgate import Stoxgate  # local: subjects import this module's protocol
+
+    name = os.environ.get("SUBJECT", "stoxgate")
+    if name == "none":
+        return None
+    if name != "stoxgate":
+        raise LabError(f"SUBJECT={name}: known are stoxgate and none")
+    return Stoxgate(world)

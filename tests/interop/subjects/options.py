@@ -1,0 +1,29 @@
+"""What a case may ask of a gateway, in words that fit any gateway."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True)
+class Options:
+    """The `[gateway]` table of a case.
+
+    xmpp_certificate: `any` (dialback proves a partner) or `verify` (its certificate must).
+    sip_tls_client: `required` or `optional` client certificates on the SIP TLS listener.
+    trust: `address` (SIP hosts may speak for their domains by their address) or `certificate` (only by mutual TLS).
+    sip_route: `dns` (RFC 3263), or `udp`, `tcp`, `tls` to the domain's host.
+    """
+
+    xmpp_certificate: str = "any"
+    sip_tls_client: str = "optional"
+    trust: str = "address"
+    sip_route: str = "dns"
+
+
+def read(table: dict[str, str]) -> Options:
+    """Raises ValueError for a word that is no option."""
+    unknown = set(table) - {field.name for field in fields(Options)}
+    if unknown:
+        raise ValueError(f"unknown gateway options: {', '.join(sorted(unknown))}")
+    return Options(**table)

@@ -1,0 +1,99 @@
+"""stoxgate itself: the binary named by STOXGATE_BIN, or the workspace's release build."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from lab.commands import LabError, Service
+from lab.hosts import DNS, GATEWAY, KAMAILIO, UA_SERVER, v4, v6
+from lab.names import KAMAILIO_DOMAINS, SIP_DOMAINS
+from lab.world import World, connects
+from subjects.options import Options
+
+DEFAULT = Path(__file__).resolve().parents[3] / "target" / "release" / "stoxgate"
+READY_LIMIT = 10.0
+PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
+
+
+class Stoxgate:
+    """One process in the gateway's namespace, configured by a file made from the case's options."""
+
+    name = "stoxgate"
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.binary = Path(os.environ.get("STOXGATE_BIN", DEFAULT)).absolute()
+        if not self.binary.exists():
+            raise LabError(f"no gateway at {self.binary}: cargo build --release, or set STOXGATE_BIN")
+        self.service: Service | None = None
+        self._wanted = False
+
+    def start(self, options: Options, folder: Path) -> None:
+        (folder / "state").mkdir()
+        config = folder / "gateway.toml"
+        config.write_text(configuration(options, self.world.authority.folder, folder / "state"))
+        command = self.world.network.exec(GATEWAY, str(self.binary), "run", "--config", str(config))
+        self.service = Service(self.name, command, folder / "log", cwd=folder)
+        self.resume()
+
+    def resume(self) -> None:
+        service = self._service()
+        service.start()
+        self._wanted = True
+        limit = time.monotonic() + READY_LIMIT
+        while not (connects((GATEWAY.v4, 5269)) and connects((GATEWAY.v4, 5060))):
+            if not service.running() or time.monotonic() > limit:
+                raise LabError("the gateway does not come up:\n" + "\n".join(service.tail()))
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        self._wanted = False
+        if self.service is not None:
+            self.service.stop(grace=10)
+
+    def kill(self) -> None:
+        self._wanted = False
+        self._service().kill()
+
+    def tail(self) -> list[str]:
+        return self.service.tail(60) if self.service is not None else []
+
+    def fault(self) -> str:
+        if self._wanted and not self._service().running():
+            return "the gateway has ended by itself"
+        panics = [line for line in self.tail() if "panicked at" in line]
+        return f"the gateway panicked: {panics[0]}" if panics else ""
+
+    def _service(self) -> Service:
+        if self.service is None:
+            raise LabError("the gateway was never started")
+        return self.service
+
+
+def configuration(options: Options, certificates: Path, state: Path) -> str:
+    """gateway.toml for one case."""
+    lines = ["[gateway]", 'host = "gw.ocs.test"', f'state_dir = "{state}"',
+             "[log]", 'level = "debug"',
+             "[dns]", f'servers = ["{DNS.v4}:53"]',
+             "[tls]", f'certificate = "{certificates}/gw.crt"', f'key = "{certificates}/gw.key"',
+             f'roots = ["{certificates}/ca.crt"]',
+             "[xmpp]", 'listen = ["0.0.0.0:5269", "[::]:5269"]',
+             "[[xmpp.partner]]", 'domain = "*"', 'tls = "required"',
+             f'certificate = "{options.xmpp_certificate}"',
+             "[sip]", *(f'{kind} = ["0.0.0.0:{port}", "[::]:{port}"]' for kind, port in PORTS.items())]
+    for domain in SIP_DOMAINS:
+        lines += _domain(domain, options)
+    return "\n".join(lines) + "\n"
+
+
+def _domain(domain: str, options: Options) -> list[str]:
+    number = KAMAILIO.number if domain in KAMAILIO_DOMAINS else UA_SERVER
+    lines = ["[[sip.domain]]", f'domain = "{domain}"']
+    if options.trust == "address":
+        lines.append(f'trusted_addresses = ["{v4(number)}", "{v6(number)}"]')
+    if options.sip_route != "dns":
+        port = PORTS[options.sip_route]
+        lines.append(f'next_hop = "sip:{v4(number)}:{port};transport={options.sip_route}"')
+    return lines
