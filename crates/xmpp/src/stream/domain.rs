@@ -13,12 +13,16 @@ pub struct DomainPair {
     pub remote: String,
 }
 
-/// A domain in its normal form (RFC 7622 §3.2), or `None` when it is none: user or resource parts are refused.
+/// A domain in its normal form (RFC 7622 §3.2, A-labels become U-labels), or `None` when it is none: user or
+/// resource parts are refused.
 #[must_use]
 pub fn normal_domain(text: &str) -> Option<String> {
-    DomainPart::new(text)
-        .ok()
-        .map(|part| part.as_str().to_owned())
+    let part = DomainPart::new(text).ok()?;
+    if part.as_str().contains("xn--") {
+        let (unicode, result) = idna::domain_to_unicode(part.as_str());
+        return result.is_ok().then_some(unicode);
+    }
+    Some(part.as_str().to_owned())
 }
 
 /// The domain part of an address, in its normal form (RFC 7622 §3.1). The other parts are not looked at.
@@ -52,6 +56,7 @@ mod tests {
             ("Jabber.TEST", Some("jabber.test")),
             ("jabber.test.", Some("jabber.test")),
             ("BÜCHER.example", Some("bücher.example")),
+            ("xn--bcher-kva.example", Some("bücher.example")),
             ("romeo@jabber.test", None),
             ("jabber.test/x", None),
             ("", None),

@@ -209,11 +209,11 @@ mod tests {
 
     #[test]
     fn cleans_the_words_of_a_peer() {
-        let long = "x".repeat(500);
+        let (long, cut) = ("x".repeat(500), "x".repeat(PEER_TEXT));
         let cases = [
             ("\r\nInjected: 1\u{7}", "Injected: 1"),
             ("a\u{202e}b", "ab"),
-            (long.as_str(), &long[..PEER_TEXT]),
+            (long.as_str(), cut.as_str()),
         ];
         for (text, expected) in cases {
             assert_eq!(peer_text(text), expected);

@@ -1,10 +1,104 @@
 //! Server-to-server streams (RFC 6120, XEP-0220) as sans-IO machines.
+//!
+//! [`InboundStream`] sits on a connection that was accepted, [`OutboundStream`] on one that was dialled. Both take
+//! octets and the time, and are polled for [`StreamCommand`]s until there are none, and for their next time-out.
 
+mod acks;
+mod carrier;
 pub mod domain;
 pub mod error;
 pub mod features;
 pub mod header;
+mod inbound;
 pub mod limits;
 pub mod ns;
+mod outbound;
 pub(crate) mod write;
 pub mod xml;
+
+use bytes::Bytes;
+
+pub use domain::DomainPair;
+pub use error::{CloseReason, Step, StreamCondition, StreamError};
+pub use inbound::{InboundEvent, InboundSettings, InboundStream, StanzaNumber, VerifyId};
+pub use limits::{Limits, Timing};
+pub use outbound::{
+    CertificateRule, NotReady, OutboundEvent, OutboundSettings, OutboundStream, PairError,
+    VerifyError, VerifyRequest,
+};
+
+/// What the owner of the connection has to do, in this order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StreamCommand<E> {
+    /// Send these octets.
+    Write(Bytes),
+    /// Send all that was written, then shake hands: as TLS client on a dialled, as server on an accepted
+    /// connection. Octets read in clear behind this point go to `receive`, which ends the stream.
+    StartTls,
+    /// Send all that was written, then close the connection. The last command.
+    Close,
+    /// Take note.
+    Event(E),
+}
+
+/// Whether a stream has to be encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum TlsRule {
+    /// No TLS, no stream.
+    #[default]
+    Required,
+    /// TLS where the peer can. A handshake that fails is never followed by a clear stream.
+    Optional,
+    /// No TLS even where the peer can: for tests and for connections that are protected otherwise.
+    Never,
+}
+
+/// What a finished TLS handshake has shown.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TlsInfo {
+    /// The names in the peer's certificate that may name an XMPP server, when its chain and dates are valid for
+    /// us; a leading `*.` stands for one label. Empty without a valid certificate.
+    pub valid_names: Vec<String>,
+}
+
+impl TlsInfo {
+    /// Whether the certificate speaks for this domain, which is in its normal form (RFC 9525 §6.3: a wildcard is
+    /// the whole left-most label).
+    #[must_use]
+    pub fn is_valid_for(&self, domain: &str) -> bool {
+        let parent = domain.split_once('.').map(|(_, parent)| parent);
+        self.valid_names
+            .iter()
+            .any(|name| match name.strip_prefix("*.") {
+                Some(name) => parent.is_some() && domain::normal_domain(name).as_deref() == parent,
+                None => domain::normal_domain(name).as_deref() == Some(domain),
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compares_certificate_names() {
+        let cases = [
+            ("jabber.test", "jabber.test", true),
+            ("Jabber.Test", "jabber.test", true),
+            ("*.test", "jabber.test", true),
+            ("*.test", "a.jabber.test", false),
+            ("*.jabber.test", "jabber.test", false),
+            ("*", "jabber", false),
+            ("j*.test", "jabber.test", false),
+            ("xn--bcher-kva.test", "bücher.test", true),
+            ("*.xn--bcher-kva.test", "im.bücher.test", true),
+        ];
+        for (name, domain, expected) in cases {
+            let info = TlsInfo {
+                valid_names: vec![name.to_owned()],
+            };
+            assert_eq!(info.is_valid_for(domain), expected, "{name} {domain}");
+        }
+        assert!(!TlsInfo::default().is_valid_for("jabber.test"));
+    }
+}

@@ -1,0 +1,692 @@
+//! Accepted streams: the receiving server of RFC 6120, and the receiving and authoritative server of XEP-0220.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use minidom::Element;
+use stox_core::time::{Entropy, Now};
+
+use super::{
+    StreamCommand, TlsInfo, TlsRule,
+    acks::Acks,
+    carrier::{Carrier, Due},
+    domain::{DomainPair, domain_of_address, is_host_literal, normal_domain},
+    error::{CloseReason, Step, StreamCondition, StreamError},
+    features::Offer,
+    header::{StreamHeader, Version, header_to_wire},
+    limits::{Limits, Timing},
+    ns,
+    xml::XmlEvent,
+};
+use crate::dialback::{self, Dialback, DialbackSecret, Kind, Trouble};
+
+/// What all accepted streams of one listener share. All domains are in their normal form
+/// ([`normal_domain`]).
+#[derive(Debug, Clone)]
+pub struct InboundSettings {
+    /// The domains that this gateway speaks for on XMPP.
+    pub local_domains: BTreeSet<String>,
+    /// Other domains that no stream may claim, such as the XMPP domains that are spoken for on SIP.
+    pub unclaimable_domains: BTreeSet<String>,
+    /// Encryption.
+    pub tls: TlsRule,
+    /// Partners that may speak in clear although TLS is required.
+    pub clear_partners: BTreeSet<String>,
+    /// Take peers from before XMPP 1.0 (no `version`), which means in clear.
+    pub accept_before_1_0: bool,
+    /// The secret of the dialback keys that we answer for.
+    pub secret: DialbackSecret,
+    /// Sizes.
+    pub limits: Limits,
+    /// Times.
+    pub timing: Timing,
+}
+
+/// Names one claim of one stream until it is verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VerifyId(u64);
+
+/// Names one stanza of one stream until it is handled. Ascending from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StanzaNumber(u64);
+
+/// What an accepted stream tells.
+#[derive(Debug, Clone, PartialEq)]
+pub enum InboundEvent {
+    /// The peer's header was taken; with TLS, once before and once after. Nothing is proved.
+    Opened {
+        /// Who the peer says it is.
+        from: Option<String>,
+        /// Whom it wants.
+        to: Option<String>,
+        /// Inside TLS.
+        encrypted: bool,
+    },
+    /// The peer claims a domain. Ask the authoritative server of `pair.remote` about the key (with
+    /// [`OutboundStream::verify`](super::OutboundStream::verify)) and report to [`InboundStream::verified`], always
+    /// and exactly once.
+    VerifyKey {
+        /// For the report.
+        id: VerifyId,
+        /// Who is claimed, and towards whom.
+        pair: DomainPair,
+        /// The id of this stream, which the key is about.
+        stream_id: String,
+        /// The key.
+        key: String,
+        /// The peer's certificate is valid for the claimed domain, so that policy may do without the question
+        /// (XEP-0344).
+        certificate_valid: bool,
+    },
+    /// The peer speaks for `pair.remote` towards `pair.local` from here on.
+    DomainProved(DomainPair),
+    /// A stanza between the two domains of a proved pair. Its addresses beyond the domains are not checked.
+    Stanza {
+        /// The pair that it belongs to.
+        pair: DomainPair,
+        /// For [`InboundStream::stanza_handled`].
+        number: StanzaNumber,
+        /// The stanza, in `jabber:client`.
+        element: Element,
+    },
+    /// The stream is over. The last event.
+    Closed(CloseReason),
+}
+
+impl From<CloseReason> for InboundEvent {
+    fn from(reason: CloseReason) -> Self {
+        Self::Closed(reason)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Claim {
+    Pending(VerifyId),
+    Proved,
+}
+
+/// One accepted stream.
+pub struct InboundStream {
+    settings: Arc<InboundSettings>,
+    carrier: Carrier<InboundEvent>,
+    id: String,
+    tls: Option<TlsInfo>,
+    header: Option<StreamHeader>,
+    answered: bool,
+    authentication_deadline: Duration,
+    claims: BTreeMap<DomainPair, Claim>,
+    next_verify: u64,
+    refusals: usize,
+    acks: Acks,
+}
+
+impl InboundStream {
+    /// A stream on a connection that was just accepted.
+    pub fn new(settings: Arc<InboundSettings>, entropy: &mut dyn Entropy, now: Now) -> Self {
+        let mut carrier = Carrier::new(settings.limits.clone(), settings.timing.clone(), now);
+        carrier.expect(Some(now.mono + settings.timing.header));
+        Self {
+            carrier,
+            id: stream_id(entropy),
+            tls: None,
+            header: None,
+            answered: false,
+            authentication_deadline: now.mono + settings.timing.authentication,
+            claims: BTreeMap::new(),
+            next_verify: 0,
+            refusals: 0,
+            acks: Acks::default(),
+            settings,
+        }
+    }
+
+    /// Takes octets: clear ones before, deciphered ones after the TLS handshake.
+    pub fn receive(&mut self, mut input: &[u8], now: Now) {
+        while !self.carrier.is_closed() {
+            if self.carrier.is_in_handshake() {
+                if !input.is_empty() {
+                    self.carrier.end(CloseReason::OctetsBehindStartTls);
+                }
+                return;
+            }
+            let result = match self.carrier.read(&mut input, now) {
+                Ok(Some(XmlEvent::Open(header))) => self.opened(header, now),
+                Ok(Some(XmlEvent::Element(element))) => {
+                    self.element(element, !input.is_empty(), now)
+                }
+                Ok(Some(XmlEvent::Close)) => {
+                    self.carrier.peer_closed(now);
+                    return;
+                }
+                Ok(None) => return,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = result {
+                self.refuse(error, now);
+            }
+        }
+    }
+
+    /// The TLS handshake is done; the peer has to open a new stream.
+    pub fn tls_established(&mut self, tls: TlsInfo, entropy: &mut dyn Entropy, now: Now) {
+        if !self.carrier.is_in_handshake() {
+            return;
+        }
+        self.tls = Some(tls);
+        self.header = None;
+        self.answered = false;
+        self.id = stream_id(entropy);
+        self.carrier.restart(now);
+        self.carrier
+            .expect(Some(now.mono + self.settings.timing.header));
+    }
+
+    /// The TLS handshake failed.
+    pub fn tls_failed(&mut self, why: impl Into<String>) {
+        self.carrier.end(CloseReason::TlsFailed(why.into()));
+    }
+
+    /// What the authoritative server said about a claim. A report for a claim that is gone is ignored.
+    pub fn verified(&mut self, id: VerifyId, verdict: Result<bool, Trouble>, now: Now) {
+        let Some(pair) = self
+            .claims
+            .iter()
+            .find(|(_, claim)| **claim == Claim::Pending(id))
+            .map(|(pair, _)| pair.clone())
+        else {
+            return;
+        };
+        self.answer(&pair, verdict, now);
+        if verdict == Ok(true) {
+            self.claims.insert(pair.clone(), Claim::Proved);
+            self.carrier.set_authenticated();
+            self.carrier.expect(None);
+            self.carrier.event(InboundEvent::DomainProved(pair));
+            return;
+        }
+        self.claims.remove(&pair);
+        if let Err(error) = self.count_refusal() {
+            self.refuse(error, now);
+        } else if verdict == Ok(false) && self.claims.is_empty() {
+            let error = StreamError::new(StreamCondition::NotAuthorized, "dialback key is wrong");
+            self.carrier.close(CloseReason::Refused(error), now);
+        }
+    }
+
+    /// The owner has taken this stanza over for good: only now may it be acknowledged (XEP-0198).
+    pub fn stanza_handled(&mut self, number: StanzaNumber, now: Now) {
+        if let Some(answer) = self.acks.handle(number.0) {
+            self.carrier.write(answer, now);
+        }
+    }
+
+    /// Closes in order; stanzas that the peer sends until it has closed, too, still come.
+    pub fn close(&mut self, now: Now) {
+        self.carrier.close(CloseReason::Requested, now);
+    }
+
+    /// The connection ended or broke.
+    pub fn connection_lost(&mut self) {
+        self.carrier.end(CloseReason::ConnectionLost);
+    }
+
+    /// The next thing to do.
+    pub fn poll_command(&mut self) -> Option<StreamCommand<InboundEvent>> {
+        self.carrier.poll_command()
+    }
+
+    /// When [`Self::handle_timeout`] is due, in monotonic time.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        self.carrier.poll_timeout()
+    }
+
+    /// Lets time pass.
+    pub fn handle_timeout(&mut self, now: Now) {
+        let step = match self.carrier.handle_timeout(now) {
+            Due::Nothing => return,
+            Due::Element => Step::Element,
+            Due::Step if self.carrier.is_in_handshake() => {
+                self.carrier.end(CloseReason::Timeout(Step::Tls));
+                return;
+            }
+            Due::Step if self.header.is_none() => Step::Header,
+            Due::Step => Step::Authentication,
+        };
+        for pair in self.pending() {
+            self.answer(&pair, Err(Trouble::Timeout), now);
+        }
+        let error = StreamError::new(
+            StreamCondition::ConnectionTimeout,
+            format!("no {step} in time"),
+        );
+        self.answer_header(now);
+        self.carrier.refuse(&error, CloseReason::Timeout(step), now);
+    }
+
+    // ----------------------------------------------------------------------------------------- header
+
+    fn opened(&mut self, header: StreamHeader, now: Now) -> Result<(), StreamError> {
+        let header = self.header.insert(header).clone();
+        self.answer_header(now);
+        if header.default_ns != ns::SERVER {
+            return Err(refusal(
+                StreamCondition::InvalidNamespace,
+                "this is a stream between servers",
+            ));
+        }
+        let to = self.check_header_to(&header)?;
+        let from = self.check_header_from(&header)?;
+        match header.version() {
+            Version::AtLeast1 => {}
+            Version::Before1 if self.settings.accept_before_1_0 => {}
+            Version::Before1 | Version::Malformed => {
+                return Err(refusal(
+                    StreamCondition::UnsupportedVersion,
+                    "XMPP 1.0 is needed",
+                ));
+            }
+        }
+        self.carrier.expect(Some(self.authentication_deadline));
+        if header.version() == Version::AtLeast1 {
+            self.offer_features(from.as_deref(), now);
+        }
+        self.carrier.event(InboundEvent::Opened {
+            from,
+            to,
+            encrypted: self.tls.is_some(),
+        });
+        Ok(())
+    }
+
+    /// A header without `to` is let through: dialback requests name their own domains.
+    fn check_header_to(&self, header: &StreamHeader) -> Result<Option<String>, StreamError> {
+        let Some(to) = header.to.as_deref() else {
+            return Ok(None);
+        };
+        let domain = normal_domain(to)
+            .ok_or_else(|| refusal(StreamCondition::ImproperAddressing, "to is no domain"))?;
+        if self.settings.local_domains.contains(&domain) {
+            Ok(Some(domain))
+        } else {
+            Err(refusal(
+                StreamCondition::HostUnknown,
+                "this domain is not served here",
+            ))
+        }
+    }
+
+    fn check_header_from(&self, header: &StreamHeader) -> Result<Option<String>, StreamError> {
+        let Some(from) = header.from.as_deref() else {
+            return Ok(None);
+        };
+        let domain = normal_domain(from)
+            .ok_or_else(|| refusal(StreamCondition::InvalidFrom, "from is no domain"))?;
+        if self.settings.local_domains.contains(&domain) {
+            return Err(refusal(
+                StreamCondition::InvalidFrom,
+                "this domain is served here",
+            ));
+        }
+        Ok(Some(domain))
+    }
+
+    fn offer_features(&mut self, from: Option<&str>, now: Now) {
+        let may_speak = self.may_speak(from);
+        let offer = Offer {
+            starttls: self.tls.is_none() && self.settings.tls != TlsRule::Never,
+            starttls_required: !may_speak,
+            dialback: may_speak,
+        };
+        let wire = offer.to_wire(&self.settings.limits, &self.settings.timing);
+        self.carrier.write(wire, now);
+    }
+
+    /// Our header goes out once, and before any error (RFC 6120 §4.9.1.2).
+    fn answer_header(&mut self, now: Now) {
+        if std::mem::replace(&mut self.answered, true) {
+            return;
+        }
+        let asked = |name: fn(&StreamHeader) -> Option<&String>| {
+            self.header
+                .as_ref()
+                .and_then(name)
+                .and_then(|text| normal_domain(text))
+        };
+        let from = asked(|header| header.to.as_ref())
+            .filter(|to| self.settings.local_domains.contains(to));
+        let to = asked(|header| header.from.as_ref());
+        let wire = header_to_wire(from.as_deref(), to.as_deref(), Some(&self.id));
+        self.carrier.write(wire, now);
+    }
+
+    /// Encryption is as this partner needs it.
+    fn may_speak(&self, partner: Option<&str>) -> bool {
+        self.tls.is_some()
+            || self.settings.tls != TlsRule::Required
+            || partner.is_some_and(|partner| self.settings.clear_partners.contains(partner))
+    }
+
+    fn refuse(&mut self, error: StreamError, now: Now) {
+        self.answer_header(now);
+        let reason = CloseReason::Refused(error.clone());
+        self.carrier.refuse(&error, reason, now);
+    }
+
+    // --------------------------------------------------------------------------------------- elements
+
+    fn element(
+        &mut self,
+        element: Element,
+        more_follows: bool,
+        now: Now,
+    ) -> Result<(), StreamError> {
+        match TopLevel::of(&element) {
+            TopLevel::Stanza => self.stanza(element),
+            TopLevel::Dialback => self.dialback(&element, now),
+            TopLevel::StartTls => {
+                self.start_tls(more_follows, now);
+                Ok(())
+            }
+            TopLevel::StreamError => {
+                let error = StreamError::from_element(&element);
+                self.carrier.peer_failed(error, now);
+                Ok(())
+            }
+            TopLevel::Sasl => self.refuse_sasl(now),
+            TopLevel::Compress => {
+                self.carrier.write(COMPRESS_FAILURE.to_owned(), now);
+                self.count_refusal()
+            }
+            TopLevel::StreamManagement => self.stream_management(element.name(), now),
+            TopLevel::Unknown => Err(refusal(StreamCondition::UnsupportedStanzaType, "")),
+        }
+    }
+
+    /// RFC 6120 §5.4.2. Octets pipelined behind the request would be taken from the clear into the encrypted stream.
+    fn start_tls(&mut self, more_follows: bool, now: Now) {
+        if self.tls.is_some() || self.settings.tls == TlsRule::Never || more_follows {
+            self.carrier.write(TLS_FAILURE.to_owned(), now);
+            self.carrier.write("</stream:stream>".to_owned(), now);
+            self.carrier.end(if more_follows {
+                CloseReason::OctetsBehindStartTls
+            } else {
+                CloseReason::TlsRefused
+            });
+            return;
+        }
+        self.carrier.write(TLS_PROCEED.to_owned(), now);
+        self.carrier.start_tls(now);
+    }
+
+    /// No mechanism is offered, so none can be right (RFC 6120 §6.5).
+    fn refuse_sasl(&mut self, now: Now) -> Result<(), StreamError> {
+        let failure = if self.may_speak(None) {
+            SASL_INVALID_MECHANISM
+        } else {
+            SASL_ENCRYPTION_REQUIRED
+        };
+        self.carrier.write(failure.to_owned(), now);
+        self.count_refusal()
+    }
+
+    fn stream_management(&mut self, name: &str, now: Now) -> Result<(), StreamError> {
+        if !self.has_proof() {
+            return Err(refusal(StreamCondition::NotAuthorized, ""));
+        }
+        let answer = match name {
+            "enable" if self.acks.enable() => Some(SM_ENABLED.to_owned()),
+            "enable" => Some(SM_FAILED_AGAIN.to_owned()),
+            "resume" => Some(SM_FAILED_RESUME.to_owned()),
+            "r" => self.acks.answer(),
+            _ => None,
+        };
+        if let Some(answer) = answer {
+            self.carrier.write(answer, now);
+        }
+        Ok(())
+    }
+
+    fn stanza(&mut self, element: Element) -> Result<(), StreamError> {
+        if !self.has_proof() {
+            return Err(refusal(
+                StreamCondition::NotAuthorized,
+                "no domain is proved",
+            ));
+        }
+        let address = |name: &str| element.attr(name).and_then(domain_of_address);
+        let (Some(remote), Some(local)) = (address("from"), address("to")) else {
+            return Err(refusal(
+                StreamCondition::ImproperAddressing,
+                "from and to are needed",
+            ));
+        };
+        let pair = DomainPair { local, remote };
+        if self.claims.get(&pair) != Some(&Claim::Proved) {
+            return Err(self.wrong_pair(&pair));
+        }
+        let number = StanzaNumber(self.acks.receive());
+        self.carrier.event(InboundEvent::Stanza {
+            pair,
+            number,
+            element,
+        });
+        Ok(())
+    }
+
+    fn wrong_pair(&self, pair: &DomainPair) -> StreamError {
+        let remote_is_proved = self
+            .claims
+            .iter()
+            .any(|(known, claim)| known.remote == pair.remote && *claim == Claim::Proved);
+        if !remote_is_proved {
+            refusal(StreamCondition::InvalidFrom, "this domain is not proved")
+        } else if self.settings.local_domains.contains(&pair.local) {
+            refusal(
+                StreamCondition::ImproperAddressing,
+                "not proved towards this domain",
+            )
+        } else {
+            refusal(
+                StreamCondition::HostUnknown,
+                "this domain is not served here",
+            )
+        }
+    }
+
+    // --------------------------------------------------------------------------------------- dialback
+
+    fn dialback(&mut self, element: &Element, now: Now) -> Result<(), StreamError> {
+        let Some(request) = Dialback::from_element(element) else {
+            return Err(refusal(StreamCondition::UnsupportedStanzaType, ""));
+        };
+        if request.answer.is_some() {
+            // Nothing was asked on this stream, so nothing can be answered (CVE-2012-3525).
+            return Ok(());
+        }
+        let domain = |text: &Option<String>| text.as_deref().and_then(normal_domain);
+        let (Some(remote), Some(local)) = (domain(&request.from), domain(&request.to)) else {
+            return Err(refusal(
+                StreamCondition::ImproperAddressing,
+                "from and to are needed",
+            ));
+        };
+        if !self.may_speak(Some(&remote)) {
+            return Err(refusal(StreamCondition::PolicyViolation, "TLS is required"));
+        }
+        let pair = DomainPair { local, remote };
+        match request.kind {
+            Kind::Result => self.claim(pair, request, now),
+            Kind::Verify => {
+                self.answer_for_our_key(&pair, &request, now);
+                Ok(())
+            }
+        }
+    }
+
+    /// As receiving server (XEP-0220 §2.1.1).
+    fn claim(&mut self, pair: DomainPair, request: Dialback, now: Now) -> Result<(), StreamError> {
+        match self.claims.get(&pair) {
+            Some(Claim::Proved) => {
+                self.answer(&pair, Ok(true), now);
+                return Ok(());
+            }
+            Some(Claim::Pending(_)) => return Ok(()),
+            None => {}
+        }
+        if let Err(trouble) = self.is_claimable(&pair, &request) {
+            self.answer(&pair, Err(trouble), now);
+            return self.count_refusal();
+        }
+        self.next_verify += 1;
+        let id = VerifyId(self.next_verify);
+        self.claims.insert(pair.clone(), Claim::Pending(id));
+        self.carrier.event(InboundEvent::VerifyKey {
+            id,
+            stream_id: self.id.clone(),
+            key: request.key,
+            certificate_valid: self
+                .tls
+                .as_ref()
+                .is_some_and(|tls| tls.is_valid_for(&pair.remote)),
+            pair,
+        });
+        Ok(())
+    }
+
+    fn is_claimable(&self, pair: &DomainPair, request: &Dialback) -> Result<(), Trouble> {
+        let settings = &self.settings;
+        let pending = self.pending().len();
+        let proved = self.claims.len() - pending;
+        if !settings.local_domains.contains(&pair.local) {
+            Err(Trouble::NotServed)
+        } else if settings.local_domains.contains(&pair.remote)
+            || settings.unclaimable_domains.contains(&pair.remote)
+            || is_host_literal(&pair.remote)
+        {
+            Err(Trouble::NotClaimable)
+        } else if !request.has_usable_key() {
+            Err(Trouble::MalformedKey)
+        } else if pending >= settings.limits.pending_claims
+            || proved >= settings.limits.proved_pairs
+        {
+            Err(Trouble::Overloaded)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// As authoritative server (XEP-0220 §2.2.2), for any domain of ours, whatever else this stream is used for.
+    fn answer_for_our_key(&mut self, pair: &DomainPair, request: &Dialback, now: Now) {
+        let stream_id = request.id.as_deref().unwrap_or_default();
+        let verdict = if self.settings.local_domains.contains(&pair.local) {
+            Ok(self
+                .settings
+                .secret
+                .verify(&pair.remote, &pair.local, stream_id, &request.key))
+        } else {
+            Err(Trouble::NotServed)
+        };
+        let wire = dialback::answer_to_wire(
+            Kind::Verify,
+            &pair.local,
+            &pair.remote,
+            request.id.as_deref(),
+            verdict,
+        );
+        self.carrier.write(wire, now);
+    }
+
+    fn answer(&mut self, pair: &DomainPair, verdict: Result<bool, Trouble>, now: Now) {
+        let wire = dialback::answer_to_wire(Kind::Result, &pair.local, &pair.remote, None, verdict);
+        self.carrier.write(wire, now);
+    }
+
+    fn pending(&self) -> Vec<DomainPair> {
+        self.claims
+            .iter()
+            .filter(|(_, claim)| matches!(claim, Claim::Pending(_)))
+            .map(|(pair, _)| pair.clone())
+            .collect()
+    }
+
+    fn has_proof(&self) -> bool {
+        self.claims.values().any(|claim| *claim == Claim::Proved)
+    }
+
+    fn count_refusal(&mut self) -> Result<(), StreamError> {
+        self.refusals += 1;
+        if self.refusals > self.settings.limits.refused_claims {
+            return Err(refusal(
+                StreamCondition::PolicyViolation,
+                "too many attempts",
+            ));
+        }
+        Ok(())
+    }
+}
+
+const TLS_PROCEED: &str = "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>";
+const TLS_FAILURE: &str = "<failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>";
+const SASL_INVALID_MECHANISM: &str =
+    "<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><invalid-mechanism/></failure>";
+const SASL_ENCRYPTION_REQUIRED: &str =
+    "<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><encryption-required/></failure>";
+const COMPRESS_FAILURE: &str =
+    "<failure xmlns='http://jabber.org/protocol/compress'><setup-failed/></failure>";
+const SM_ENABLED: &str = "<enabled xmlns='urn:xmpp:sm:3'/>";
+const SM_FAILED_AGAIN: &str = "<failed xmlns='urn:xmpp:sm:3'>\
+    <unexpected-request xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>";
+const SM_FAILED_RESUME: &str = "<failed xmlns='urn:xmpp:sm:3'>\
+    <item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>";
+
+/// What an accepted stream knows to do with a top-level element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TopLevel {
+    Stanza,
+    Dialback,
+    StartTls,
+    StreamError,
+    Sasl,
+    Compress,
+    StreamManagement,
+    Unknown,
+}
+
+impl TopLevel {
+    const KNOWN: &'static [(&'static str, &'static str, Self)] = &[
+        (ns::CLIENT, "message", Self::Stanza),
+        (ns::CLIENT, "presence", Self::Stanza),
+        (ns::CLIENT, "iq", Self::Stanza),
+        (ns::DIALBACK, "result", Self::Dialback),
+        (ns::DIALBACK, "verify", Self::Dialback),
+        (ns::TLS, "starttls", Self::StartTls),
+        (ns::STREAMS, "error", Self::StreamError),
+        (ns::SASL, "auth", Self::Sasl),
+        (ns::COMPRESS, "compress", Self::Compress),
+        (ns::SM, "enable", Self::StreamManagement),
+        (ns::SM, "resume", Self::StreamManagement),
+        (ns::SM, "r", Self::StreamManagement),
+        (ns::SM, "a", Self::StreamManagement),
+    ];
+
+    fn of(element: &Element) -> Self {
+        let namespace = element.ns();
+        Self::KNOWN
+            .iter()
+            .find(|(known_ns, name, _)| *known_ns == namespace && *name == element.name())
+            .map_or(Self::Unknown, |(_, _, kind)| *kind)
+    }
+}
+
+fn refusal(condition: StreamCondition, text: &str) -> StreamError {
+    StreamError::new(condition, text)
+}
+
+/// 128 random bits (RFC 6120 §4.7.3).
+fn stream_id(entropy: &mut dyn Entropy) -> String {
+    entropy.token() + &entropy.token()
+}
