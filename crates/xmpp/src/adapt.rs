@@ -63,13 +63,13 @@ pub fn read(stanza: &Element) -> Inbound {
         "iq" => iq::read,
         _ => return Inbound::Ignored(Ignored::NotAStanza),
     };
-    let Some(Ok(from)) = stanza.attr("from").map(jid::parse) else {
+    let Some(Ok(from)) = stanza.attr("from").map(Jid::parse) else {
         return Inbound::Ignored(Ignored::BadSender);
     };
     let Some(to) = stanza.attr("to") else {
         return Inbound::Ignored(Ignored::NoRecipient);
     };
-    match jid::parse(to) {
+    match Jid::parse(to) {
         Ok(to) => read_kind(stanza, from, to),
         Err(_) => refuse_recipient(stanza, &from, to),
     }

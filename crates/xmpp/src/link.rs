@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use minidom::Element;
 use rxml::xml_ncname;
-use stox_core::address::Jid;
+use stox_core::address::{Jid, canonical_domain};
 use stox_core::failure::{Failure, Local};
 use stox_core::time::{Entropy, Now};
 use stox_core::vocab::Ref;
@@ -209,7 +209,7 @@ impl Link {
             queue: Queue::new(settings.queue, settings.queue_octets),
             settings,
             local: jid::of_domain(local),
-            partner: jid::of_domain(partner),
+            partner: jid::of_domain(&canonical_domain(partner)),
             entropy,
             phase: Phase::Idle,
             attempt: Attempt(0),
@@ -288,7 +288,7 @@ impl Link {
     pub fn receive_iq(&mut self, iq: &Iq, now: Now) -> bool {
         let from_partner = iq.from.local.is_none()
             && iq.from.resource.is_none()
-            && iq.from.domain.eq_ignore_ascii_case(&self.partner.domain);
+            && canonical_domain(&iq.from.domain) == self.partner.domain;
         if !from_partner || !matches!(iq.kind, IqKind::Result | IqKind::Error(_)) {
             return false;
         }

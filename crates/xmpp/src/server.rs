@@ -38,7 +38,7 @@ const QUERIES: [(&str, &str, Answer); 4] = [
 pub fn answer(software: &Software, iq: &Iq) -> Option<Element> {
     let outcome = match &iq.kind {
         IqKind::Get(payload) if is_domain(iq) => ask_domain(software, payload),
-        IqKind::Get(_) | IqKind::Set(_) => Err(error::plain(Condition::ServiceUnavailable)),
+        IqKind::Get(_) | IqKind::Set(_) => Err(StanzaError::new(Condition::ServiceUnavailable)),
         IqKind::Result | IqKind::Error(_) => return None,
     };
     Some(match outcome {
@@ -56,7 +56,7 @@ fn ask_domain(software: &Software, payload: &Element) -> Result<Option<Element>,
         .iter()
         .find(|(namespace, name, _)| payload.is(*name, *namespace))
         .map_or_else(
-            || Err(error::plain(Condition::ServiceUnavailable)),
+            || Err(StanzaError::new(Condition::ServiceUnavailable)),
             |(_, _, answer)| answer(software, payload),
         )
 }
@@ -106,7 +106,7 @@ fn version(software: &Software, _: &Element) -> Result<Option<Element>, StanzaEr
 fn no_node(query: &Element) -> Result<(), StanzaError> {
     match query.attr("node") {
         None | Some("") => Ok(()),
-        Some(_) => Err(error::plain(Condition::ItemNotFound)),
+        Some(_) => Err(StanzaError::new(Condition::ItemNotFound)),
     }
 }
 

@@ -8,84 +8,6 @@ use xmpp_parsers::ns;
 
 use super::xml;
 
-/// The conditions by name, with the type that goes with each (RFC 6120 §8.3.3).
-const CONDITIONS: [(&str, Condition, ErrorType); 22] = [
-    ("bad-request", Condition::BadRequest, ErrorType::Modify),
-    ("conflict", Condition::Conflict, ErrorType::Cancel),
-    (
-        "feature-not-implemented",
-        Condition::FeatureNotImplemented,
-        ErrorType::Cancel,
-    ),
-    ("forbidden", Condition::Forbidden, ErrorType::Auth),
-    ("gone", Condition::Gone, ErrorType::Cancel),
-    (
-        "internal-server-error",
-        Condition::InternalServerError,
-        ErrorType::Cancel,
-    ),
-    ("item-not-found", Condition::ItemNotFound, ErrorType::Cancel),
-    ("jid-malformed", Condition::JidMalformed, ErrorType::Modify),
-    (
-        "not-acceptable",
-        Condition::NotAcceptable,
-        ErrorType::Modify,
-    ),
-    ("not-allowed", Condition::NotAllowed, ErrorType::Cancel),
-    ("not-authorized", Condition::NotAuthorized, ErrorType::Auth),
-    (
-        "policy-violation",
-        Condition::PolicyViolation,
-        ErrorType::Modify,
-    ),
-    (
-        "recipient-unavailable",
-        Condition::RecipientUnavailable,
-        ErrorType::Wait,
-    ),
-    ("redirect", Condition::Redirect, ErrorType::Modify),
-    (
-        "registration-required",
-        Condition::RegistrationRequired,
-        ErrorType::Auth,
-    ),
-    (
-        "remote-server-not-found",
-        Condition::RemoteServerNotFound,
-        ErrorType::Cancel,
-    ),
-    (
-        "remote-server-timeout",
-        Condition::RemoteServerTimeout,
-        ErrorType::Wait,
-    ),
-    (
-        "resource-constraint",
-        Condition::ResourceConstraint,
-        ErrorType::Wait,
-    ),
-    (
-        "service-unavailable",
-        Condition::ServiceUnavailable,
-        ErrorType::Cancel,
-    ),
-    (
-        "subscription-required",
-        Condition::SubscriptionRequired,
-        ErrorType::Auth,
-    ),
-    (
-        "undefined-condition",
-        Condition::UndefinedCondition,
-        ErrorType::Cancel,
-    ),
-    (
-        "unexpected-request",
-        Condition::UnexpectedRequest,
-        ErrorType::Wait,
-    ),
-];
-
 /// COMPAT(servers older than RFC 3920): a number and no condition (XEP-0086 §3).
 const CODES: [(&str, Condition); 16] = [
     ("302", Condition::Redirect),
@@ -119,26 +41,29 @@ const TYPES: [(&str, ErrorType); 5] = [
 #[must_use]
 pub fn read(stanza: &Element) -> StanzaError {
     let Some(element) = stanza.get_child("error", ns::JABBER_CLIENT) else {
-        return plain(Condition::UndefinedCondition);
+        return StanzaError::new(Condition::UndefinedCondition);
     };
     let named = element
         .children()
         .find(|child| child.has_ns(ns::XMPP_STANZAS) && child.name() != "text");
     let condition = match named {
-        Some(child) => by_name(child.name()),
-        None => element.attr("code").and_then(by_code),
-    }
-    .unwrap_or(Condition::UndefinedCondition);
+        Some(child) => Condition::from_name(child.name()),
+        None => element
+            .attr("code")
+            .and_then(|code| lookup(&CODES, code))
+            .unwrap_or(Condition::UndefinedCondition),
+    };
+    let usual = StanzaError::new(condition);
     StanzaError {
         kind: element
             .attr("type")
             .and_then(|name| lookup(&TYPES, name))
-            .unwrap_or_else(|| usual_type(condition)),
-        condition,
+            .unwrap_or(usual.kind),
         text: text_of(element, named.is_none()),
         new_address: named
             .filter(|_| has_address(condition))
             .and_then(|child| some_text(&child.text())),
+        ..usual
     }
 }
 
@@ -162,30 +87,18 @@ pub fn refuse(received: &Element, from: &Jid, to: &Jid, condition: Condition) ->
         from,
         to,
         received.attr("id"),
-        &plain(condition),
+        &StanzaError::new(condition),
     )
-}
-
-/// The condition alone, with its usual type.
-#[must_use]
-pub fn plain(condition: Condition) -> StanzaError {
-    StanzaError {
-        kind: usual_type(condition),
-        condition,
-        text: None,
-        new_address: None,
-    }
 }
 
 fn write(error: &StanzaError) -> Element {
     let mut element = Element::bare("error", ns::JABBER_CLIENT);
-    let kind = name_of(&TYPES, &error.kind).unwrap_or("cancel");
-    xml::set_attr(&mut element, xml_ncname!("type").into(), kind);
-    let name = CONDITIONS
+    let kind = TYPES
         .iter()
-        .find(|row| row.1 == error.condition)
-        .map_or("undefined-condition", |row| row.0);
-    let mut condition = Element::bare(name, ns::XMPP_STANZAS);
+        .find(|row| row.1 == error.kind)
+        .map_or("cancel", |row| row.0);
+    xml::set_attr(&mut element, xml_ncname!("type").into(), kind);
+    let mut condition = Element::bare(error.condition.name(), ns::XMPP_STANZAS);
     if let Some(address) = error
         .new_address
         .as_deref()
@@ -221,32 +134,14 @@ fn some_text(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-fn by_name(name: &str) -> Option<Condition> {
-    CONDITIONS.iter().find(|row| row.0 == name).map(|row| row.1)
-}
-
-fn by_code(code: &str) -> Option<Condition> {
-    lookup(&CODES, code)
-}
-
-fn usual_type(condition: Condition) -> ErrorType {
-    CONDITIONS
-        .iter()
-        .find(|row| row.1 == condition)
-        .map_or(ErrorType::Cancel, |row| row.2)
-}
-
 fn lookup<T: Copy>(table: &[(&str, T)], name: &str) -> Option<T> {
     table.iter().find(|row| row.0 == name).map(|row| row.1)
-}
-
-fn name_of<'a, T: PartialEq>(table: &[(&'a str, T)], value: &T) -> Option<&'a str> {
-    table.iter().find(|row| row.1 == *value).map(|row| row.0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use stox_core::failure::CONDITIONS;
 
     fn error(inner: &str) -> StanzaError {
         let stanza: Element =
@@ -257,13 +152,13 @@ mod tests {
     }
 
     fn jid(text: &str) -> Jid {
-        crate::adapt::jid::parse(text).expect(text)
+        Jid::parse(text).expect(text)
     }
 
     #[test]
     fn reads_lenient() {
         const S: &str = "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'";
-        let base = plain(Condition::UndefinedCondition);
+        let base = StanzaError::new(Condition::UndefinedCondition);
         let rows = [
             (String::new(), base.clone()),
             ("<error/>".into(), base.clone()),
@@ -276,7 +171,7 @@ mod tests {
             ),
             (
                 format!("<error type='odd'><forbidden {S}/></error>"),
-                plain(Condition::Forbidden),
+                StanzaError::new(Condition::Forbidden),
             ),
             (
                 format!(
@@ -284,7 +179,7 @@ mod tests {
                 ),
                 StanzaError {
                     text: Some("No such user".into()),
-                    ..plain(Condition::ItemNotFound)
+                    ..StanzaError::new(Condition::ItemNotFound)
                 },
             ),
             (
@@ -293,26 +188,26 @@ mod tests {
                 ),
                 StanzaError {
                     new_address: Some("xmpp:new@jabber.example".into()),
-                    ..plain(Condition::Gone)
+                    ..StanzaError::new(Condition::Gone)
                 },
             ),
             (
                 format!("<error type='modify'><redirect {S}/></error>"),
-                plain(Condition::Redirect),
+                StanzaError::new(Condition::Redirect),
             ),
             (
                 format!("<error type='cancel'><conflict {S}>xmpp:a@b</conflict></error>"),
-                plain(Condition::Conflict),
+                StanzaError::new(Condition::Conflict),
             ),
             (
                 format!("<error code='404' type='auth'><forbidden {S}/></error>"),
-                plain(Condition::Forbidden),
+                StanzaError::new(Condition::Forbidden),
             ),
             (
                 "<error code='404'>Not Found</error>".into(),
                 StanzaError {
                     text: Some("Not Found".into()),
-                    ..plain(Condition::ItemNotFound)
+                    ..StanzaError::new(Condition::ItemNotFound)
                 },
             ),
             ("<error code='999'/>".into(), base),
@@ -324,7 +219,7 @@ mod tests {
 
     #[test]
     fn every_condition_and_type_survives_the_wire() {
-        for (_, condition, _) in CONDITIONS {
+        for condition in CONDITIONS.iter().map(|row| row.condition) {
             for (_, kind) in TYPES {
                 let sent = StanzaError {
                     kind,
@@ -356,7 +251,7 @@ mod tests {
     fn forbidden_characters_never_get_out() {
         let sent = StanzaError {
             text: Some("a\u{0}b\u{1b}\u{fffe}".into()),
-            ..plain(Condition::Gone)
+            ..StanzaError::new(Condition::Gone)
         };
         let wire = String::from(&stanza(
             "message",

@@ -60,8 +60,8 @@ pub fn write(from: &Jid, to: &Jid, im: &Im, now: Now) -> Element {
     if let Some(tag) = lang {
         xml::set_lang(&mut stanza, tag);
     }
-    xml::append_texts(&mut stanza, "subject", &im.subjects, lang);
-    xml::append_texts(&mut stanza, "body", &im.bodies, lang);
+    xml::append_texts(&mut stanza, "subject", &im.subjects);
+    xml::append_texts(&mut stanza, "body", &im.bodies);
     if let Some(thread) = &im.thread {
         stanza.append_child(xml::text_child("thread", thread));
     }
@@ -74,7 +74,7 @@ pub fn write(from: &Jid, to: &Jid, im: &Im, now: Now) -> Element {
 /// XEP-0203, added by the server of `domain`.
 pub(super) fn delay(stamp: Duration, domain: &str) -> Element {
     let mut delay = Element::bare("delay", ns::DELAY);
-    let by = jid::print(&jid::of_domain(domain));
+    let by = jid::of_domain(domain).to_string();
     xml::set_attr(&mut delay, xml_ncname!("from").into(), &by);
     xml::set_attr(&mut delay, xml_ncname!("stamp").into(), &date::print(stamp));
     delay

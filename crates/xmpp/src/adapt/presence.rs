@@ -134,5 +134,5 @@ fn write_statuses(stanza: &mut Element, statuses: &[Text], lang: Option<&str>) {
     if let Some(tag) = lang {
         xml::set_lang(stanza, tag);
     }
-    xml::append_texts(stanza, "status", statuses, lang);
+    xml::append_texts(stanza, "status", statuses);
 }

@@ -6,8 +6,6 @@ use stox_core::address::Jid;
 use stox_core::vocab::Text;
 use xmpp_parsers::ns;
 
-use super::jid;
-
 /// The text with every character that XML 1.0 forbids (§2.2) replaced, since one of them ends the stream.
 pub(crate) fn clean(text: &str) -> String {
     text.chars()
@@ -22,8 +20,8 @@ fn is_xml_char(c: char) -> bool {
 /// An empty stanza with its addresses.
 pub(crate) fn stanza(name: &str, from: &Jid, to: &Jid) -> Element {
     let mut element = Element::bare(name, ns::JABBER_CLIENT);
-    set_attr(&mut element, xml_ncname!("from").into(), &jid::print(from));
-    set_attr(&mut element, xml_ncname!("to").into(), &jid::print(to));
+    set_attr(&mut element, xml_ncname!("from").into(), &from.to_string());
+    set_attr(&mut element, xml_ncname!("to").into(), &to.to_string());
     element
 }
 
@@ -73,13 +71,12 @@ pub(crate) fn children<'a>(
         .filter(move |child| child.is(name, ns::JABBER_CLIENT))
 }
 
-/// Writes texts as children, with `xml:lang` where it differs from what the stanza says.
-pub(crate) fn append_texts(stanza: &mut Element, name: &str, texts: &[Text], common: Option<&str>) {
+/// Writes texts as children, each with its `xml:lang`: readers look for it on the child or on the stanza, few on both.
+pub(crate) fn append_texts(stanza: &mut Element, name: &str, texts: &[Text]) {
     for text in texts {
         let mut child = text_child(name, &text.text);
-        match text.lang.as_deref() {
-            Some(tag) if common != Some(tag) => set_lang(&mut child, tag),
-            _ => {}
+        if let Some(tag) = &text.lang {
+            set_lang(&mut child, tag);
         }
         stanza.append_child(child);
     }
