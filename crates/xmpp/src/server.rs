@@ -96,7 +96,7 @@ fn version(software: &Software, _: &Element) -> Result<Option<Element>, StanzaEr
     let mut answer = Element::bare("query", ns::VERSION);
     for (name, text) in [("name", &software.name), ("version", &software.version)] {
         let mut child = Element::bare(name, ns::VERSION);
-        child.append_text_node(xml::clean(text));
+        xml::add_text(&mut child, text);
         answer.append_child(child);
     }
     Ok(Some(answer))

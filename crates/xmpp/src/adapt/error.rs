@@ -104,12 +104,12 @@ fn write(error: &StanzaError) -> Element {
         .as_deref()
         .filter(|_| has_address(error.condition))
     {
-        condition.append_text_node(xml::clean(address));
+        xml::add_text(&mut condition, address);
     }
     element.append_child(condition);
     if let Some(words) = &error.text {
         let mut text = Element::bare("text", ns::XMPP_STANZAS);
-        text.append_text_node(xml::clean(words));
+        xml::add_text(&mut text, words);
         element.append_child(text);
     }
     element

@@ -41,10 +41,14 @@ pub(crate) fn lang(element: &Element) -> Option<&str> {
 /// An element of the stanza namespace with nothing but text in it.
 pub(crate) fn text_child(name: &str, text: &str) -> Element {
     let mut child = Element::bare(name, ns::JABBER_CLIENT);
-    if !text.is_empty() {
-        child.append_text_node(clean(text));
-    }
+    add_text(&mut child, text);
     child
+}
+
+pub(crate) fn add_text(element: &mut Element, text: &str) {
+    if !text.is_empty() {
+        element.append_text_node(clean(text));
+    }
 }
 
 /// All children of that name, each with its own language or else that of the stanza (RFC 6120 §8.1.5).
