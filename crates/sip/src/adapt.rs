@@ -1,4 +1,13 @@
 //! Where SIP's words meet the gateway's own: pure, total functions with typed errors.
 
+pub mod address;
+pub mod failure;
 pub mod im;
 pub mod presence;
+
+use crate::header::MediaType;
+
+/// Whether a media type is the one written `type/subtype`.
+fn is_named(media_type: &MediaType, name: &str) -> bool {
+    name.split_once('/').is_some_and(|(type_, subtype)| media_type.is(type_, subtype))
+}

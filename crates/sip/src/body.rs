@@ -5,7 +5,6 @@ pub mod cpim;
 pub mod html;
 pub mod imdn;
 pub mod iscomposing;
-pub mod media_type;
 pub mod multipart;
 pub mod pidf;
 pub mod text;

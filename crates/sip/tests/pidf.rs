@@ -292,6 +292,8 @@ fn the_entity_has_to_be_the_user_of_the_dialog() {
     for entity in same {
         assert_eq!(about(entity), Ok(Some(Document::default())), "{entity}");
     }
+    let text = "<presence xmlns='urn:ietf:params:xml:ns:pidf' entity='sip:Zoë@sip.example'/>";
+    assert!(read(Some(PIDF), None, text.as_bytes(), &user("zo%C3%AB", "sip.example")).is_ok());
     assert_eq!(about("sip:ceo@sip.example"), Err(BodyRefused::OtherEntity));
     assert_eq!(about("sip:sip.example"), Err(BodyRefused::OtherEntity));
     for entity in ["", " ", "mailto:o%27neil@sip.example", "http://o%27neil@sip.example", "sip:", "sip", "a b"] {

@@ -15,7 +15,6 @@ use super::presence::first_language;
 use crate::body::imdn::Imdn;
 use crate::body::iscomposing::Composing;
 use crate::body::text::{clean, one_line};
-use crate::body::time::parse_sip_date;
 use crate::header::Headers;
 use crate::message::Request;
 
@@ -91,21 +90,23 @@ fn assemble(headers: &Headers, text: content::ReadableText) -> Im {
             lang: text.language,
             text: text.body,
         }],
-        sent_at: headers.get("Date").and_then(parse_sip_date).or(text.sent_at),
+        sent_at: sent_at(headers).or(text.sent_at),
     }
 }
 
 /// The branch of the top `Via`: the transaction identifier (RFC 7572 Table 2).
 fn transaction_id(headers: &Headers) -> Option<String> {
-    let via = headers.values("Via").next()?;
-    let (_, params) = via.split_once(';')?;
-    let params = crate::body::media_type::parse_params(params);
-    let branch = params.into_iter().find(|(name, _)| name == "branch")?;
-    Some(clean(&branch.1)).filter(|id| !id.is_empty())
+    let via = headers.top_via().ok()?;
+    via.branch().map(clean).filter(|id| !id.is_empty())
+}
+
+/// `Date`; a malformed one says nothing.
+fn sent_at(headers: &Headers) -> Option<Duration> {
+    headers.date().ok()?.map(|date| date.since_epoch)
 }
 
 /// When the message loses its point: `Expires` counts from `Date` (RFC 3428 §7). Without `Date` nobody can tell.
 fn expiry(headers: &Headers) -> Option<Duration> {
-    let seconds: u32 = headers.get("Expires")?.trim().parse().ok()?;
-    parse_sip_date(headers.get("Date")?)?.checked_add(Duration::from_secs(seconds.into()))
+    let seconds = headers.expires().ok()??;
+    sent_at(headers)?.checked_add(Duration::from_secs(seconds.into()))
 }

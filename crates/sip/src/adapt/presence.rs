@@ -1,13 +1,15 @@
 //! The body of a NOTIFY and the presence document of the core.
 
 use bytes::Bytes;
-use stox_core::address::SipAddress;
+use stox_core::address::{Scheme, SipAddress};
 use stox_core::vocab::Document;
 
-use crate::body::media_type::MediaType;
+use super::is_named;
 use crate::body::multipart::{self, MultipartError};
 use crate::body::pidf::{self, Pidf, PidfError};
 use crate::body::text::language_tag;
+use crate::header::{HeaderValue, MediaType};
+use crate::uri::Uri;
 
 /// Content of an `Accept` header for presence documents.
 pub const ACCEPT: &str = pidf::CONTENT_TYPE;
@@ -57,35 +59,33 @@ pub fn read(
     if content_type.is_none() && body.is_empty() {
         return Ok(None);
     }
-    let media_type = content_type.and_then(MediaType::parse).ok_or(BodyRefused::UnsupportedType)?;
+    let media_type = content_type.and_then(|text| MediaType::parse(text).ok()).ok_or(BodyRefused::UnsupportedType)?;
     let language = content_language.and_then(first_language);
-    let Pidf { entity, document } = if media_type.is_named(pidf::CONTENT_TYPE) {
-        pidf::parse(body, media_type.param("charset"), language)?
-    } else if media_type.is("multipart", "*") {
+    let Pidf { entity, document } = if is_named(&media_type, pidf::CONTENT_TYPE) {
+        pidf::parse(body, media_type.params.text("charset").as_deref(), language)?
+    } else if media_type.type_ == "multipart" {
         read_multipart(&media_type, body, language)?
     } else {
         return Err(BodyRefused::UnsupportedType);
     };
-    match entity_user(&entity) {
-        None => Err(PidfError::BadEntity.into()),
-        Some(user) if user != folded_user(presentity.user.as_deref().unwrap_or_default()) => {
-            Err(BodyRefused::OtherEntity)
-        }
-        Some(_) => Ok(Some(document)),
+    let about = entity_address(&entity).ok_or(PidfError::BadEntity)?;
+    if about.canonical().user != presentity.canonical().user {
+        return Err(BodyRefused::OtherEntity);
     }
+    Ok(Some(document))
 }
 
 /// The first PIDF part (RFC 2387 multiparts of resource lists have it after the list).
 fn read_multipart(outer: &MediaType, body: &[u8], language: Option<&str>) -> Result<Pidf, BodyRefused> {
-    let parts = multipart::parse(body, outer.param("boundary").unwrap_or_default())?;
+    let parts = multipart::parse(body, &outer.params.text("boundary").unwrap_or_default())?;
     for part in &parts {
-        let media_type = part.header("Content-Type").and_then(MediaType::parse);
-        let Some(media_type) = media_type.filter(|found| found.is_named(pidf::CONTENT_TYPE)) else {
+        let media_type = part.header("Content-Type").and_then(|text| MediaType::parse(text).ok());
+        let Some(media_type) = media_type.filter(|found| is_named(found, pidf::CONTENT_TYPE)) else {
             continue;
         };
         let content = part.content().ok_or(BodyRefused::UnsupportedType)?;
         let language = part.header("Content-Language").and_then(first_language).or(language);
-        return Ok(pidf::parse(&content, media_type.param("charset"), language)?);
+        return Ok(pidf::parse(&content, media_type.params.text("charset").as_deref(), language)?);
     }
     Err(BodyRefused::UnsupportedType)
 }
@@ -95,49 +95,22 @@ pub(super) fn first_language(list: &str) -> Option<&str> {
     list.split(',').next().and_then(language_tag).filter(|tag| !tag.is_empty())
 }
 
-/// The user of an entity URI, in the form of [`folded_user`]; empty for a URI of a domain. `None` when it is no URI of
-/// a presentity.
-fn entity_user(entity: &str) -> Option<String> {
-    let mut entity = entity.to_owned();
-    if !entity.contains(':') {
-        // COMPAT(sipsimple): writes `sip%3Auser%40domain`.
-        entity = percent_decoded(&entity);
-    }
-    let (scheme, rest) = match entity.split_once(':') {
-        Some(parts) => parts,
-        None if entity.contains('@') => ("pres", entity.as_str()),
-        None => return None,
+/// Whom an entity URI names. `None` when it is no URI of a presentity.
+fn entity_address(entity: &str) -> Option<SipAddress> {
+    // An XML attribute holds characters that a URI does not; peers do not always encode them.
+    let encode = |c: char| match c.is_ascii() {
+        true => c.to_string(),
+        false => c.to_string().bytes().map(|octet| format!("%{octet:02X}")).collect(),
     };
-    let known = ["sip", "sips", "pres", "im"].iter().any(|own| scheme.eq_ignore_ascii_case(own));
-    let user = rest.rsplit_once('@').map_or("", |(user, _)| user);
-    let user = user.split_once(':').map_or(user, |(user, _)| user);
-    (known && !rest.is_empty()).then(|| folded_user(user))
-}
-
-/// Percent-decoded and in lower case, for a comparison that must not be too fine.
-fn folded_user(user: &str) -> String {
-    percent_decoded(user).to_lowercase()
-}
-
-fn percent_decoded(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut pieces = text.split('%');
-    out.extend_from_slice(pieces.next().unwrap_or_default().as_bytes());
-    for piece in pieces {
-        let escape = piece.split_at_checked(2);
-        let octet = escape.and_then(|(digits, rest)| Some((u8::from_str_radix(digits, 16).ok()?, rest)));
-        match octet {
-            Some((octet, rest)) => {
-                out.push(octet);
-                out.extend_from_slice(rest.as_bytes());
-            }
-            None => {
-                out.push(b'%');
-                out.extend_from_slice(piece.as_bytes());
-            }
-        }
+    let entity: String = entity.chars().map(encode).collect();
+    if entity.contains(':') {
+        return Uri::parse(&entity).ok().map(|uri| super::address::from_uri(&uri));
     }
-    String::from_utf8_lossy(&out).into_owned()
+    // COMPAT(sipsimple): writes `sip%3Auser%40domain`. Others leave the scheme out.
+    let decoded = entity.replace("%3A", ":").replace("%40", "@");
+    let whole = if decoded.contains(':') { decoded } else { format!("pres:{decoded}") };
+    let uri = Uri::parse(&whole).ok().filter(|uri| uri.user.is_some())?;
+    Some(super::address::from_uri(&uri))
 }
 
 /// A body with the headers that describe it.
@@ -153,13 +126,19 @@ pub struct PresenceBody {
 
 /// Writes the body of a NOTIFY about `presentity`.
 pub fn write(document: &Document, presentity: &SipAddress) -> PresenceBody {
-    let user = presentity.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
-    let contact = format!("sip:{user}{}", presentity.host);
-    let entity = format!("pres:{}{}", escape_for_pres(&user), presentity.host);
+    let contact = SipAddress {
+        scheme: Scheme::Sip,
+        ..presentity.bare()
+    };
+    let entity = SipAddress {
+        scheme: Scheme::Pres,
+        user: presentity.user.as_deref().map(escape_for_pres),
+        ..presentity.bare()
+    };
     PresenceBody {
         content_type: pidf::CONTENT_TYPE,
         content_language: common_language(document),
-        bytes: Bytes::from(pidf::write(document, &entity, &contact)),
+        bytes: Bytes::from(pidf::write(document, &entity.to_string(), &contact.to_string())),
     }
 }
 

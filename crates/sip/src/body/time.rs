@@ -102,33 +102,3 @@ fn civil_from_days(days: u64) -> (u64, u64, u64) {
     let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
-
-const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-
-/// Reads the value of a SIP `Date` (RFC 3261 §20.17). The day of the week is not looked at.
-pub fn parse_sip_date(text: &str) -> Option<Duration> {
-    let (_, rest) = text.split_once(',')?;
-    let mut words = rest.split_ascii_whitespace();
-    let (day, month, year) = (words.next()?, words.next()?, words.next()?);
-    let (clock, zone) = (words.next()?, words.next()?);
-    let month = MONTHS.iter().position(|name| name.eq_ignore_ascii_case(month))? + 1;
-    if zone != "GMT" || words.next().is_some() {
-        return None;
-    }
-    parse_rfc3339(&format!("{year}-{month:02}-{day:0>2}T{clock}Z"))
-}
-
-/// Writes the value of a SIP `Date`: always GMT, whole seconds.
-pub fn format_sip_date(since_epoch: Duration) -> String {
-    let days = since_epoch.as_secs() / 86_400;
-    let (year, month, day) = civil_from_days(days);
-    let name = |names: &[&'static str], index: u64| {
-        usize::try_from(index).ok().and_then(|index| names.get(index).copied()).unwrap_or_default()
-    };
-    let weekday = name(&WEEKDAYS, days % 7);
-    let month = name(&MONTHS, month - 1);
-    let second_of_day = since_epoch.as_secs() % 86_400;
-    let (hour, minute, second) = (second_of_day / 3600, second_of_day / 60 % 60, second_of_day % 60);
-    format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
-}

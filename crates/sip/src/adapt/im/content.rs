@@ -3,13 +3,14 @@ use std::time::Duration;
 use stox_core::vocab::Text;
 
 use super::Refusal;
+use crate::adapt::is_named;
 use crate::adapt::presence::first_language;
 use crate::body::cpim::Cpim;
 use crate::body::imdn::{self, Imdn};
 use crate::body::iscomposing::{self, Composing};
-use crate::body::media_type::MediaType;
 use crate::body::multipart::{self, Part};
 use crate::body::{html, text};
+use crate::header::{HeaderValue, MediaType, Params};
 
 /// Wrappers inside wrappers.
 const MAX_DEPTH: u8 = 4;
@@ -101,8 +102,9 @@ fn read_typed(content: &Content<'_>, media_type: &str, depth: u8) -> Result<Foun
     if depth > MAX_DEPTH {
         return Err(Unusable::Malformed("Body Nested Too Deep"));
     }
-    let media_type = MediaType::parse(media_type).ok_or(Unusable::Malformed("Malformed Content-Type"))?;
-    let charset = media_type.param("charset");
+    let media_type = MediaType::parse(media_type).map_err(|_| Unusable::Malformed("Malformed Content-Type"))?;
+    let charset = media_type.params.text("charset");
+    let charset = charset.as_deref();
     match treatment(&media_type).ok_or(Unusable::Type)? {
         Treatment::Plain => text::decode(content.octets, charset).map(|body| content.text(body)),
         Treatment::Html => match text::decode(content.octets, charset).map(|source| html::to_text(&source)) {
@@ -125,13 +127,13 @@ fn read_typed(content: &Content<'_>, media_type: &str, depth: u8) -> Result<Foun
 }
 
 fn treatment(media_type: &MediaType) -> Option<Treatment> {
-    TREATMENTS.iter().find(|(name, _)| media_type.is_named(name)).map(|&(_, treatment)| treatment)
+    TREATMENTS.iter().find(|(name, _)| is_named(media_type, name)).map(|&(_, treatment)| treatment)
 }
 
 /// Place in [`TREATMENTS`]; smaller is better.
 fn rank(part: &Part<'_>) -> usize {
-    let media_type = MediaType::parse(part.header("Content-Type").unwrap_or(DEFAULT_TYPE));
-    let row = media_type.and_then(|found| TREATMENTS.iter().position(|(name, _)| found.is_named(name)));
+    let media_type = MediaType::parse(part.header("Content-Type").unwrap_or(DEFAULT_TYPE)).ok();
+    let row = media_type.and_then(|found| TREATMENTS.iter().position(|(name, _)| is_named(&found, name)));
     row.unwrap_or(TREATMENTS.len())
 }
 
@@ -172,8 +174,8 @@ fn read_cpim(content: &Content<'_>, depth: u8) -> Result<Found, Unusable> {
 }
 
 fn parts<'a>(content: &Content<'a>, media_type: &MediaType) -> Result<Vec<Part<'a>>, Unusable> {
-    let boundary = media_type.param("boundary").unwrap_or_default();
-    multipart::parse(content.octets, boundary).map_err(|_| Unusable::Malformed("Malformed Multipart"))
+    let boundary = media_type.params.text("boundary").unwrap_or_default();
+    multipart::parse(content.octets, &boundary).map_err(|_| Unusable::Malformed("Malformed Multipart"))
 }
 
 /// The best part that can be used; of equal ones the last, as the sender prefers it (RFC 2046 §5.1.4).
@@ -217,6 +219,7 @@ impl ReadableText {
 fn is_required(part: &Part<'_>) -> bool {
     let disposition = part.header("Content-Disposition").unwrap_or_default();
     let (_, params) = disposition.split_once(';').unwrap_or_default();
-    let params = crate::body::media_type::parse_params(params);
-    params.iter().any(|(name, value)| name == "handling" && value.eq_ignore_ascii_case("required"))
+    let handling = Params::parse(params).ok();
+    let handling = handling.as_ref().and_then(|params| params.text("handling"));
+    handling.is_some_and(|value| value.eq_ignore_ascii_case("required"))
 }

@@ -3,7 +3,8 @@ use sha2::{Digest, Sha256};
 use stox_core::vocab::{Im, Text};
 
 use crate::body::text::{language_tag, one_line};
-use crate::body::time::format_sip_date;
+use crate::grammar::is_token_octet;
+use crate::header::SipDate;
 
 /// Octets of a Call-ID that is taken over as it is.
 const MAX_CALL_ID: usize = 128;
@@ -32,8 +33,8 @@ pub fn write(im: &Im) -> Option<PageMessage> {
     if let Some(subject) = subject(&im.subjects, body.lang.as_deref()) {
         headers.push(("Subject", subject));
     }
-    if let Some(sent_at) = im.sent_at {
-        headers.push(("Date", format_sip_date(sent_at)));
+    if let Some(since_epoch) = im.sent_at {
+        headers.push(("Date", SipDate { since_epoch }.to_string()));
     }
     Some(PageMessage {
         headers,
@@ -74,8 +75,4 @@ fn digest(text: &str) -> String {
 fn is_word(text: &str) -> bool {
     let more = |octet| b"()<>:\\\"/[]?{}".contains(&octet);
     !text.is_empty() && text.bytes().all(|octet| is_token_octet(octet) || more(octet))
-}
-
-fn is_token_octet(octet: u8) -> bool {
-    octet.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&octet)
 }

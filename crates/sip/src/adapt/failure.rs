@@ -1,0 +1,51 @@
+//! Final SIP answers and the failures of the core.
+
+use stox_core::failure::{Failure, SipStatus, to_sip};
+
+use super::{address, im};
+use crate::body::text::one_line;
+use crate::header::Contact;
+use crate::message::{Request, Response};
+
+/// Statuses that need a challenge, which we never send (RFC 3261 §21.4.2).
+const CHALLENGES: [u16; 2] = [401, 407];
+
+/// What a final answer of 300 to 699 means. The first `Contact` of a 3xx that is an address is where the user is now.
+pub fn from_response(response: &Response) -> Failure {
+    let redirects = (300..400).contains(&response.status);
+    let contacts = response.headers.contacts().unwrap_or_default();
+    let contact = contacts.iter().filter(|_| redirects).find_map(|contact| match contact {
+        Contact::Address(value) => address::from_name_addr(value).ok(),
+        Contact::Any => None,
+    });
+    Failure::Sip(SipStatus {
+        code: response.status,
+        reason: one_line(&response.reason),
+        contact,
+    })
+}
+
+/// The final answer that tells a failure to the sender of `request`. `allow` lists our methods, for 405.
+///
+/// The answer never asks for credentials, and has the header fields that its status calls for: `Allow` in 405
+/// (RFC 3261 §21.4.6), `Accept` in 415 of a MESSAGE, `Contact` in 3xx.
+pub fn to_response(failure: &Failure, request: &Request, allow: &str) -> Response {
+    let status = to_sip(failure);
+    let code = match status.code {
+        code if CHALLENGES.contains(&code) => 403,
+        code @ 300..=699 => code,
+        _ => 500,
+    };
+    let mut response = Response::for_request(request, code, one_line(&status.reason));
+    match code {
+        405 => response.headers.push("Allow", allow),
+        415 => response.headers.push("Accept", im::accept()),
+        300..=399 => {
+            if let Some(contact) = &status.contact {
+                response.headers.push("Contact", address::to_name_addr(contact).to_string());
+            }
+        }
+        _ => {}
+    }
+    response
+}
