@@ -1,0 +1,223 @@
+//! From keys to settings: defaults, and checks across keys.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::keys::Table;
+use super::types::*;
+
+pub(super) fn config(root: &mut Table, folder: &Path) -> Option<Config> {
+    let gateway = root.section("gateway", |table| gateway(table, folder));
+    let log = root.section("log", log);
+    let dns = root.section("dns", dns);
+    let tls = root.section("tls", |table| tls(table, folder));
+    let xmpp = root.section("xmpp", xmpp);
+    let sip = root.section("sip", |table| sip(table, folder));
+    let subscriptions = root.section("subscriptions", subscriptions);
+    let limits = root.section("limits", limits);
+    let config = Config { gateway: gateway?, log, dns, tls: tls?, xmpp, sip, subscriptions, limits };
+    check_no_overlap(root, &config);
+    Some(config)
+}
+
+fn seconds(count: u64) -> Span {
+    Span(Duration::from_secs(count))
+}
+
+fn gateway(table: &mut Table, folder: &Path) -> Option<Gateway> {
+    let host: Option<String> = table.required("host", "the name under which peers reach this gateway, such as gw.example.org");
+    let state_dir: Option<PathBuf> = table.required("state_dir", "a folder for the database, such as /var/lib/stoxgate");
+    let admin_socket: Option<PathBuf> = table.optional("admin_socket");
+    let stop_within = table.or("stop_within", seconds(10)).0;
+    let host = match domain_name(&host?) {
+        Ok(host) => host,
+        Err(message) => {
+            table.problem("host", message);
+            return None;
+        }
+    };
+    let state_dir = folder.join(state_dir?);
+    let admin_socket = admin_socket.map_or_else(|| state_dir.join("admin.sock"), |path| folder.join(path));
+    Some(Gateway { host, state_dir, admin_socket, stop_within })
+}
+
+fn log(table: &mut Table) -> Log {
+    let filter: String = table.or("level", "info".to_owned());
+    if filter.parse::<tracing_subscriber::filter::Targets>().is_err() {
+        table.problem("level", "is not a level; write error, warn, info, debug, trace, or a filter such as info,stoxgate::sip=debug");
+    }
+    Log { filter, format: table.or("format", LogFormat::Text) }
+}
+
+fn dns(table: &mut Table) -> Dns {
+    Dns {
+        servers: table.or("servers", List(Vec::new())).0,
+        timeout: table.or("timeout", seconds(5)).0,
+    }
+}
+
+fn tls(table: &mut Table, folder: &Path) -> Option<Tls> {
+    let certificate: Option<PathBuf> = table.required("certificate", "a PEM file with our certificate chain");
+    let key: Option<PathBuf> = table.required("key", "the PEM file with the certificate's private key");
+    let roots = table.or("roots", List::<PathBuf>(Vec::new())).0;
+    Some(Tls {
+        certificate: folder.join(certificate?),
+        key: folder.join(key?),
+        roots: roots.into_iter().map(|path| folder.join(path)).collect(),
+    })
+}
+
+fn xmpp(table: &mut Table) -> Xmpp {
+    let listen = table.or("listen", List(default_listeners(5269))).0;
+    let partners = table.each("partner", partner);
+    if partners.is_empty() {
+        table.problem("partner", "is missing: name at least one XMPP domain that may use the gateway, or \"*\" for every one, in [[xmpp.partner]]");
+    }
+    let mut seen = BTreeSet::new();
+    for partner in &partners {
+        if !seen.insert(partner.domain.to_string()) {
+            table.problem("partner", format!("names {} twice", partner.domain));
+        }
+    }
+    Xmpp {
+        listen,
+        partners,
+        default_port: table.or("default_port", 5269),
+        idle_close: table.or("idle_close", seconds(600)).0,
+        keepalive: table.or("keepalive", seconds(120)).0,
+        fence_timeout: table.or("fence_timeout", seconds(10)).0,
+    }
+}
+
+fn default_listeners(port: u16) -> Vec<SocketAddr> {
+    vec![SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 0], port))]
+}
+
+fn partner(table: &mut Table) -> Option<Partner> {
+    let domain = table.required("domain", "the XMPP domain that this rule is for, or \"*\"");
+    let tls = table.or("tls", StreamTls::Required);
+    let certificate = table.or("certificate", CertificateRule::Any);
+    if tls != StreamTls::Required && certificate == CertificateRule::Verify {
+        table.problem("certificate", "cannot be \"verify\" unless tls is \"required\": an unencrypted stream has no certificate");
+    }
+    Some(Partner { tls, certificate, address: table.optional("address"), domain: domain? })
+}
+
+fn sip(table: &mut Table, folder: &Path) -> Sip {
+    let sip = Sip {
+        udp: table.or("udp", List(Vec::new())).0,
+        tcp: table.or("tcp", List(Vec::new())).0,
+        tls: table.or("tls", List(Vec::new())).0,
+        client_certificate: table.or("client_certificate", ClientCertificate::Optional),
+        domains: table.each("domain", sip_domain),
+        credentials: table.each("credentials", |table| credentials(table, folder)),
+        page_limit: table.or("page_limit", 1300),
+    };
+    if sip.udp.is_empty() && sip.tcp.is_empty() && sip.tls.is_empty() {
+        table.problem("tls", "there is no SIP listener: set tls (Edge servers), tcp or udp to addresses such as [\"0.0.0.0:5061\"]");
+    }
+    if sip.domains.is_empty() {
+        table.problem("domain", "is missing: name at least one SIP domain whose users appear on XMPP in [[sip.domain]]");
+    }
+    sip
+}
+
+fn sip_domain(table: &mut Table) -> Option<SipDomain> {
+    let domain: Option<String> = table.required("domain", "the SIP domain, such as example.org");
+    let next_hop: Option<String> = table.optional("next_hop");
+    if let Some(uri) = &next_hop
+        && let Err(message) = check_next_hop(uri)
+    {
+        table.problem("next_hop", message);
+    }
+    let trusted_addresses = table.or("trusted_addresses", List(Vec::new())).0;
+    let certificate_names = table.or("certificate_names", List::<String>(Vec::new())).0;
+    let domain = match domain_name(&domain?) {
+        Ok(domain) => domain,
+        Err(message) => {
+            table.problem("domain", message);
+            return None;
+        }
+    };
+    Some(SipDomain {
+        domain,
+        next_hop,
+        trusted_addresses,
+        certificate_names: certificate_names.into_iter().map(|name| name.to_lowercase()).collect(),
+    })
+}
+
+fn check_next_hop(uri: &str) -> Result<(), String> {
+    let parsed: Result<stox_sip::uri::Uri, _> = uri.parse();
+    match parsed {
+        Ok(uri) if uri.user.is_none() => Ok(()),
+        Ok(_) => Err("must name a host, not a user: write sip:edge.example.org:5061;transport=tls".to_owned()),
+        Err(error) => Err(format!("is not a SIP URI ({error}); write sip:edge.example.org:5061;transport=tls")),
+    }
+}
+
+fn credentials(table: &mut Table, folder: &Path) -> Option<Credentials> {
+    let realm = table.required("realm", "the realm that the challenge names");
+    let user = table.required("user", "the user name for the realm");
+    let password: Option<String> = table.optional("password");
+    let file: Option<PathBuf> = table.optional("password_file");
+    let password = match (password, file) {
+        (Some(password), None) => Some(password),
+        (None, Some(file)) => match std::fs::read_to_string(folder.join(&file)) {
+            Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
+            Err(error) => {
+                table.problem("password_file", format!("{} cannot be read: {error}", file.display()));
+                None
+            }
+        },
+        _ => {
+            table.problem("password", "give either password or password_file");
+            None
+        }
+    };
+    Some(Credentials { realm: realm?, user: user?, password: password? })
+}
+
+fn subscriptions(table: &mut Table) -> Subscriptions {
+    let subscriptions = Subscriptions {
+        expires: table.or("expires", seconds(3600)).0,
+        min_expires: table.or("min_expires", seconds(60)).0,
+        notify_interval: table.or("notify_interval", seconds(5)).0,
+        restart_spread: table.or("restart_spread", seconds(30)).0,
+    };
+    if subscriptions.expires < subscriptions.min_expires {
+        table.problem("expires", "must not be shorter than min_expires");
+    }
+    subscriptions
+}
+
+fn limits(table: &mut Table) -> Limits {
+    let limits = Limits {
+        connections: table.or("connections", 4000),
+        connections_per_address: table.or("connections_per_address", 200),
+        queue: table.or("queue", 1000),
+        stanza: table.or("stanza", 262_144),
+        sip_body: table.or("sip_body", 65_536),
+        message_wait: table.or("message_wait", seconds(15)).0,
+        transactions: table.or("transactions", 20_000),
+    };
+    if limits.stanza < 10_000 {
+        table.problem("stanza", "must be at least 10000 (RFC 6120 §13.12)");
+    }
+    if limits.message_wait >= Duration::from_secs(30) {
+        table.problem("message_wait", "must be below 30s: a SIP sender gives up after 32 seconds");
+    }
+    limits
+}
+
+/// A domain lives in one world only.
+fn check_no_overlap(root: &mut Table, config: &Config) {
+    for sip in &config.sip.domains {
+        let same = |partner: &&Partner| partner.domain == DomainPattern::Exact(sip.domain.clone());
+        if config.xmpp.partners.iter().any(|partner| same(&partner)) {
+            root.problem("sip", format!("{} is both a SIP domain and an XMPP partner; it can live in one world only", sip.domain));
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Takes keys out of a table one by one and remembers every problem, so that all are reported at once.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::Problem;
+
+/// One table of the file. What is left in it at the end is unknown.
+pub(super) struct Table {
+    path: String,
+    map: Map<String, Value>,
+    known: Vec<&'static str>,
+    problems: Vec<Problem>,
+}
+
+impl Table {
+    pub(super) fn root(tree: Value) -> Self {
+        let map = if let Value::Object(map) = tree { map } else { Map::new() };
+        Self { path: String::new(), map, known: Vec::new(), problems: Vec::new() }
+    }
+
+    fn join(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    /// Notes a problem at `key`.
+    pub(super) fn problem(&mut self, key: &str, message: impl Into<String>) {
+        let path = self.join(key);
+        self.problems.push(Problem { path, message: message.into() });
+    }
+
+    /// Takes an optional key. A value of the wrong type is a problem and reads as absent.
+    pub(super) fn optional<T: DeserializeOwned>(&mut self, key: &'static str) -> Option<T> {
+        self.known.push(key);
+        let value = self.map.remove(key)?;
+        match serde_json::from_value(value) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.problem(key, error.to_string());
+                None
+            }
+        }
+    }
+
+    /// Takes a key with a default.
+    pub(super) fn or<T: DeserializeOwned>(&mut self, key: &'static str, default: T) -> T {
+        self.optional(key).unwrap_or(default)
+    }
+
+    /// Takes a key that must be there; `why` says what it is for.
+    pub(super) fn required<T: DeserializeOwned>(&mut self, key: &'static str, why: &str) -> Option<T> {
+        if !self.map.contains_key(key) {
+            self.known.push(key);
+            self.problem(key, format!("is missing: {why}"));
+            return None;
+        }
+        self.optional(key)
+    }
+
+    /// Takes a sub-table, empty when it is absent, and gives it to `read`.
+    pub(super) fn section<R>(&mut self, key: &'static str, read: impl FnOnce(&mut Self) -> R) -> R {
+        self.known.push(key);
+        let value = self.map.remove(key).unwrap_or_else(|| Value::Object(Map::new()));
+        self.descend(self.join(key), value, read)
+    }
+
+    /// Takes an array of tables, written `[[key]]`.
+    pub(super) fn each<R>(&mut self, key: &'static str, mut read: impl FnMut(&mut Self) -> Option<R>) -> Vec<R> {
+        self.known.push(key);
+        let items = match self.map.remove(key) {
+            None => return Vec::new(),
+            Some(Value::Array(items)) => items,
+            Some(_) => {
+                let path = self.join(key);
+                self.problem(key, format!("must be a list of tables: write [[{path}]]"));
+                return Vec::new();
+            }
+        };
+        let mut found = Vec::new();
+        for (index, item) in items.into_iter().enumerate() {
+            let path = format!("{}[{index}]", self.join(key));
+            found.extend(self.descend(path, item, &mut read));
+        }
+        found
+    }
+
+    fn descend<R>(&mut self, path: String, value: Value, read: impl FnOnce(&mut Self) -> R) -> R {
+        let map = match value {
+            Value::Object(map) => map,
+            _ => {
+                self.problems.push(Problem {
+                    path: path.clone(),
+                    message: "must be a table of keys".to_owned(),
+                });
+                Map::new()
+            }
+        };
+        let mut child = Self { path, map, known: Vec::new(), problems: Vec::new() };
+        let result = read(&mut child);
+        self.problems.extend(child.finish());
+        result
+    }
+
+    /// Ends the table: what nobody took is unknown.
+    pub(super) fn finish(&mut self) -> Vec<Problem> {
+        let unknown: Vec<String> = self.map.keys().cloned().collect();
+        for key in unknown {
+            let message = match nearest(&key, &self.known) {
+                Some(near) => format!("is not a key here; did you mean `{near}`?"),
+                None => format!("is not a key here; known keys: {}", self.known.join(", ")),
+            };
+            self.problem(&key, message);
+        }
+        self.map.clear();
+        std::mem::take(&mut self.problems)
+    }
+}
+
+/// The known key that is at most two edits away.
+fn nearest(key: &str, known: &[&'static str]) -> Option<&'static str> {
+    known
+        .iter()
+        .map(|candidate| (distance(key, candidate), *candidate))
+        .filter(|(distance, candidate)| *distance <= 2.min(candidate.len() / 2))
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// Levenshtein distance in characters.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut next = vec![i + 1];
+        for (j, cb) in b.iter().enumerate() {
+            let above = row.get(j + 1).copied().unwrap_or(usize::MAX);
+            let diagonal = row.get(j).copied().unwrap_or(usize::MAX);
+            let left = next.get(j).copied().unwrap_or(usize::MAX);
+            next.push((diagonal + usize::from(ca != *cb)).min(above + 1).min(left + 1));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(usize::MAX)
+}

@@ -1,0 +1,388 @@
+//! The settings as the program uses them.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::de::{self, Deserialize, Deserializer};
+
+/// All settings, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `[gateway]`
+    pub gateway: Gateway,
+    /// `[log]`
+    pub log: Log,
+    /// `[dns]`
+    pub dns: Dns,
+    /// `[tls]`
+    pub tls: Tls,
+    /// `[xmpp]`
+    pub xmpp: Xmpp,
+    /// `[sip]`
+    pub sip: Sip,
+    /// `[subscriptions]`
+    pub subscriptions: Subscriptions,
+    /// `[limits]`
+    pub limits: Limits,
+}
+
+/// `[gateway]`
+#[derive(Debug, Clone)]
+pub struct Gateway {
+    /// Our host name in Via, Contact and Call-ID.
+    pub host: String,
+    /// Folder of the database.
+    pub state_dir: PathBuf,
+    /// UNIX socket for `status`.
+    pub admin_socket: PathBuf,
+    /// How long a clean stop may take.
+    pub stop_within: Duration,
+}
+
+/// `[log]`
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// A level, or a filter in the syntax of tracing.
+    pub filter: String,
+    /// Form of the lines.
+    pub format: LogFormat,
+}
+
+/// Form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[dns]`
+#[derive(Debug, Clone)]
+pub struct Dns {
+    /// Name servers; empty: the system's.
+    pub servers: Vec<SocketAddr>,
+    /// Limit of one look-up.
+    pub timeout: Duration,
+}
+
+/// `[tls]`
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// PEM chain, our own certificate first.
+    pub certificate: PathBuf,
+    /// PEM private key.
+    pub key: PathBuf,
+    /// PEM files of trusted authorities; empty: the system's store.
+    pub roots: Vec<PathBuf>,
+}
+
+/// `[xmpp]`
+#[derive(Debug, Clone)]
+pub struct Xmpp {
+    /// Where server-to-server streams are accepted.
+    pub listen: Vec<SocketAddr>,
+    /// Partner rules, in the order of the file; the first match counts.
+    pub partners: Vec<Partner>,
+    /// Port of partners without SRV records.
+    pub default_port: u16,
+    /// Quiet streams close after this time.
+    pub idle_close: Duration,
+    /// A ping after this time of silence.
+    pub keepalive: Duration,
+    /// How long a fence may take.
+    pub fence_timeout: Duration,
+}
+
+/// `[[xmpp.partner]]`: a rule for XMPP domains.
+#[derive(Debug, Clone)]
+pub struct Partner {
+    /// A domain, `*.example.org`, or `*`.
+    pub domain: DomainPattern,
+    /// Whether streams must be encrypted.
+    pub tls: StreamTls,
+    /// Whether the partner's certificate must be valid for its domain.
+    pub certificate: CertificateRule,
+    /// Dial this address instead of asking DNS.
+    pub address: Option<SocketAddr>,
+}
+
+/// Encryption of a partner's streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StreamTls {
+    /// No TLS, no stream.
+    Required,
+    /// TLS when the partner offers it.
+    Optional,
+    /// Never TLS.
+    Off,
+}
+
+/// What a partner's certificate must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CertificateRule {
+    /// Anything: dialback proves the domain.
+    Any,
+    /// Valid for the domain, by a trusted authority, in both directions.
+    Verify,
+}
+
+/// A domain, a family of domains, or every domain. Compared without case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DomainPattern {
+    /// `*`
+    Any,
+    /// `*.example.org`: subdomains, not the domain itself.
+    Below(String),
+    /// One domain.
+    Exact(String),
+}
+
+impl DomainPattern {
+    /// Whether `domain` (lower case) is meant.
+    #[must_use]
+    pub fn matches(&self, domain: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Exact(name) => name == domain,
+            Self::Below(parent) => domain
+                .strip_suffix(parent.as_str())
+                .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')),
+        }
+    }
+}
+
+impl FromStr for DomainPattern {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "*" {
+            return Ok(Self::Any);
+        }
+        match text.strip_prefix("*.") {
+            Some(parent) => Ok(Self::Below(domain_name(parent)?)),
+            None => Ok(Self::Exact(domain_name(text)?)),
+        }
+    }
+}
+
+impl fmt::Display for DomainPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::Below(parent) => write!(f, "*.{parent}"),
+            Self::Exact(name) => f.write_str(name),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for DomainPattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parsed(deserializer)
+    }
+}
+
+/// A domain name in lower case, checked for its form.
+///
+/// # Errors
+/// Says what a domain name looks like.
+pub fn domain_name(text: &str) -> Result<String, String> {
+    let name = text.trim_end_matches('.').to_lowercase();
+    let label_fits = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_')
+    };
+    if name.len() <= 253 && name.parse::<IpAddr>().is_err() && name.split('.').all(label_fits) {
+        Ok(name)
+    } else {
+        Err(format!("`{text}` is not a domain name; write one such as example.org"))
+    }
+}
+
+/// `[sip]`
+#[derive(Debug, Clone)]
+pub struct Sip {
+    /// UDP listeners.
+    pub udp: Vec<SocketAddr>,
+    /// TCP listeners.
+    pub tcp: Vec<SocketAddr>,
+    /// TLS listeners.
+    pub tls: Vec<SocketAddr>,
+    /// Whether a TLS client must show a certificate.
+    pub client_certificate: ClientCertificate,
+    /// Domains that we speak for on XMPP.
+    pub domains: Vec<SipDomain>,
+    /// Passwords for challenges.
+    pub credentials: Vec<Credentials>,
+    /// Longest MESSAGE in octets outside a session (RFC 3428 §8).
+    pub page_limit: usize,
+}
+
+/// Whether TLS clients must show a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientCertificate {
+    /// No certificate, no connection.
+    Required,
+    /// Asked for; without one, only `trusted_addresses` speak for a domain.
+    Optional,
+}
+
+/// `[[sip.domain]]`: a SIP domain whose users appear on XMPP.
+#[derive(Debug, Clone)]
+pub struct SipDomain {
+    /// Its name.
+    pub domain: String,
+    /// Where its requests go instead of DNS.
+    pub next_hop: Option<String>,
+    /// Hosts and networks that may speak for it without a certificate.
+    pub trusted_addresses: Vec<Network>,
+    /// Certificate names that may speak for it; empty: the domain itself.
+    pub certificate_names: Vec<String>,
+}
+
+/// `[[sip.credentials]]`: the answer to one realm's challenge.
+#[derive(Clone)]
+pub struct Credentials {
+    /// Realm.
+    pub realm: String,
+    /// User.
+    pub user: String,
+    /// Password.
+    pub password: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("realm", &self.realm).field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+/// An address or a network in CIDR form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    /// Base address.
+    pub address: IpAddr,
+    /// Length of the prefix in bits.
+    pub prefix: u8,
+}
+
+impl FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not an address or a network; write 192.0.2.7 or 192.0.2.0/24");
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix.parse::<u8>().map_err(|_| wrong())?)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| wrong())?;
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = prefix.unwrap_or(longest);
+        if prefix > longest { Err(wrong()) } else { Ok(Self { address, prefix }) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Network {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parsed(deserializer)
+    }
+}
+
+/// `[subscriptions]`
+#[derive(Debug, Clone)]
+pub struct Subscriptions {
+    /// Lifetime that we ask for and grant at most.
+    pub expires: Duration,
+    /// Shortest lifetime that we grant.
+    pub min_expires: Duration,
+    /// At most one NOTIFY per watcher in this time.
+    pub notify_interval: Duration,
+    /// Window over which subscriptions are rebuilt after a start.
+    pub restart_spread: Duration,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections on all listeners of one protocol.
+    pub connections: usize,
+    /// Connections of one address.
+    pub connections_per_address: usize,
+    /// Stanzas that wait for one partner.
+    pub queue: usize,
+    /// A stanza's octets after the stream is proved.
+    pub stanza: usize,
+    /// A SIP body's octets.
+    pub sip_body: usize,
+    /// How long a message may wait for a partner that is down.
+    pub message_wait: Duration,
+    /// SIP transactions at one time.
+    pub transactions: usize,
+}
+
+/// A duration written `90s`, `10m`, `1h 30m`, or as a number of seconds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span(pub(super) Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        #[serde(untagged)]
+        enum Raw {
+            Seconds(u64),
+            Words(String),
+        }
+        let wrong = || de::Error::custom("is not a time; write 30s, 10m, 1h or a number of seconds");
+        match Raw::deserialize(deserializer).map_err(|_| wrong())? {
+            Raw::Seconds(seconds) => Ok(Self(Duration::from_secs(seconds))),
+            Raw::Words(words) => humantime::parse_duration(&words).map(Self).map_err(|_| wrong()),
+        }
+    }
+}
+
+/// A list, or one string with commas (as an environment variable gives it).
+#[derive(Debug, Clone)]
+pub(super) struct List<T>(pub(super) Vec<T>);
+
+impl<'de, T> Deserialize<'de> for List<T>
+where
+    T: FromStr,
+    T::Err: fmt::Display,
+{
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        #[serde(untagged)]
+        enum Raw {
+            Many(Vec<String>),
+            One(String),
+        }
+        let items = match Raw::deserialize(deserializer)
+            .map_err(|_| de::Error::custom("must be a list of strings"))?
+        {
+            Raw::Many(items) => items,
+            Raw::One(line) => line.split(',').map(|item| item.trim().to_owned()).filter(|i| !i.is_empty()).collect(),
+        };
+        let parse = |item: &String| item.parse().map_err(|e| de::Error::custom(format!("`{item}`: {e}")));
+        items.iter().map(parse).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// A string taken through [`FromStr`].
+pub(super) fn parsed<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr,
+    T::Err: fmt::Display,
+{
+    String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+}

@@ -1,0 +1,239 @@
+//! DNS questions of both worlds, asked through hickory-resolver.
+
+use std::net::{IpAddr, SocketAddr};
+
+use hickory_resolver::Resolver;
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
+
+use crate::config;
+
+/// Why a question has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DnsError {
+    /// The name, or records of the type, do not exist.
+    #[error("no such DNS record")]
+    NotFound,
+    /// The servers did not answer, or not sensibly.
+    #[error("DNS look-up failed: {0}")]
+    Failed(String),
+}
+
+/// One SRV record (RFC 2782).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// Lower is tried first.
+    pub priority: u16,
+    /// Share among equals.
+    pub weight: u16,
+    /// Port.
+    pub port: u16,
+    /// Host, lower case, without the final dot.
+    pub host: String,
+}
+
+/// One NAPTR record (RFC 3403), as far as RFC 3263 reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Naptr {
+    /// Lower is processed first.
+    pub order: u16,
+    /// Lower is preferred within an order.
+    pub preference: u16,
+    /// Flags, such as `s`.
+    pub flags: String,
+    /// Service, such as `SIPS+D2T`.
+    pub service: String,
+    /// The next name to ask for, lower case, without the final dot.
+    pub replacement: String,
+}
+
+/// A resolver, shared by clones.
+#[derive(Clone)]
+pub struct Dns {
+    resolver: TokioResolver,
+}
+
+impl Dns {
+    /// Makes a resolver from the settings.
+    ///
+    /// # Errors
+    /// The system's resolver settings cannot be read.
+    pub fn new(settings: &config::Dns) -> Result<Self, DnsError> {
+        let failed = |error: NetError| DnsError::Failed(error.to_string());
+        let mut builder = if settings.servers.is_empty() {
+            TokioResolver::builder_tokio().map_err(failed)?
+        } else {
+            let servers = settings.servers.iter().map(|address| name_server(*address)).collect();
+            let config = ResolverConfig::from_parts(None, Vec::new(), servers);
+            Resolver::builder_with_config(config, TokioRuntimeProvider::default())
+        };
+        let options = builder.options_mut();
+        options.timeout = settings.timeout;
+        options.attempts = 2;
+        options.negative_max_ttl = Some(std::time::Duration::from_secs(60));
+        Ok(Self { resolver: builder.build().map_err(failed)? })
+    }
+
+    /// SRV records of a name such as `_xmpp-server._tcp.example.org`, unsorted.
+    ///
+    /// # Errors
+    /// See [`DnsError`].
+    pub async fn services(&self, name: &str) -> Result<Vec<Service>, DnsError> {
+        let records = self.records(name, RecordType::SRV).await?;
+        Ok(records
+            .into_iter()
+            .filter_map(|data| match data {
+                RData::SRV(srv) => Some(Service {
+                    priority: srv.priority,
+                    weight: srv.weight,
+                    port: srv.port,
+                    host: plain(&srv.target),
+                }),
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// NAPTR records of a domain, unsorted.
+    ///
+    /// # Errors
+    /// See [`DnsError`].
+    pub async fn naptr(&self, name: &str) -> Result<Vec<Naptr>, DnsError> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let records = self.records(name, RecordType::NAPTR).await?;
+        Ok(records
+            .into_iter()
+            .filter_map(|data| match data {
+                RData::NAPTR(naptr) => Some(Naptr {
+                    order: naptr.order,
+                    preference: naptr.preference,
+                    flags: text(&naptr.flags),
+                    service: text(&naptr.services),
+                    replacement: plain(&naptr.replacement),
+                }),
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// IPv6 and IPv4 addresses of a host, IPv6 first; a literal is its own answer.
+    ///
+    /// # Errors
+    /// See [`DnsError`].
+    pub async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, DnsError> {
+        let literal = host.trim_start_matches('[').trim_end_matches(']');
+        if let Ok(address) = literal.parse() {
+            return Ok(vec![address]);
+        }
+        let name = absolute(host)?;
+        let (v6, v4) = tokio::join!(
+            self.resolver.lookup(name.clone(), RecordType::AAAA),
+            self.resolver.lookup(name, RecordType::A)
+        );
+        let mut found = Vec::new();
+        let mut failure = DnsError::NotFound;
+        for answer in [v6, v4] {
+            match answer {
+                Ok(lookup) => found.extend(lookup.answers().iter().filter_map(|record| record.data.ip_addr())),
+                Err(error) if error.is_no_records_found() || error.is_nx_domain() => {}
+                Err(error) => failure = DnsError::Failed(error.to_string()),
+            }
+        }
+        if found.is_empty() { Err(failure) } else { Ok(found) }
+    }
+
+    async fn records(&self, name: &str, kind: RecordType) -> Result<Vec<RData>, DnsError> {
+        match self.resolver.lookup(absolute(name)?, kind).await {
+            Ok(lookup) => Ok(lookup.answers().iter().map(|record| record.data.clone()).collect()),
+            Err(error) if error.is_no_records_found() || error.is_nx_domain() => Err(DnsError::NotFound),
+            Err(error) => Err(DnsError::Failed(error.to_string())),
+        }
+    }
+}
+
+fn name_server(address: SocketAddr) -> NameServerConfig {
+    let with_port = |mut connection: ConnectionConfig| {
+        connection.port = address.port();
+        connection
+    };
+    NameServerConfig::new(
+        address.ip(),
+        true,
+        vec![with_port(ConnectionConfig::udp()), with_port(ConnectionConfig::tcp())],
+    )
+}
+
+/// A name without search list.
+fn absolute(name: &str) -> Result<Name, DnsError> {
+    let ascii = idna::domain_to_ascii(name).unwrap_or_else(|_| name.to_owned());
+    let mut name = Name::from_ascii(&ascii).map_err(|_| DnsError::NotFound)?;
+    name.set_fqdn(true);
+    Ok(name)
+}
+
+fn plain(name: &Name) -> String {
+    name.to_ascii().trim_end_matches('.').to_lowercase()
+}
+
+/// Orders SRV records by priority, and by weight at random within one (RFC 2782). `draw` gives a number below its argument.
+pub fn order_services(mut services: Vec<Service>, mut draw: impl FnMut(u64) -> u64) -> Vec<Service> {
+    services.sort_by_key(|service| (service.priority, service.weight));
+    let mut ordered = Vec::with_capacity(services.len());
+    while let Some(priority) = services.first().map(|service| service.priority) {
+        let group = services.iter().take_while(|service| service.priority == priority);
+        let total: u64 = group.clone().map(|service| u64::from(service.weight)).sum();
+        let mut left = draw(total + 1);
+        let chosen = group
+            .clone()
+            .position(|service| {
+                let weight = u64::from(service.weight);
+                let hit = left <= weight;
+                left = left.saturating_sub(weight);
+                hit
+            })
+            .unwrap_or(0);
+        ordered.push(services.remove(chosen));
+    }
+    ordered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(priority: u16, weight: u16, host: &str) -> Service {
+        Service { priority, weight, port: 5269, host: host.to_owned() }
+    }
+
+    #[test]
+    fn lower_priorities_come_first() {
+        let records = vec![service(20, 0, "c"), service(10, 0, "a"), service(10, 100, "b")];
+        let hosts = |draw: u64| -> Vec<String> {
+            order_services(records.clone(), |_| draw).into_iter().map(|s| s.host).collect()
+        };
+        assert_eq!(hosts(0), ["a", "b", "c"], "a draw of zero may choose the record without weight");
+        assert_eq!(hosts(50), ["b", "a", "c"]);
+    }
+
+    #[test]
+    fn weights_share_the_first_place() {
+        let records = vec![service(0, 1, "light"), service(0, 3, "heavy")];
+        let heavy_first = (0..=4)
+            .filter(|draw| order_services(records.clone(), |_| *draw).first().is_some_and(|s| s.host == "heavy"))
+            .count();
+        assert_eq!(heavy_first, 3);
+    }
+
+    #[test]
+    fn every_record_is_kept_once() {
+        let records: Vec<Service> = (0..40).map(|n| service(n % 3, n, &n.to_string())).collect();
+        let mut ordered = order_services(records.clone(), |below| below / 2);
+        ordered.sort_by_key(|s| s.host.clone());
+        let mut expected = records;
+        expected.sort_by_key(|s| s.host.clone());
+        assert_eq!(ordered, expected);
+    }
+}

@@ -1,0 +1,4 @@
+//! What the network is asked for: names, and encryption.
+
+pub mod dns;
+pub mod tls;

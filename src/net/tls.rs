@@ -1,0 +1,285 @@
+//! TLS settings of both worlds, on rustls with the ring provider.
+//!
+//! Handshakes on XMPP streams take any certificate, because dialback may prove the domain; what the certificate is
+//! worth is found out after the handshake by [`Verifier`]. SIP connections verify during the handshake.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
+
+use crate::config;
+
+/// What is wrong with our own TLS files.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read or holds nothing of use.
+    #[error("{}: {problem}", .file.display())]
+    File {
+        /// Which.
+        file: PathBuf,
+        /// What.
+        problem: String,
+    },
+    /// Certificate and key do not fit, or rustls refuses them.
+    #[error("certificate or key is unusable: {0}")]
+    Unusable(#[from] rustls::Error),
+    /// No trusted authority is known.
+    #[error("no trusted authority found: set tls.roots to a PEM file")]
+    NoRoots,
+}
+
+/// The TLS settings that listeners and dialled connections use.
+#[derive(Clone)]
+pub struct TlsSettings {
+    /// Accepts XMPP streams; asks for a certificate and takes any.
+    pub xmpp_server: Arc<ServerConfig>,
+    /// Dials XMPP streams; takes any certificate.
+    pub xmpp_client: Arc<ClientConfig>,
+    /// Accepts SIP connections by the configured rule.
+    pub sip_server: Arc<ServerConfig>,
+    /// Dials SIP connections; the certificate must be valid for the name.
+    pub sip_client: Arc<ClientConfig>,
+    /// Judges certificates after a handshake.
+    pub verifier: Verifier,
+}
+
+impl TlsSettings {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// Names the file and what is wrong with it.
+    pub fn load(tls: &config::Tls, sip_clients: config::ClientCertificate) -> Result<Self, TlsError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let chain = certificates(&tls.certificate)?;
+        let key = private_key(&tls.key)?;
+        let roots = Arc::new(roots(&tls.roots)?);
+        let clients = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone());
+        let clients = match sip_clients {
+            config::ClientCertificate::Required => clients,
+            config::ClientCertificate::Optional => clients.allow_unauthenticated(),
+        };
+        let clients = clients.build().map_err(|_| TlsError::NoRoots)?;
+        let verifier = Verifier::new(roots.clone(), &provider)?;
+        let any = Arc::new(AnyCertificate(provider.clone()));
+        let server = |clients: Arc<dyn ClientCertVerifier>| -> Result<Arc<ServerConfig>, TlsError> {
+            let config = ServerConfig::builder_with_provider(provider.clone())
+                .with_safe_default_protocol_versions()?
+                .with_client_cert_verifier(clients)
+                .with_single_cert(chain.clone(), key.clone_key())?;
+            Ok(Arc::new(config))
+        };
+        let client = |servers: Arc<dyn ServerCertVerifier>| -> Result<Arc<ClientConfig>, TlsError> {
+            let config = ClientConfig::builder_with_provider(provider.clone())
+                .with_safe_default_protocol_versions()?
+                .dangerous()
+                .with_custom_certificate_verifier(servers)
+                .with_client_auth_cert(chain.clone(), key.clone_key())?;
+            Ok(Arc::new(config))
+        };
+        Ok(Self {
+            xmpp_server: server(any.clone())?,
+            xmpp_client: client(any)?,
+            sip_server: server(clients)?,
+            sip_client: client(verifier.servers.clone())?,
+            verifier,
+        })
+    }
+}
+
+/// Judges a peer's certificate chain by the trusted authorities, the clock and a name.
+#[derive(Clone)]
+pub struct Verifier {
+    servers: Arc<WebPkiServerVerifier>,
+    clients: Arc<dyn ClientCertVerifier>,
+}
+
+impl Verifier {
+    fn new(roots: Arc<RootCertStore>, provider: &Arc<CryptoProvider>) -> Result<Self, TlsError> {
+        let servers = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone())
+            .build()
+            .map_err(|_| TlsError::NoRoots)?;
+        let clients = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
+            .build()
+            .map_err(|_| TlsError::NoRoots)?;
+        Ok(Self { servers, clients })
+    }
+
+    /// Whether the chain of a server that we dialled is valid for `domain` (RFC 6125 dNSName).
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn server(&self, chain: &[CertificateDer<'_>], domain: &str) -> Result<(), String> {
+        let (leaf, rest) = chain.split_first().ok_or("no certificate was shown")?;
+        let name = server_name(domain)?;
+        self.servers
+            .verify_server_cert(leaf, rest, &name, &[], UnixTime::now())
+            .map(|_| ())
+            .map_err(|error| error.to_string())
+    }
+
+    /// Whether the chain of a client that dialled us is valid for `domain`. Server-to-server peers often show a
+    /// certificate for servers only, so either usage will do.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn client(&self, chain: &[CertificateDer<'_>], domain: &str) -> Result<(), String> {
+        let (leaf, rest) = chain.split_first().ok_or("no certificate was shown")?;
+        if self.server(chain, domain).is_ok() {
+            return Ok(());
+        }
+        self.clients
+            .verify_client_cert(leaf, rest, UnixTime::now())
+            .map_err(|error| error.to_string())?;
+        let name = server_name(domain)?;
+        let certificate = rustls::server::ParsedCertificate::try_from(leaf).map_err(|error| error.to_string())?;
+        rustls::client::verify_server_name(&certificate, &name).map_err(|error| error.to_string())
+    }
+}
+
+/// The dNSName entries of a certificate, lower case.
+#[must_use]
+pub fn certificate_names(certificate: &CertificateDer<'_>) -> Vec<String> {
+    use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
+        return Vec::new();
+    };
+    let Ok(Some(names)) = certificate.subject_alternative_name() else {
+        return Vec::new();
+    };
+    names
+        .value
+        .general_names
+        .iter()
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some(name.to_lowercase()),
+            GeneralName::URI(uri) => Some(uri.strip_prefix("sip:").unwrap_or(uri).to_lowercase()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// A name for SNI and verification.
+///
+/// # Errors
+/// The name cannot stand in a certificate.
+pub fn server_name(domain: &str) -> Result<ServerName<'static>, String> {
+    let ascii = idna::domain_to_ascii(domain).unwrap_or_else(|_| domain.to_owned());
+    let bare = ascii.trim_start_matches('[').trim_end_matches(']').to_owned();
+    ServerName::try_from(bare).map_err(|_| format!("`{domain}` is not a name that a certificate can hold"))
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let problem = |problem: String| TlsError::File { file: file.to_owned(), problem };
+    let chain: Vec<_> = CertificateDer::pem_file_iter(file)
+        .and_then(Iterator::collect)
+        .map_err(|error| problem(format!("cannot be read as PEM certificates: {error}")))?;
+    if chain.is_empty() { Err(problem("holds no PEM certificate".to_owned())) } else { Ok(chain) }
+}
+
+fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_file(file).map_err(|error| TlsError::File {
+        file: file.to_owned(),
+        problem: format!("cannot be read as a PEM private key: {error}"),
+    })
+}
+
+fn roots(files: &[PathBuf]) -> Result<RootCertStore, TlsError> {
+    let mut store = RootCertStore::empty();
+    if files.is_empty() {
+        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    }
+    for file in files {
+        for certificate in certificates(file)? {
+            store.add(certificate)?;
+        }
+    }
+    if store.is_empty() { Err(TlsError::NoRoots) } else { Ok(store) }
+}
+
+/// Takes any certificate, but still checks that the peer holds its key.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+impl ClientCertVerifier for AnyCertificate {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        ServerCertVerifier::verify_tls12_signature(self, message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        ServerCertVerifier::verify_tls13_signature(self, message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        ServerCertVerifier::supported_verify_schemes(self)
+    }
+}

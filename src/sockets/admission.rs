@@ -1,0 +1,96 @@
+//! How many connections may be open, in all and from one address.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+/// Counts open connections of one protocol.
+#[derive(Debug)]
+pub struct Admission {
+    total: usize,
+    per_address: usize,
+    open: Mutex<Open>,
+    refused: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    total: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+/// One open connection; counts it out when dropped.
+#[derive(Debug)]
+pub struct Admitted {
+    admission: Arc<Admission>,
+    address: IpAddr,
+}
+
+impl Admission {
+    /// With these limits.
+    #[must_use]
+    pub fn new(total: usize, per_address: usize) -> Arc<Self> {
+        Arc::new(Self { total, per_address, open: Mutex::default(), refused: AtomicU64::new(0) })
+    }
+
+    /// Counts a connection in, or refuses it.
+    pub fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Admitted> {
+        let mut open = self.open.lock();
+        let mine = open.by_address.get(&address).copied().unwrap_or(0);
+        if open.total >= self.total || mine >= self.per_address {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        open.total += 1;
+        open.by_address.insert(address, mine + 1);
+        Some(Admitted { admission: self.clone(), address })
+    }
+
+    /// Connections open now.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.lock().total
+    }
+
+    /// Connections refused since the start.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let mut open = self.admission.open.lock();
+        open.total = open.total.saturating_sub(1);
+        if let Some(count) = open.by_address.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                open.by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_hold_and_places_come_back() {
+        let admission = Admission::new(3, 2);
+        let a: IpAddr = "192.0.2.1".parse().unwrap();
+        let b: IpAddr = "192.0.2.2".parse().unwrap();
+        let first = admission.admit(a).unwrap();
+        let _second = admission.admit(a).unwrap();
+        assert!(admission.admit(a).is_none(), "two for one address");
+        let _third = admission.admit(b).unwrap();
+        assert!(admission.admit(b).is_none(), "three in all");
+        assert_eq!((admission.open(), admission.refused()), (3, 2));
+        drop(first);
+        assert!(admission.admit(a).is_some());
+    }
+}

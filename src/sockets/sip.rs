@@ -1,0 +1,414 @@
+//! SIP over UDP, TCP and TLS: listeners, connections, dialling, framing.
+//!
+//! [`SipSockets`] belongs to the engine's task, which sends through it; each connection is a task of its own that reports
+//! to the engine as [`SipArrival`]s.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use stox_sip::framing::{Frame, FrameError, StreamFramer};
+use stox_sip::transport::{Destination, FlowId, Source, Target, Transmit, Transport};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::FlowIds;
+use super::admission::{Admission, Admitted};
+use crate::net::tls::{TlsSettings, certificate_names, server_name};
+
+/// Messages that wait to be written to one connection; one more and the peer is too slow, and is cut.
+const WRITE_QUEUE: usize = 512;
+/// How long TCP and TLS may take to come up.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// A new connection says something in this time, or is closed.
+const FIRST_MESSAGE: Duration = Duration::from_secs(30);
+/// A connection that has spoken may be quiet for this long.
+const IDLE: Duration = Duration::from_secs(1800);
+/// A write that does not finish in this time means a dead peer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The answer to a keep-alive double CRLF (RFC 5626 §3.5.1).
+const PONG: &[u8] = b"\r\n";
+
+/// What the sockets tell the engine.
+#[derive(Debug)]
+pub enum SipArrival {
+    /// One UDP datagram.
+    Datagram {
+        /// Where from.
+        source: Source,
+        /// The datagram.
+        octets: Bytes,
+    },
+    /// One framed message, or the error that ends a connection.
+    Framed {
+        /// Where from.
+        source: Source,
+        /// The message, or why the stream makes no sense.
+        message: Result<Bytes, FrameError>,
+    },
+    /// A connection is gone.
+    Closed(FlowId),
+    /// A connection could not be opened.
+    DialFailed {
+        /// Where to.
+        target: Target,
+        /// Why, for the log.
+        why: String,
+    },
+}
+
+/// Why octets could not be sent. The engine reports it to the transaction that wanted to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotSent;
+
+/// Everything that connections need to know.
+struct Shared {
+    tls: TlsSettings,
+    flows: FlowIds,
+    arrivals: mpsc::Sender<SipArrival>,
+    admission: Arc<Admission>,
+}
+
+/// The SIP sockets of this gateway.
+pub struct SipSockets {
+    shared: Arc<Shared>,
+    datagram: Vec<(FlowId, Arc<UdpSocket>)>,
+    connections: HashMap<FlowId, Connection>,
+    dialled: HashMap<Target, FlowId>,
+    accepted: mpsc::Receiver<Accepted>,
+    accepting: mpsc::Sender<Accepted>,
+    tasks: JoinSet<()>,
+}
+
+struct Connection {
+    writer: mpsc::Sender<Bytes>,
+    target: Option<Target>,
+}
+
+struct Accepted {
+    flow: FlowId,
+    writer: mpsc::Sender<Bytes>,
+}
+
+impl SipSockets {
+    /// Without listeners yet. `arrivals` leads to the engine.
+    #[must_use]
+    pub fn new(tls: TlsSettings, arrivals: mpsc::Sender<SipArrival>, admission: Arc<Admission>) -> Self {
+        let (accepting, accepted) = mpsc::channel(256);
+        Self {
+            shared: Arc::new(Shared { tls, flows: FlowIds::default(), arrivals, admission }),
+            datagram: Vec::new(),
+            connections: HashMap::new(),
+            dialled: HashMap::new(),
+            accepted,
+            accepting,
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// Serves a bound UDP socket.
+    pub fn serve_udp(&mut self, socket: UdpSocket) {
+        let flow = self.shared.flows.next();
+        let socket = Arc::new(socket);
+        self.datagram.push((flow, socket.clone()));
+        self.tasks.spawn(receive_datagrams(self.shared.clone(), flow, socket));
+    }
+
+    /// Serves a bound TCP listener, with or without TLS.
+    pub fn serve_stream(&mut self, listener: TcpListener, transport: Transport) {
+        self.tasks.spawn(accept(self.shared.clone(), listener, transport, self.accepting.clone()));
+    }
+
+    /// Waits for the next accepted connection to be entered; the engine's loop polls this beside its other inputs.
+    pub async fn admit_next(&mut self) {
+        if let Some(accepted) = self.accepted.recv().await {
+            self.enter(accepted);
+        }
+    }
+
+    fn enter(&mut self, accepted: Accepted) {
+        self.connections.insert(accepted.flow, Connection { writer: accepted.writer, target: None });
+    }
+
+    /// Sends, opening a connection where there is none.
+    ///
+    /// # Errors
+    /// The connection is gone or does not take more, or no socket fits.
+    pub fn send(&mut self, transmit: Transmit) -> Result<(), NotSent> {
+        match transmit.destination {
+            Destination::Datagram { socket, remote } => self.send_datagram(socket, remote, &transmit.bytes),
+            Destination::Connection(flow) => self.send_on(flow, transmit.bytes),
+            Destination::Dial(target) => {
+                let flow = match self.dialled.get(&target) {
+                    Some(flow) => *flow,
+                    None => self.dial(target),
+                };
+                self.send_on(flow, transmit.bytes)
+            }
+        }
+    }
+
+    /// Forgets a connection that has ended.
+    pub fn closed(&mut self, flow: FlowId) {
+        if let Some(connection) = self.connections.remove(&flow)
+            && let Some(target) = connection.target
+            && self.dialled.get(&target) == Some(&flow)
+        {
+            self.dialled.remove(&target);
+        }
+    }
+
+    /// Connections open now.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// The local addresses of the UDP sockets, in the order of [`Self::serve_udp`].
+    pub fn datagram_addresses(&self) -> impl Iterator<Item = std::io::Result<SocketAddr>> + '_ {
+        self.datagram.iter().map(|(_, socket)| socket.local_addr())
+    }
+
+    fn send_datagram(&self, socket: Option<FlowId>, remote: SocketAddr, octets: &[u8]) -> Result<(), NotSent> {
+        let fits = |candidate: &UdpSocket| {
+            candidate.local_addr().is_ok_and(|local| {
+                local.is_ipv4() == remote.is_ipv4() && (!local.ip().is_loopback() || remote.ip().is_loopback())
+            })
+        };
+        let named = socket.and_then(|flow| self.datagram.iter().find(|(id, _)| *id == flow));
+        let chosen = named.or_else(|| self.datagram.iter().find(|(_, socket)| fits(socket))).ok_or(NotSent)?;
+        match chosen.1.try_send_to(octets, remote) {
+            Ok(_) => Ok(()),
+            // A full socket buffer is a lost datagram: the transaction sends it again.
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => {
+                tracing::debug!(%remote, %error, "datagram not sent");
+                Err(NotSent)
+            }
+        }
+    }
+
+    fn send_on(&mut self, flow: FlowId, octets: Bytes) -> Result<(), NotSent> {
+        while let Ok(accepted) = self.accepted.try_recv() {
+            self.enter(accepted);
+        }
+        let connection = self.connections.get(&flow).ok_or(NotSent)?;
+        match connection.writer.try_send(octets) {
+            Ok(()) => Ok(()),
+            Err(_) => {
+                tracing::warn!(flow = flow.0, "a SIP peer reads too slowly or is gone; its connection is cut");
+                self.closed(flow);
+                Err(NotSent)
+            }
+        }
+    }
+
+    fn dial(&mut self, target: Target) -> FlowId {
+        let flow = self.shared.flows.next();
+        let (writer, queue) = mpsc::channel(WRITE_QUEUE);
+        self.connections.insert(flow, Connection { writer, target: Some(target.clone()) });
+        self.dialled.insert(target.clone(), flow);
+        self.tasks.spawn(dial(self.shared.clone(), target, flow, queue));
+        flow
+    }
+}
+
+async fn receive_datagrams(shared: Arc<Shared>, flow: FlowId, socket: Arc<UdpSocket>) {
+    let mut buffer = vec![0; 65_535];
+    loop {
+        let (length, remote) = match socket.recv_from(&mut buffer).await {
+            Ok(received) => received,
+            Err(error) => {
+                // ICMP errors of earlier datagrams arrive here; they end nothing.
+                tracing::debug!(%error, "UDP receive");
+                continue;
+            }
+        };
+        let octets = Bytes::copy_from_slice(buffer.get(..length).unwrap_or_default());
+        let source = Source { flow, transport: Transport::Udp, remote, certificate_names: Vec::new() };
+        if shared.arrivals.send(SipArrival::Datagram { source, octets }).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn accept(shared: Arc<Shared>, listener: TcpListener, transport: Transport, accepting: mpsc::Sender<Accepted>) {
+    loop {
+        let (stream, remote) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept SIP connections for the moment; check the limit of open files");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                continue;
+            }
+        };
+        let Some(admitted) = shared.admission.admit(remote.ip()) else {
+            tracing::debug!(%remote, "SIP connection refused: too many are open");
+            continue;
+        };
+        tokio::spawn(serve_accepted(shared.clone(), stream, remote, transport, accepting.clone(), admitted));
+    }
+}
+
+async fn serve_accepted(
+    shared: Arc<Shared>,
+    stream: TcpStream,
+    remote: SocketAddr,
+    transport: Transport,
+    accepting: mpsc::Sender<Accepted>,
+    _admitted: Admitted,
+) {
+    let flow = shared.flows.next();
+    let (writer, queue) = mpsc::channel(WRITE_QUEUE);
+    _ = stream.set_nodelay(true);
+    let source = |certificate_names| Source { flow, transport, remote, certificate_names };
+    if transport != Transport::Tls {
+        if accepting.send(Accepted { flow, writer }).await.is_ok() {
+            converse(&shared, source(Vec::new()), stream, queue).await;
+        }
+        return;
+    }
+    let handshake = TlsAcceptor::from(shared.tls.sip_server.clone()).accept(stream);
+    match timeout(Duration::from_secs(10), handshake).await {
+        Ok(Ok(stream)) => {
+            let names = peer_names(stream.get_ref().1.peer_certificates());
+            tracing::debug!(%remote, ?names, "SIP TLS connection accepted");
+            if accepting.send(Accepted { flow, writer }).await.is_ok() {
+                converse(&shared, source(names), stream, queue).await;
+            }
+        }
+        Ok(Err(error)) => tracing::warn!(peer = %remote.ip(), %error, "SIP TLS handshake refused; the peer's certificate or TLS version does not do"),
+        Err(_) => tracing::debug!(%remote, "SIP TLS handshake took too long"),
+    }
+}
+
+fn peer_names(chain: Option<&[rustls::pki_types::CertificateDer<'_>]>) -> Vec<String> {
+    chain.and_then(<[_]>::first).map(certificate_names).unwrap_or_default()
+}
+
+async fn dial(shared: Arc<Shared>, target: Target, flow: FlowId, queue: mpsc::Receiver<Bytes>) {
+    let why = match timeout(DIAL_TIMEOUT, TcpStream::connect(target.address)).await {
+        Ok(Ok(stream)) => {
+            _ = stream.set_nodelay(true);
+            match secure(&shared, &target, stream).await {
+                Ok((stream, certificate_names)) => {
+                    let source =
+                        Source { flow, transport: target.transport, remote: target.address, certificate_names };
+                    converse(&shared, source, stream, queue).await;
+                    return;
+                }
+                Err(why) => why,
+            }
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "no TCP connection in time".to_owned(),
+    };
+    tracing::warn!(address = %target.address, name = %target.name, %why, "SIP connection failed");
+    // Both are wanted: the connection's entry goes, and the transactions that wait for it fail over.
+    _ = shared.arrivals.send(SipArrival::DialFailed { target, why }).await;
+    _ = shared.arrivals.send(SipArrival::Closed(flow)).await;
+}
+
+/// A stream with or without TLS.
+trait Octets: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Octets for T {}
+
+async fn secure(shared: &Shared, target: &Target, stream: TcpStream) -> Result<(Box<dyn Octets>, Vec<String>), String> {
+    if target.transport != Transport::Tls {
+        return Ok((Box::new(stream), Vec::new()));
+    }
+    let connector = TlsConnector::from(shared.tls.sip_client.clone());
+    match timeout(DIAL_TIMEOUT, connector.connect(server_name(&target.name)?, stream)).await {
+        Ok(Ok(stream)) => {
+            let names = peer_names(stream.get_ref().1.peer_certificates());
+            Ok((Box::new(stream), names))
+        }
+        Ok(Err(error)) => Err(format!("TLS: {error}")),
+        Err(_) => Err("TLS: no handshake in time".to_owned()),
+    }
+}
+
+/// Reads and writes one connection until either side ends it.
+async fn converse(shared: &Shared, source: Source, stream: impl Octets, queue: mpsc::Receiver<Bytes>) {
+    let flow = source.flow;
+    let (reader, writer) = tokio::io::split(stream);
+    let (pongs, pong_queue) = mpsc::channel(4);
+    tokio::select! {
+        () = read_frames(shared, &source, reader, pongs) => {}
+        () = write_all(writer, queue, pong_queue) => {}
+    }
+    _ = shared.arrivals.send(SipArrival::Closed(flow)).await;
+}
+
+async fn read_frames(shared: &Shared, source: &Source, mut reader: impl AsyncRead + Unpin, pongs: mpsc::Sender<()>) {
+    let mut framer = StreamFramer::default();
+    let mut buffer = BytesMut::with_capacity(16 * 1024);
+    let mut patience = FIRST_MESSAGE;
+    loop {
+        buffer.clear();
+        match timeout(patience, reader.read_buf(&mut buffer)).await {
+            Ok(Ok(count)) if count > 0 => framer.push(&buffer),
+            _ => return,
+        }
+        loop {
+            let message = match framer.next() {
+                Ok(None) => break,
+                Ok(Some(Frame::Message(octets))) => {
+                    patience = IDLE;
+                    Ok(octets)
+                }
+                Ok(Some(Frame::Ping)) => {
+                    _ = pongs.try_send(());
+                    continue;
+                }
+                Ok(Some(Frame::Pong)) => continue,
+                Err(error) => Err(error),
+            };
+            let last = message.is_err();
+            let arrival = SipArrival::Framed { source: source.clone(), message };
+            if shared.arrivals.send(arrival).await.is_err() {
+                return;
+            }
+            if last {
+                // Time for the refusal to be written before the connection goes.
+                linger(&mut reader).await;
+                return;
+            }
+        }
+    }
+}
+
+/// Reads on without looking, for a moment, so that a refusal reaches the peer before the reset.
+async fn linger(reader: &mut (impl AsyncRead + Unpin)) {
+    let mut sink = vec![0; 4096];
+    let drain = async { while matches!(reader.read(&mut sink).await, Ok(count) if count > 0) {} };
+    _ = timeout(Duration::from_secs(1), drain).await;
+}
+
+async fn write_all(mut writer: impl AsyncWrite + Unpin, mut queue: mpsc::Receiver<Bytes>, mut pongs: mpsc::Receiver<()>) {
+    loop {
+        let octets = tokio::select! {
+            octets = queue.recv() => match octets {
+                Some(octets) => octets,
+                None => break,
+            },
+            Some(()) = pongs.recv() => Bytes::from_static(PONG),
+        };
+        let written = async {
+            writer.write_all(&octets).await?;
+            writer.flush().await
+        };
+        match timeout(WRITE_TIMEOUT, written).await {
+            Ok(Ok(())) => {}
+            _ => return,
+        }
+    }
+    _ = timeout(WRITE_TIMEOUT, writer.shutdown()).await;
+}
+
