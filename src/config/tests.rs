@@ -1,0 +1,151 @@
+use super::*;
+
+const EXAMPLE: &str = include_str!("../../gateway.toml.example");
+
+fn read(text: &str) -> Result<Config, Problems> {
+    parse(text, Path::new("/etc/stoxgate/gateway.toml"), [])
+}
+
+/// The example with every commented key in force.
+fn example_with_all_keys() -> String {
+    let key_or_table = |line: &str| {
+        line.starts_with("#[[") || line.split_once(" = ").is_some_and(|(key, _)| !key.contains("# ") && !key.contains(' '))
+    };
+    let mut lines: Vec<&str> = Vec::new();
+    for line in EXAMPLE.lines() {
+        match line.strip_prefix('#') {
+            Some(bare) if key_or_table(line) && !line.starts_with("#password_file") => lines.push(bare),
+            _ => lines.push(line),
+        }
+    }
+    lines.join("\n")
+}
+
+fn problems(text: &str) -> Vec<String> {
+    read(text).expect_err("must be refused").list.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_example_is_accepted() {
+    let config = read(EXAMPLE).unwrap();
+    assert_eq!(config.gateway.host, "gw.example.org");
+    assert_eq!(config.tls.certificate, Path::new("/etc/stoxgate/gateway.crt"));
+    assert_eq!(config.sip.domains.len(), 1);
+}
+
+#[test]
+fn commented_keys_show_their_defaults() {
+    let plain = read(EXAMPLE).unwrap();
+    let full = read(&example_with_all_keys()).unwrap();
+    let dump = |c: &Config| format!("{:?} {:?} {:?}", c.subscriptions, c.limits, c.dns.timeout);
+    assert_eq!(dump(&plain), dump(&full));
+    assert_eq!(plain.log.filter, full.log.filter);
+    assert_eq!(plain.xmpp.listen, full.xmpp.listen);
+    assert_eq!(plain.xmpp.keepalive, full.xmpp.keepalive);
+    assert_eq!(plain.xmpp.idle_close, full.xmpp.idle_close);
+    assert_eq!(plain.sip.page_limit, full.sip.page_limit);
+    assert_eq!(plain.gateway.stop_within, full.gateway.stop_within);
+    assert_eq!(full.sip.credentials.len(), 1, "the list of credentials was uncommented too");
+}
+
+#[test]
+fn an_unknown_key_is_refused_in_every_table() {
+    let text = example_with_all_keys();
+    let tables: Vec<usize> = text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| line.starts_with('['))
+        .map(|(index, _)| index)
+        .collect();
+    assert!(tables.len() >= 11, "{tables:?}");
+    for table in tables {
+        let mut lines: Vec<&str> = text.lines().collect();
+        lines.insert(table + 1, "surprise_key = 1");
+        let found = problems(&lines.join("\n"));
+        assert!(found.iter().any(|p| p.contains("surprise_key: is not a key here")), "after line {table}: {found:?}");
+    }
+}
+
+#[test]
+fn a_typing_mistake_gets_a_hint() {
+    let found = problems(&EXAMPLE.replace("state_dir", "statedir"));
+    assert!(found.contains(&"gateway.statedir: is not a key here; did you mean `state_dir`?".to_owned()), "{found:?}");
+    assert!(found.iter().any(|p| p.starts_with("gateway.state_dir: is missing")), "{found:?}");
+}
+
+#[test]
+fn all_problems_are_reported_at_once() {
+    let text = r#"
+        [gateway]
+        host = "not a host"
+        state_dir = "state"
+        [tls]
+        certificate = "c.pem"
+        key = "k.pem"
+        [xmpp]
+        listen = ["nowhere"]
+        [[xmpp.partner]]
+        domain = "ocs.test"
+        tls = "optional"
+        certificate = "verify"
+        [sip]
+        tls = ["0.0.0.0:5061"]
+        [[sip.domain]]
+        domain = "ocs.test"
+        next_hop = "http://x"
+        trusted_addresses = ["10.0.0.0/99"]
+        [limits]
+        message_wait = "1m"
+    "#;
+    let found = problems(text);
+    for expected in [
+        "gateway.host: `not a host` is not a domain name",
+        "xmpp.listen: `nowhere`:",
+        "xmpp.partner[0].certificate: cannot be \"verify\" unless",
+        "sip.domain[0].next_hop: is not a SIP URI",
+        "sip.domain[0].trusted_addresses: `10.0.0.0/99`",
+        "limits.message_wait: must be below 30s",
+    ] {
+        assert!(found.iter().any(|p| p.starts_with(expected)), "{expected} in {found:#?}");
+    }
+}
+
+#[test]
+fn a_domain_cannot_live_in_both_worlds() {
+    let found = problems(&EXAMPLE.replace("domain = \"*\"", "domain = \"ocs.example.com\""));
+    assert_eq!(found, ["sip: ocs.example.com is both a SIP domain and an XMPP partner; it can live in one world only"]);
+}
+
+#[test]
+fn the_environment_overrides_the_file() {
+    let environment = [
+        ("STOXGATE_LOG__LEVEL", "debug"),
+        ("STOXGATE_SIP__UDP", "127.0.0.1:5060,[::1]:5060"),
+        ("STOXGATE_LIMITS__QUEUE", "7"),
+        ("STOXGATE_BIN", "not a key"),
+        ("OTHER__KEY", "not ours"),
+    ];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let config = parse(EXAMPLE, Path::new("gateway.toml"), environment).unwrap();
+    assert_eq!(config.log.filter, "debug");
+    assert_eq!(config.sip.udp.len(), 2);
+    assert_eq!(config.limits.queue, 7);
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let config = read(&example_with_all_keys()).unwrap();
+    assert!(!format!("{config:?}").contains("secret"));
+}
+
+#[test]
+fn patterns_match_domains() {
+    let matches = |pattern: &str, domain: &str| pattern.parse::<DomainPattern>().unwrap().matches(domain);
+    assert!(matches("*", "a.example"));
+    assert!(matches("*.example", "a.example"));
+    assert!(!matches("*.example", "example"));
+    assert!(!matches("*.example", "badexample"));
+    assert!(matches("Example.ORG", "example.org"));
+    assert!("a b".parse::<DomainPattern>().is_err());
+    assert!("192.0.2.1".parse::<DomainPattern>().is_err());
+}
