@@ -3,4 +3,5 @@
 //! The pure crates decide; this package moves bytes: sockets, TLS, DNS, the store and the command line.
 
 pub mod config;
+pub mod entropy;
 pub mod net;

@@ -46,6 +46,8 @@ pub struct Naptr {
     pub flags: String,
     /// Service, such as `SIPS+D2T`.
     pub service: String,
+    /// Rewriting rule; empty where `replacement` serves.
+    pub regexp: String,
     /// The next name to ask for, lower case, without the final dot.
     pub replacement: String,
 }
@@ -112,6 +114,7 @@ impl Dns {
                     preference: naptr.preference,
                     flags: text(&naptr.flags),
                     service: text(&naptr.services),
+                    regexp: text(&naptr.regexp),
                     replacement: plain(&naptr.replacement),
                 }),
                 _ => None,

@@ -1,0 +1,194 @@
+//! The local admin socket: `stoxgate status` asks, the running gateway answers one JSON document.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream as BlockingStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+
+/// How long either side waits for the other.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// The only request so far.
+const REQUEST: &[u8] = b"status\n";
+
+/// How the gateway is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Release.
+    pub version: String,
+    /// Seconds since the start.
+    pub uptime_seconds: u64,
+    /// XMPP streams that partners opened to us.
+    pub xmpp_inbound: Vec<InboundStatus>,
+    /// XMPP partners that we send to.
+    pub xmpp_links: Vec<LinkStatus>,
+    /// SIP.
+    pub sip: SipStatus,
+    /// Contacts and messages.
+    pub bridge: BridgeStatus,
+}
+
+/// One stream that a partner opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InboundStatus {
+    /// Peer address.
+    pub peer: String,
+    /// Whether it is encrypted.
+    pub encrypted: bool,
+    /// Proved pairs, `partner -> local`.
+    pub proved: Vec<String>,
+}
+
+/// The way to one partner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkStatus {
+    /// Our domain.
+    pub local: String,
+    /// The partner's.
+    pub partner: String,
+    /// State in a word.
+    pub state: String,
+    /// Stanzas that wait.
+    pub queued: usize,
+    /// Stanzas written and not yet proved to be handled.
+    pub unproved: usize,
+    /// Why the last attempt failed.
+    pub last_failure: Option<String>,
+}
+
+/// SIP in numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SipStatus {
+    /// Open connections.
+    pub connections: usize,
+    /// Live transactions.
+    pub transactions: usize,
+    /// Subscriptions that we hold at SIP users.
+    pub subscriptions: usize,
+    /// Watchers among SIP users.
+    pub watchers: usize,
+}
+
+/// Contacts and messages in numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BridgeStatus {
+    /// Authorisations by state, such as `xmpp-watches-sip active`.
+    pub authorisations: Vec<(String, usize)>,
+    /// Messages without an outcome yet.
+    pub pending_messages: usize,
+}
+
+/// A question to the engine.
+pub type StatusRequest = oneshot::Sender<Status>;
+
+/// The socket of a running gateway; its file goes when it is dropped.
+pub struct AdminSocket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl AdminSocket {
+    /// Opens the socket, for its owner only. A file that a dead process left is replaced.
+    ///
+    /// # Errors
+    /// The folder cannot be used, or another gateway answers there.
+    pub fn open(path: &Path) -> std::io::Result<Self> {
+        if BlockingStream::connect(path).is_ok() {
+            let message = format!("another gateway answers on {}", path.display());
+            return Err(std::io::Error::new(std::io::ErrorKind::AddrInUse, message));
+        }
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        Ok(Self { listener, path: path.to_owned() })
+    }
+
+    /// Answers until the engine is gone.
+    pub async fn serve(self, engine: mpsc::Sender<StatusRequest>) {
+        while let Ok((stream, _)) = self.listener.accept().await {
+            let engine = engine.clone();
+            tokio::spawn(tokio::time::timeout(PATIENCE, answer(stream, engine)));
+        }
+    }
+}
+
+impl Drop for AdminSocket {
+    fn drop(&mut self) {
+        _ = std::fs::remove_file(&self.path);
+    }
+}
+
+async fn answer(mut stream: UnixStream, engine: mpsc::Sender<StatusRequest>) {
+    let mut request = [0; REQUEST.len()];
+    if stream.read_exact(&mut request).await.is_err() || request != REQUEST {
+        return;
+    }
+    let (reply, status) = oneshot::channel();
+    if engine.send(reply).await.is_err() {
+        return;
+    }
+    if let Ok(status) = status.await
+        && let Ok(text) = serde_json::to_vec(&status)
+    {
+        _ = stream.write_all(&text).await;
+    }
+}
+
+/// Asks a running gateway.
+///
+/// # Errors
+/// Nobody answers at the socket.
+pub fn ask(path: &Path) -> std::io::Result<Status> {
+    let mut stream = BlockingStream::connect(path)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(REQUEST)?;
+    let mut text = Vec::new();
+    stream.read_to_end(&mut text)?;
+    serde_json::from_slice(&text).map_err(std::io::Error::other)
+}
+
+/// The status as a person reads it.
+#[must_use]
+pub fn describe(status: &Status) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::new();
+    _ = writeln!(out, "stoxgate {}, up {}", status.version, span(status.uptime_seconds));
+    _ = writeln!(out, "\nXMPP streams from partners: {}", status.xmpp_inbound.len());
+    for stream in &status.xmpp_inbound {
+        let safety = if stream.encrypted { "encrypted" } else { "NOT encrypted" };
+        let proved = if stream.proved.is_empty() { "nothing proved yet".to_owned() } else { stream.proved.join(", ") };
+        _ = writeln!(out, "  {} {safety}: {proved}", stream.peer);
+    }
+    _ = writeln!(out, "XMPP links to partners: {}", status.xmpp_links.len());
+    for link in &status.xmpp_links {
+        _ = write!(out, "  {} -> {}: {}, {} queued, {} unproved", link.local, link.partner, link.state, link.queued, link.unproved);
+        if let Some(failure) = &link.last_failure {
+            _ = write!(out, ", last failure: {failure}");
+        }
+        out.push('\n');
+    }
+    let sip = &status.sip;
+    _ = writeln!(
+        out,
+        "SIP: {} connections, {} transactions, {} subscriptions, {} watchers",
+        sip.connections, sip.transactions, sip.subscriptions, sip.watchers
+    );
+    _ = writeln!(out, "Messages without an outcome yet: {}", status.bridge.pending_messages);
+    _ = writeln!(out, "Contacts:");
+    for (state, count) in &status.bridge.authorisations {
+        _ = writeln!(out, "  {count} {state}");
+    }
+    out
+}
+
+fn span(seconds: u64) -> String {
+    humantime::format_duration(Duration::from_secs(seconds)).to_string()
+}
