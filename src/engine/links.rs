@@ -1,0 +1,171 @@
+//! The links to all partners, made on demand and forgotten when idle.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use stox_core::address::canonical_domain;
+use stox_core::failure::{Failure, Local};
+use stox_core::time::{Entropy, Now};
+use stox_core::vocab::Ref;
+use stox_xmpp::adapt::Iq;
+use stox_xmpp::link::{self, Attempt, Link, LinkCommand, LinkState, LinkStatus, Loss, Outgoing};
+
+use super::Effect;
+
+/// A domain of ours and a partner's.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkName {
+    /// Our domain, canonical.
+    pub local: String,
+    /// The partner's domain, canonical.
+    pub partner: String,
+}
+
+impl LinkName {
+    /// The canonical name of a pair.
+    #[must_use]
+    pub fn new(local: &str, partner: &str) -> Self {
+        Self { local: canonical_domain(local), partner: canonical_domain(partner) }
+    }
+}
+
+/// All links.
+pub struct Links {
+    settings: link::Settings,
+    limit: usize,
+    entropy: Box<dyn Fn() -> Box<dyn Entropy> + Send>,
+    links: BTreeMap<LinkName, Link>,
+    timeouts: BTreeSet<(Duration, LinkName)>,
+    timeout_of: BTreeMap<LinkName, Duration>,
+    settled: VecDeque<(Ref, Result<(), Failure>)>,
+    effects: VecDeque<Effect>,
+}
+
+impl Links {
+    pub(super) fn new(
+        settings: link::Settings,
+        limit: usize,
+        entropy: Box<dyn Fn() -> Box<dyn Entropy> + Send>,
+    ) -> Self {
+        Self {
+            settings,
+            limit,
+            entropy,
+            links: BTreeMap::new(),
+            timeouts: BTreeSet::new(),
+            timeout_of: BTreeMap::new(),
+            settled: VecDeque::new(),
+            effects: VecDeque::new(),
+        }
+    }
+
+    /// Sends on a link, which is made when it is not there.
+    pub(super) fn send(&mut self, name: &LinkName, outgoing: Outgoing, now: Now) {
+        if !self.links.contains_key(name) {
+            if self.links.len() >= self.limit {
+                self.forget_idle();
+            }
+            if self.links.len() >= self.limit {
+                tracing::warn!(partner = name.partner, limit = self.limit, "too many XMPP partners at one time; a stanza is refused");
+                self.settled.extend(outgoing.reference.map(|r| (r, Err(Failure::Local(Local::Overloaded)))));
+                return;
+            }
+            let link = Link::new(self.settings.clone(), &name.local, &name.partner, (self.entropy)());
+            self.links.insert(name.clone(), link);
+        }
+        self.with(name, |link| link.send(outgoing, now));
+    }
+
+    pub(super) fn receive_iq(&mut self, name: &LinkName, iq: &Iq, now: Now) -> bool {
+        self.with(name, |link| link.receive_iq(iq, now)).unwrap_or(false)
+    }
+
+    pub(super) fn stream_ready(&mut self, name: &LinkName, attempt: Attempt, now: Now) {
+        self.with(name, |link| link.stream_ready(attempt, now));
+    }
+
+    pub(super) fn stream_lost(&mut self, name: &LinkName, attempt: Attempt, loss: Loss, now: Now) {
+        self.with(name, |link| link.stream_lost(attempt, loss, now));
+    }
+
+    pub(super) fn partner_seen(&mut self, name: &LinkName, now: Now) {
+        self.with(name, |link| link.partner_seen(now));
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Duration> {
+        self.timeouts.first().map(|(at, _)| *at)
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Now) {
+        let due: Vec<LinkName> =
+            self.timeouts.iter().take_while(|(at, _)| *at <= now.mono).map(|(_, name)| name.clone()).collect();
+        for name in due {
+            self.with(&name, |link| link.handle_timeout(now));
+        }
+    }
+
+    /// The next fate of a message.
+    pub(super) fn poll_settled(&mut self) -> Option<(Ref, Result<(), Failure>)> {
+        self.settled.pop_front()
+    }
+
+    pub(super) fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// Nothing waits to be written or proved on a stream that works.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.links.values().all(|link| {
+            let status = link.status();
+            status.state != LinkState::Up || status.queued + status.unfenced == 0
+        })
+    }
+
+    pub(super) fn status(&self) -> impl Iterator<Item = (&LinkName, LinkStatus)> {
+        self.links.iter().map(|(name, link)| (name, link.status()))
+    }
+
+    fn forget_idle(&mut self) {
+        let idle: Vec<LinkName> = self
+            .status()
+            .filter(|(_, status)| status.state == LinkState::Idle && status.queued == 0)
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in idle {
+            self.links.remove(&name);
+            if let Some(at) = self.timeout_of.remove(&name) {
+                self.timeouts.remove(&(at, name));
+            }
+        }
+    }
+
+    /// Works on one link, then takes its commands and its next timeout.
+    fn with<R>(&mut self, name: &LinkName, work: impl FnOnce(&mut Link) -> R) -> Option<R> {
+        let link = self.links.get_mut(name)?;
+        let result = work(link);
+        while let Some(command) = link.poll_command() {
+            match command {
+                LinkCommand::Connect(attempt) => self.effects.push_back(Effect::Connect(name.clone(), attempt)),
+                LinkCommand::Write(element) => self.effects.push_back(Effect::Write(name.clone(), element)),
+                LinkCommand::Settled { reference, outcome } => self.settled.push_back((reference, outcome)),
+                LinkCommand::CloseStream { attempt, reason } => {
+                    self.effects.push_back(Effect::CloseStream(name.clone(), attempt, reason));
+                }
+            }
+        }
+        let next = link.poll_timeout();
+        let last = match next {
+            Some(at) => self.timeout_of.insert(name.clone(), at),
+            None => self.timeout_of.remove(name),
+        };
+        if last != next {
+            if let Some(at) = last {
+                self.timeouts.remove(&(at, name.clone()));
+            }
+            if let Some(at) = next {
+                self.timeouts.insert((at, name.clone()));
+            }
+        }
+        Some(result)
+    }
+}

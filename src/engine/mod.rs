@@ -1,0 +1,281 @@
+//! The machines joined: SIP user agent, bridge and XMPP links, still without I/O.
+//!
+//! The process runs one [`Engine`] in one task; the vector tests run the same engine on virtual time. Inputs are method
+//! calls with the time; what is to be done comes out of [`Engine::poll_effect`].
+
+mod links;
+mod settings;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use minidom::Element;
+use stox_core::bridge::{Bridge, Status as BridgeStatus};
+use stox_core::time::{Entropy, Now};
+use stox_core::vocab::{Command, Grant, Input, Pair, Ref, StoreIn, StoreOut, Unsettled, XmppIn, XmppOut};
+use stox_sip::framing::FrameError;
+use stox_sip::target::TargetError;
+use stox_sip::transport::{Destination, FlowId, Source, Target, Transmit};
+use stox_sip::ua::{Resolve, ResolveId, UserAgent};
+use stox_xmpp::adapt;
+use stox_xmpp::link::{Attempt, CloseReason, LinkStatus, Loss, Outgoing};
+use stox_xmpp::server::{self, Software};
+
+pub use links::{LinkName, Links};
+pub use settings::Settings;
+
+/// Names an inbound stanza until the engine has taken responsibility for it (XEP-0198).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StanzaToken(pub u64);
+
+/// What the engine wants done.
+#[derive(Debug)]
+pub enum Effect {
+    /// Send octets; on failure call [`Engine::sip_not_sent`].
+    Send(Transmit),
+    /// Find the targets of a next hop; answer with [`Engine::sip_resolved`].
+    Resolve(Resolve),
+    /// Get a stream for this pair; answer with [`Engine::stream_ready`] or [`Engine::stream_lost`].
+    Connect(LinkName, Attempt),
+    /// Write a stanza to the pair's stream.
+    Write(LinkName, Arc<Element>),
+    /// Let the pair's stream go.
+    CloseStream(LinkName, Attempt, CloseReason),
+    /// Write to the store; a `Keep` is answered with [`Engine::stored`].
+    Store(StoreOut),
+    /// The stanza is handled, or on disk.
+    Handled(StanzaToken),
+}
+
+/// The whole gateway without I/O.
+pub struct Engine {
+    bridge: Bridge,
+    sip: UserAgent,
+    links: Links,
+    software: Software,
+    effects: VecDeque<Effect>,
+    /// Messages that wait for the store before their stanza counts as handled.
+    waiting: BTreeMap<Ref, StanzaToken>,
+    /// The inbound stanza being worked on.
+    current: Option<StanzaToken>,
+    stopping: bool,
+}
+
+impl Engine {
+    /// An engine that knows nobody yet. `entropy` is called once for each machine that needs numbers.
+    pub fn new(settings: Settings, entropy: impl Fn() -> Box<dyn Entropy> + Send + 'static) -> Self {
+        Self {
+            bridge: Bridge::new(settings.bridge, entropy()),
+            sip: UserAgent::new(settings.sip, entropy()),
+            links: Links::new(settings.link, settings.max_links, Box::new(entropy)),
+            software: settings.software,
+            effects: VecDeque::new(),
+            waiting: BTreeMap::new(),
+            current: None,
+            stopping: false,
+        }
+    }
+
+    /// Takes what the last run left behind.
+    pub fn restore(&mut self, authorisations: Vec<(Pair, Grant)>, unsettled: Vec<Unsettled>, now: Now) {
+        self.bridge.restore(authorisations, unsettled, now);
+        self.settle(now);
+    }
+
+    // ------------------------------------------------------------------------------------------- SIP in
+
+    /// A UDP datagram has arrived.
+    pub fn datagram(&mut self, source: &Source, octets: &Bytes, now: Now) {
+        self.sip.receive_datagram(source, octets, now);
+        self.settle(now);
+    }
+
+    /// A message, or the end of all sense, has arrived on a connection.
+    pub fn framed(&mut self, source: &Source, message: Result<Bytes, FrameError>, now: Now) {
+        self.sip.receive_framed(source, message, now);
+        self.settle(now);
+    }
+
+    /// Octets of [`Effect::Send`] could not be sent.
+    pub fn sip_not_sent(&mut self, destination: &Destination, now: Now) {
+        self.sip.transport_failed(destination, now);
+        self.settle(now);
+    }
+
+    /// A SIP connection is gone.
+    pub fn sip_closed(&mut self, flow: FlowId, now: Now) {
+        self.sip.connection_closed(flow, now);
+        self.settle(now);
+    }
+
+    /// The answer to [`Effect::Resolve`].
+    pub fn sip_resolved(&mut self, id: ResolveId, targets: Result<Vec<Target>, TargetError>, now: Now) {
+        self.sip.resolved(id, targets, now);
+        self.settle(now);
+    }
+
+    // ------------------------------------------------------------------------------------------ XMPP in
+
+    /// A stanza has arrived on a stream that proved `name.partner` towards `name.local`.
+    pub fn stanza(&mut self, name: &LinkName, element: &Element, token: StanzaToken, now: Now) {
+        self.current = Some(token);
+        match adapt::read(element) {
+            adapt::Inbound::Core(input) => self.bridge.handle(Input::Xmpp(input), now),
+            adapt::Inbound::Iq(iq) => {
+                if !self.links.receive_iq(name, &iq, now)
+                    && let Some(answer) = server::answer(&self.software, &iq)
+                {
+                    self.links.send(name, plain(answer), now);
+                }
+            }
+            adapt::Inbound::Reply(reply) => self.links.send(name, plain(reply), now),
+            adapt::Inbound::Ignored(why) => tracing::debug!(partner = name.partner, %why, "stanza ignored"),
+        }
+        self.settle(now);
+        if let Some(token) = self.current.take() {
+            self.effects.push_back(Effect::Handled(token));
+        }
+    }
+
+    /// A stream for a link is authorised.
+    pub fn stream_ready(&mut self, name: &LinkName, attempt: Attempt, now: Now) {
+        self.links.stream_ready(name, attempt, now);
+        self.settle(now);
+    }
+
+    /// A stream for a link could not be had, or has ended.
+    pub fn stream_lost(&mut self, name: &LinkName, attempt: Attempt, loss: Loss, now: Now) {
+        self.links.stream_lost(name, attempt, loss, now);
+        self.settle(now);
+    }
+
+    /// A partner has proved its domain on a stream to us.
+    pub fn partner_seen(&mut self, name: &LinkName, now: Now) {
+        self.links.partner_seen(name, now);
+        self.settle(now);
+    }
+
+    /// The store has answered.
+    pub fn stored(&mut self, answer: StoreIn, now: Now) {
+        let (StoreIn::Kept(reference) | StoreIn::NotKept(reference)) = answer;
+        self.bridge.handle(Input::Store(answer), now);
+        if let Some(token) = self.waiting.remove(&reference) {
+            self.effects.push_back(Effect::Handled(token));
+        }
+        self.settle(now);
+    }
+
+    // --------------------------------------------------------------------------------------- time, end
+
+    /// When [`Self::handle_timeout`] has something to do, in monotonic time.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        [self.bridge.poll_timeout(), self.sip.poll_timeout(), self.links.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.sip.handle_timeout(now);
+        self.links.handle_timeout(now);
+        self.bridge.handle_timeout(now);
+        self.settle(now);
+    }
+
+    /// Begins a clean stop: contacts see unavailable, watchers are told, open messages are answered.
+    pub fn shut_down(&mut self, now: Now) {
+        self.stopping = true;
+        self.bridge.shutdown(now);
+        self.settle(now);
+    }
+
+    /// Whether everything that a clean stop owes has been sent and handled.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.stopping && self.links.is_quiet() && self.sip.is_quiet()
+    }
+
+    /// What is to be done next.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    // ------------------------------------------------------------------------------------------- status
+
+    /// Contacts and messages in numbers.
+    #[must_use]
+    pub fn bridge_status(&self) -> BridgeStatus {
+        self.bridge.status()
+    }
+
+    /// SIP in numbers.
+    #[must_use]
+    pub fn sip_status(&self) -> stox_sip::ua::Status {
+        self.sip.status()
+    }
+
+    /// Each link.
+    pub fn link_status(&self) -> impl Iterator<Item = (&LinkName, LinkStatus)> {
+        self.links.status()
+    }
+
+    // ------------------------------------------------------------------------------------------- inside
+
+    /// Carries words between the machines until none has anything left to say.
+    fn settle(&mut self, now: Now) {
+        loop {
+            let mut idle = true;
+            while let Some(input) = self.sip.poll_input() {
+                idle = false;
+                self.bridge.handle(Input::Sip(input), now);
+            }
+            while let Some((reference, outcome)) = self.links.poll_settled() {
+                idle = false;
+                self.bridge.handle(Input::Xmpp(XmppIn::Settled { reference, outcome }), now);
+            }
+            while let Some(command) = self.bridge.poll_command() {
+                idle = false;
+                self.carry_out(command, now);
+            }
+            if idle {
+                break;
+            }
+        }
+        self.effects.extend(std::iter::from_fn(|| self.sip.poll_resolve()).map(Effect::Resolve));
+        self.effects.extend(std::iter::from_fn(|| self.sip.poll_transmit()).map(Effect::Send));
+        self.effects.extend(std::iter::from_fn(|| self.links.poll_effect()));
+    }
+
+    fn carry_out(&mut self, command: Command, now: Now) {
+        match command {
+            Command::Sip(out) => self.sip.command(out, now),
+            Command::Xmpp(out) => self.send_stanza(&out, now),
+            Command::Store(out) => {
+                if let StoreOut::Keep(message) = &out
+                    && let Some(token) = self.current.take()
+                {
+                    self.waiting.insert(message.reference, token);
+                }
+                self.effects.push_back(Effect::Store(out));
+            }
+        }
+    }
+
+    fn send_stanza(&mut self, out: &XmppOut, now: Now) {
+        let (from, to, reference) = match out {
+            XmppOut::Message { reference, from, to, .. } => (from, to, Some(*reference)),
+            XmppOut::MessageError { from, to, .. }
+            | XmppOut::Presence { from, to, .. }
+            | XmppOut::PresenceError { from, to, .. } => (from, to, None),
+        };
+        let name = LinkName::new(&from.domain, &to.domain);
+        let outgoing = Outgoing { reference, element: adapt::write(out, now), deadline: None };
+        self.links.send(&name, outgoing, now);
+    }
+}
+
+/// A stanza whose fate nobody waits for.
+fn plain(element: Element) -> Outgoing {
+    Outgoing { reference: None, element, deadline: None }
+}
