@@ -108,7 +108,10 @@ impl AdminSocket {
         }
         let listener = UnixListener::bind(path)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(Self { listener, path: path.to_owned() })
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+        })
     }
 
     /// Answers until the engine is gone.
@@ -160,16 +163,37 @@ pub fn ask(path: &Path) -> std::io::Result<Status> {
 pub fn describe(status: &Status) -> String {
     use std::fmt::Write as _;
     let mut out = String::new();
-    _ = writeln!(out, "stoxgate {}, up {}", status.version, span(status.uptime_seconds));
-    _ = writeln!(out, "\nXMPP streams from partners: {}", status.xmpp_inbound.len());
+    _ = writeln!(
+        out,
+        "stoxgate {}, up {}",
+        status.version,
+        span(status.uptime_seconds)
+    );
+    _ = writeln!(
+        out,
+        "\nXMPP streams from partners: {}",
+        status.xmpp_inbound.len()
+    );
     for stream in &status.xmpp_inbound {
-        let safety = if stream.encrypted { "encrypted" } else { "NOT encrypted" };
-        let proved = if stream.proved.is_empty() { "nothing proved yet".to_owned() } else { stream.proved.join(", ") };
+        let safety = if stream.encrypted {
+            "encrypted"
+        } else {
+            "NOT encrypted"
+        };
+        let proved = if stream.proved.is_empty() {
+            "nothing proved yet".to_owned()
+        } else {
+            stream.proved.join(", ")
+        };
         _ = writeln!(out, "  {} {safety}: {proved}", stream.peer);
     }
     _ = writeln!(out, "XMPP links to partners: {}", status.xmpp_links.len());
     for link in &status.xmpp_links {
-        _ = write!(out, "  {} -> {}: {}, {} queued, {} unproved", link.local, link.partner, link.state, link.queued, link.unproved);
+        _ = write!(
+            out,
+            "  {} -> {}: {}, {} queued, {} unproved",
+            link.local, link.partner, link.state, link.queued, link.unproved
+        );
         if let Some(failure) = &link.last_failure {
             _ = write!(out, ", last failure: {failure}");
         }
@@ -181,7 +205,11 @@ pub fn describe(status: &Status) -> String {
         "SIP: {} connections, {} transactions, {} subscriptions, {} watchers",
         sip.connections, sip.transactions, sip.subscriptions, sip.watchers
     );
-    _ = writeln!(out, "Messages without an outcome yet: {}", status.bridge.pending_messages);
+    _ = writeln!(
+        out,
+        "Messages without an outcome yet: {}",
+        status.bridge.pending_messages
+    );
     _ = writeln!(out, "Contacts:");
     for (state, count) in &status.bridge.authorisations {
         _ = writeln!(out, "  {count} {state}");

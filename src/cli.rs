@@ -6,7 +6,11 @@ use clap::{Args, Parser, Subcommand};
 
 /// XMPP to SIP gateway: messages, presence and contacts between Jabber domains and Communications Server domains.
 #[derive(Debug, Parser)]
-#[command(version, about, after_help = "Exit codes: 0 done, 1 failed, 2 the command line or the settings are wrong.")]
+#[command(
+    version,
+    about,
+    after_help = "Exit codes: 0 done, 1 failed, 2 the command line or the settings are wrong."
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use stox_core::policy::DomainPattern;
+
 use super::keys::Table;
 use super::types::*;
 
@@ -17,7 +19,16 @@ pub(super) fn config(root: &mut Table, folder: &Path) -> Option<Config> {
     let sip = root.section("sip", |table| sip(table, folder));
     let subscriptions = root.section("subscriptions", subscriptions);
     let limits = root.section("limits", limits);
-    let config = Config { gateway: gateway?, log, dns, tls: tls?, xmpp, sip, subscriptions, limits };
+    let config = Config {
+        gateway: gateway?,
+        log,
+        dns,
+        tls: tls?,
+        xmpp,
+        sip,
+        subscriptions,
+        limits,
+    };
     check_no_overlap(root, &config);
     Some(config)
 }
@@ -27,8 +38,14 @@ fn seconds(count: u64) -> Span {
 }
 
 fn gateway(table: &mut Table, folder: &Path) -> Option<Gateway> {
-    let host: Option<String> = table.required("host", "the name under which peers reach this gateway, such as gw.example.org");
-    let state_dir: Option<PathBuf> = table.required("state_dir", "a folder for the database, such as /var/lib/stoxgate");
+    let host: Option<String> = table.required(
+        "host",
+        "the name under which peers reach this gateway, such as gw.example.org",
+    );
+    let state_dir: Option<PathBuf> = table.required(
+        "state_dir",
+        "a folder for the database, such as /var/lib/stoxgate",
+    );
     let admin_socket: Option<PathBuf> = table.optional("admin_socket");
     let stop_within = table.or("stop_within", seconds(10)).0;
     let host = match domain_name(&host?) {
@@ -39,16 +56,28 @@ fn gateway(table: &mut Table, folder: &Path) -> Option<Gateway> {
         }
     };
     let state_dir = folder.join(state_dir?);
-    let admin_socket = admin_socket.map_or_else(|| state_dir.join("admin.sock"), |path| folder.join(path));
-    Some(Gateway { host, state_dir, admin_socket, stop_within })
+    let admin_socket =
+        admin_socket.map_or_else(|| state_dir.join("admin.sock"), |path| folder.join(path));
+    Some(Gateway {
+        host,
+        state_dir,
+        admin_socket,
+        stop_within,
+    })
 }
 
 fn log(table: &mut Table) -> Log {
     let filter: String = table.or("level", "info".to_owned());
-    if filter.parse::<tracing_subscriber::filter::Targets>().is_err() {
+    if filter
+        .parse::<tracing_subscriber::filter::Targets>()
+        .is_err()
+    {
         table.problem("level", "is not a level; write error, warn, info, debug, trace, or a filter such as info,stoxgate::sip=debug");
     }
-    Log { filter, format: table.or("format", LogFormat::Text) }
+    Log {
+        filter,
+        format: table.or("format", LogFormat::Text),
+    }
 }
 
 fn dns(table: &mut Table) -> Dns {
@@ -59,8 +88,10 @@ fn dns(table: &mut Table) -> Dns {
 }
 
 fn tls(table: &mut Table, folder: &Path) -> Option<Tls> {
-    let certificate: Option<PathBuf> = table.required("certificate", "a PEM file with our certificate chain");
-    let key: Option<PathBuf> = table.required("key", "the PEM file with the certificate's private key");
+    let certificate: Option<PathBuf> =
+        table.required("certificate", "a PEM file with our certificate chain");
+    let key: Option<PathBuf> =
+        table.required("key", "the PEM file with the certificate's private key");
     let roots = table.or("roots", List::<PathBuf>(Vec::new())).0;
     Some(Tls {
         certificate: folder.join(certificate?),
@@ -77,8 +108,9 @@ fn xmpp(table: &mut Table) -> Xmpp {
     }
     let mut seen = BTreeSet::new();
     for partner in &partners {
-        if !seen.insert(partner.domain.to_string()) {
-            table.problem("partner", format!("names {} twice", partner.domain));
+        let name = pattern_text(&partner.domain);
+        if !seen.insert(name.clone()) {
+            table.problem("partner", format!("names {name} twice"));
         }
     }
     Xmpp {
@@ -91,18 +123,40 @@ fn xmpp(table: &mut Table) -> Xmpp {
     }
 }
 
+/// A pattern as it is written.
+fn pattern_text(pattern: &DomainPattern) -> String {
+    match pattern {
+        DomainPattern::Any => "*".to_owned(),
+        DomainPattern::Exact(name) => name.clone(),
+        DomainPattern::Below(parent) => format!("*.{parent}"),
+    }
+}
+
 fn default_listeners(port: u16) -> Vec<SocketAddr> {
     vec![SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 0], port))]
 }
 
 fn partner(table: &mut Table) -> Option<Partner> {
-    let domain = table.required("domain", "the XMPP domain that this rule is for, or \"*\"");
+    let domain: Option<String> =
+        table.required("domain", "the XMPP domain that this rule is for, or \"*\"");
     let tls = table.or("tls", StreamTls::Required);
     let certificate = table.or("certificate", CertificateRule::Any);
     if tls != StreamTls::Required && certificate == CertificateRule::Verify {
         table.problem("certificate", "cannot be \"verify\" unless tls is \"required\": an unencrypted stream has no certificate");
     }
-    Some(Partner { tls, certificate, address: table.optional("address"), domain: domain? })
+    let address = table.optional("address");
+    match domain_pattern(&domain?) {
+        Ok(domain) => Some(Partner {
+            domain,
+            tls,
+            certificate,
+            address,
+        }),
+        Err(message) => {
+            table.problem("domain", message);
+            None
+        }
+    }
 }
 
 fn sip(table: &mut Table, folder: &Path) -> Sip {
@@ -119,7 +173,10 @@ fn sip(table: &mut Table, folder: &Path) -> Sip {
         table.problem("tls", "there is no SIP listener: set tls (Edge servers), tcp or udp to addresses such as [\"0.0.0.0:5061\"]");
     }
     if sip.domains.is_empty() {
-        table.problem("domain", "is missing: name at least one SIP domain whose users appear on XMPP in [[sip.domain]]");
+        table.problem(
+            "domain",
+            "is missing: name at least one SIP domain whose users appear on XMPP in [[sip.domain]]",
+        );
     }
     sip
 }
@@ -145,16 +202,23 @@ fn sip_domain(table: &mut Table) -> Option<SipDomain> {
         domain,
         next_hop,
         trusted_addresses,
-        certificate_names: certificate_names.into_iter().map(|name| name.to_lowercase()).collect(),
+        certificate_names: certificate_names
+            .into_iter()
+            .map(|name| name.to_lowercase())
+            .collect(),
     })
 }
 
 fn check_next_hop(uri: &str) -> Result<(), String> {
-    let parsed: Result<stox_sip::uri::Uri, _> = uri.parse();
-    match parsed {
+    match stox_sip::uri::Uri::parse(uri) {
         Ok(uri) if uri.user.is_none() => Ok(()),
-        Ok(_) => Err("must name a host, not a user: write sip:edge.example.org:5061;transport=tls".to_owned()),
-        Err(error) => Err(format!("is not a SIP URI ({error}); write sip:edge.example.org:5061;transport=tls")),
+        Ok(_) => Err(
+            "must name a host, not a user: write sip:edge.example.org:5061;transport=tls"
+                .to_owned(),
+        ),
+        Err(error) => Err(format!(
+            "is not a SIP URI ({error}); write sip:edge.example.org:5061;transport=tls"
+        )),
     }
 }
 
@@ -168,7 +232,10 @@ fn credentials(table: &mut Table, folder: &Path) -> Option<Credentials> {
         (None, Some(file)) => match std::fs::read_to_string(folder.join(&file)) {
             Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
             Err(error) => {
-                table.problem("password_file", format!("{} cannot be read: {error}", file.display()));
+                table.problem(
+                    "password_file",
+                    format!("{} cannot be read: {error}", file.display()),
+                );
                 None
             }
         },
@@ -177,7 +244,11 @@ fn credentials(table: &mut Table, folder: &Path) -> Option<Credentials> {
             None
         }
     };
-    Some(Credentials { realm: realm?, user: user?, password: password? })
+    Some(Credentials {
+        realm: realm?,
+        user: user?,
+        password: password?,
+    })
 }
 
 fn subscriptions(table: &mut Table) -> Subscriptions {
@@ -207,7 +278,10 @@ fn limits(table: &mut Table) -> Limits {
         table.problem("stanza", "must be at least 10000 (RFC 6120 §13.12)");
     }
     if limits.message_wait >= Duration::from_secs(30) {
-        table.problem("message_wait", "must be below 30s: a SIP sender gives up after 32 seconds");
+        table.problem(
+            "message_wait",
+            "must be below 30s: a SIP sender gives up after 32 seconds",
+        );
     }
     limits
 }
@@ -217,7 +291,13 @@ fn check_no_overlap(root: &mut Table, config: &Config) {
     for sip in &config.sip.domains {
         let same = |partner: &&Partner| partner.domain == DomainPattern::Exact(sip.domain.clone());
         if config.xmpp.partners.iter().any(|partner| same(&partner)) {
-            root.problem("sip", format!("{} is both a SIP domain and an XMPP partner; it can live in one world only", sip.domain));
+            root.problem(
+                "sip",
+                format!(
+                    "{} is both a SIP domain and an XMPP partner; it can live in one world only",
+                    sip.domain
+                ),
+            );
         }
     }
 }

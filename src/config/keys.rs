@@ -15,18 +15,34 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn root(tree: Value) -> Self {
-        let map = if let Value::Object(map) = tree { map } else { Map::new() };
-        Self { path: String::new(), map, known: Vec::new(), problems: Vec::new() }
+        let map = if let Value::Object(map) = tree {
+            map
+        } else {
+            Map::new()
+        };
+        Self {
+            path: String::new(),
+            map,
+            known: Vec::new(),
+            problems: Vec::new(),
+        }
     }
 
     fn join(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        }
     }
 
     /// Notes a problem at `key`.
     pub(super) fn problem(&mut self, key: &str, message: impl Into<String>) {
         let path = self.join(key);
-        self.problems.push(Problem { path, message: message.into() });
+        self.problems.push(Problem {
+            path,
+            message: message.into(),
+        });
     }
 
     /// Takes an optional key. A value of the wrong type is a problem and reads as absent.
@@ -48,7 +64,11 @@ impl Table {
     }
 
     /// Takes a key that must be there; `why` says what it is for.
-    pub(super) fn required<T: DeserializeOwned>(&mut self, key: &'static str, why: &str) -> Option<T> {
+    pub(super) fn required<T: DeserializeOwned>(
+        &mut self,
+        key: &'static str,
+        why: &str,
+    ) -> Option<T> {
         if !self.map.contains_key(key) {
             self.known.push(key);
             self.problem(key, format!("is missing: {why}"));
@@ -60,12 +80,19 @@ impl Table {
     /// Takes a sub-table, empty when it is absent, and gives it to `read`.
     pub(super) fn section<R>(&mut self, key: &'static str, read: impl FnOnce(&mut Self) -> R) -> R {
         self.known.push(key);
-        let value = self.map.remove(key).unwrap_or_else(|| Value::Object(Map::new()));
+        let value = self
+            .map
+            .remove(key)
+            .unwrap_or_else(|| Value::Object(Map::new()));
         self.descend(self.join(key), value, read)
     }
 
     /// Takes an array of tables, written `[[key]]`.
-    pub(super) fn each<R>(&mut self, key: &'static str, mut read: impl FnMut(&mut Self) -> Option<R>) -> Vec<R> {
+    pub(super) fn each<R>(
+        &mut self,
+        key: &'static str,
+        mut read: impl FnMut(&mut Self) -> Option<R>,
+    ) -> Vec<R> {
         self.known.push(key);
         let items = match self.map.remove(key) {
             None => return Vec::new(),
@@ -95,7 +122,12 @@ impl Table {
                 Map::new()
             }
         };
-        let mut child = Self { path, map, known: Vec::new(), problems: Vec::new() };
+        let mut child = Self {
+            path,
+            map,
+            known: Vec::new(),
+            problems: Vec::new(),
+        };
         let result = read(&mut child);
         self.problems.extend(child.finish());
         result
@@ -136,7 +168,11 @@ fn distance(a: &str, b: &str) -> usize {
             let above = row.get(j + 1).copied().unwrap_or(usize::MAX);
             let diagonal = row.get(j).copied().unwrap_or(usize::MAX);
             let left = next.get(j).copied().unwrap_or(usize::MAX);
-            next.push((diagonal + usize::from(ca != *cb)).min(above + 1).min(left + 1));
+            next.push(
+                (diagonal + usize::from(ca != *cb))
+                    .min(above + 1)
+                    .min(left + 1),
+            );
         }
         row = next;
     }

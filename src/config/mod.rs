@@ -43,7 +43,12 @@ pub struct Problems {
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = if self.list.len() == 1 { "" } else { "s" };
-        write!(f, "{} has {} problem{plural}:", self.file.display(), self.list.len())?;
+        write!(
+            f,
+            "{} has {} problem{plural}:",
+            self.file.display(),
+            self.list.len()
+        )?;
         for problem in &self.list {
             write!(f, "\n  {problem}")?;
         }
@@ -58,7 +63,10 @@ pub const ENVIRONMENT_PREFIX: &str = "STOXGATE";
 ///
 /// # Errors
 /// Every problem found, not only the first.
-pub fn load(file: &Path, environment: impl IntoIterator<Item = (String, String)>) -> Result<Config, Problems> {
+pub fn load(
+    file: &Path,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Config, Problems> {
     let text = std::fs::read_to_string(file).map_err(|error| Problems {
         file: file.to_owned(),
         list: vec![Problem {
@@ -78,9 +86,15 @@ pub fn parse(
     file: &Path,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Config, Problems> {
-    let fail = |list| Problems { file: file.to_owned(), list };
+    let fail = |list| Problems {
+        file: file.to_owned(),
+        list,
+    };
     let tree = read_tree(text, environment).map_err(|message| {
-        fail(vec![Problem { path: String::new(), message }])
+        fail(vec![Problem {
+            path: String::new(),
+            message,
+        }])
     })?;
     let mut root = keys::Table::root(tree);
     let folder = file.parent().unwrap_or(Path::new("."));

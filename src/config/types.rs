@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use serde::de::{self, Deserialize, Deserializer};
+use stox_core::policy::DomainPattern;
 
 /// All settings, checked.
 #[derive(Debug, Clone)]
@@ -133,59 +134,12 @@ pub enum CertificateRule {
     Verify,
 }
 
-/// A domain, a family of domains, or every domain. Compared without case.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DomainPattern {
-    /// `*`
-    Any,
-    /// `*.example.org`: subdomains, not the domain itself.
-    Below(String),
-    /// One domain.
-    Exact(String),
-}
-
-impl DomainPattern {
-    /// Whether `domain` (lower case) is meant.
-    #[must_use]
-    pub fn matches(&self, domain: &str) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Exact(name) => name == domain,
-            Self::Below(parent) => domain
-                .strip_suffix(parent.as_str())
-                .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')),
-        }
+/// Reads a pattern and refuses what is no domain name.
+pub(super) fn domain_pattern(text: &str) -> Result<DomainPattern, String> {
+    if text != "*" {
+        domain_name(text.strip_prefix("*.").unwrap_or(text))?;
     }
-}
-
-impl FromStr for DomainPattern {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "*" {
-            return Ok(Self::Any);
-        }
-        match text.strip_prefix("*.") {
-            Some(parent) => Ok(Self::Below(domain_name(parent)?)),
-            None => Ok(Self::Exact(domain_name(text)?)),
-        }
-    }
-}
-
-impl fmt::Display for DomainPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Any => f.write_str("*"),
-            Self::Below(parent) => write!(f, "*.{parent}"),
-            Self::Exact(name) => f.write_str(name),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for DomainPattern {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        parsed(deserializer)
-    }
+    Ok(DomainPattern::parse(text))
 }
 
 /// A domain name in lower case, checked for its form.
@@ -199,12 +153,16 @@ pub fn domain_name(text: &str) -> Result<String, String> {
             && label.len() <= 63
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_')
+            && label
+                .chars()
+                .all(|c| c.is_alphanumeric() || c == '-' || c == '_')
     };
     if name.len() <= 253 && name.parse::<IpAddr>().is_err() && name.split('.').all(label_fits) {
         Ok(name)
     } else {
-        Err(format!("`{text}` is not a domain name; write one such as example.org"))
+        Err(format!(
+            "`{text}` is not a domain name; write one such as example.org"
+        ))
     }
 }
 
@@ -263,7 +221,10 @@ pub struct Credentials {
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials").field("realm", &self.realm).field("user", &self.user).finish_non_exhaustive()
+        f.debug_struct("Credentials")
+            .field("realm", &self.realm)
+            .field("user", &self.user)
+            .finish_non_exhaustive()
     }
 }
 
@@ -280,7 +241,8 @@ impl FromStr for Network {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not an address or a network; write 192.0.2.7 or 192.0.2.0/24");
+        let wrong =
+            || format!("`{text}` is not an address or a network; write 192.0.2.7 or 192.0.2.0/24");
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix.parse::<u8>().map_err(|_| wrong())?)),
             None => (text, None),
@@ -288,7 +250,11 @@ impl FromStr for Network {
         let address: IpAddr = address.parse().map_err(|_| wrong())?;
         let longest = if address.is_ipv4() { 32 } else { 128 };
         let prefix = prefix.unwrap_or(longest);
-        if prefix > longest { Err(wrong()) } else { Ok(Self { address, prefix }) }
+        if prefix > longest {
+            Err(wrong())
+        } else {
+            Ok(Self { address, prefix })
+        }
     }
 }
 
@@ -342,10 +308,13 @@ impl<'de> Deserialize<'de> for Span {
             Seconds(u64),
             Words(String),
         }
-        let wrong = || de::Error::custom("is not a time; write 30s, 10m, 1h or a number of seconds");
+        let wrong =
+            || de::Error::custom("is not a time; write 30s, 10m, 1h or a number of seconds");
         match Raw::deserialize(deserializer).map_err(|_| wrong())? {
             Raw::Seconds(seconds) => Ok(Self(Duration::from_secs(seconds))),
-            Raw::Words(words) => humantime::parse_duration(&words).map(Self).map_err(|_| wrong()),
+            Raw::Words(words) => humantime::parse_duration(&words)
+                .map(Self)
+                .map_err(|_| wrong()),
         }
     }
 }
@@ -370,9 +339,16 @@ where
             .map_err(|_| de::Error::custom("must be a list of strings"))?
         {
             Raw::Many(items) => items,
-            Raw::One(line) => line.split(',').map(|item| item.trim().to_owned()).filter(|i| !i.is_empty()).collect(),
+            Raw::One(line) => line
+                .split(',')
+                .map(|item| item.trim().to_owned())
+                .filter(|i| !i.is_empty())
+                .collect(),
         };
-        let parse = |item: &String| item.parse().map_err(|e| de::Error::custom(format!("`{item}`: {e}")));
+        let parse = |item: &String| {
+            item.parse()
+                .map_err(|e| de::Error::custom(format!("`{item}`: {e}")))
+        };
         items.iter().map(parse).collect::<Result<_, _>>().map(Self)
     }
 }
@@ -384,5 +360,7 @@ where
     T: FromStr,
     T::Err: fmt::Display,
 {
-    String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    String::deserialize(deserializer)?
+        .parse()
+        .map_err(de::Error::custom)
 }

@@ -68,7 +68,11 @@ impl Dns {
         let mut builder = if settings.servers.is_empty() {
             TokioResolver::builder_tokio().map_err(failed)?
         } else {
-            let servers = settings.servers.iter().map(|address| name_server(*address)).collect();
+            let servers = settings
+                .servers
+                .iter()
+                .map(|address| name_server(*address))
+                .collect();
             let config = ResolverConfig::from_parts(None, Vec::new(), servers);
             Resolver::builder_with_config(config, TokioRuntimeProvider::default())
         };
@@ -76,7 +80,9 @@ impl Dns {
         options.timeout = settings.timeout;
         options.attempts = 2;
         options.negative_max_ttl = Some(std::time::Duration::from_secs(60));
-        Ok(Self { resolver: builder.build().map_err(failed)? })
+        Ok(Self {
+            resolver: builder.build().map_err(failed)?,
+        })
     }
 
     /// SRV records of a name such as `_xmpp-server._tcp.example.org`, unsorted.
@@ -140,18 +146,33 @@ impl Dns {
         let mut failure = DnsError::NotFound;
         for answer in [v6, v4] {
             match answer {
-                Ok(lookup) => found.extend(lookup.answers().iter().filter_map(|record| record.data.ip_addr())),
+                Ok(lookup) => found.extend(
+                    lookup
+                        .answers()
+                        .iter()
+                        .filter_map(|record| record.data.ip_addr()),
+                ),
                 Err(error) if error.is_no_records_found() || error.is_nx_domain() => {}
                 Err(error) => failure = DnsError::Failed(error.to_string()),
             }
         }
-        if found.is_empty() { Err(failure) } else { Ok(found) }
+        if found.is_empty() {
+            Err(failure)
+        } else {
+            Ok(found)
+        }
     }
 
     async fn records(&self, name: &str, kind: RecordType) -> Result<Vec<RData>, DnsError> {
         match self.resolver.lookup(absolute(name)?, kind).await {
-            Ok(lookup) => Ok(lookup.answers().iter().map(|record| record.data.clone()).collect()),
-            Err(error) if error.is_no_records_found() || error.is_nx_domain() => Err(DnsError::NotFound),
+            Ok(lookup) => Ok(lookup
+                .answers()
+                .iter()
+                .map(|record| record.data.clone())
+                .collect()),
+            Err(error) if error.is_no_records_found() || error.is_nx_domain() => {
+                Err(DnsError::NotFound)
+            }
             Err(error) => Err(DnsError::Failed(error.to_string())),
         }
     }
@@ -165,7 +186,10 @@ fn name_server(address: SocketAddr) -> NameServerConfig {
     NameServerConfig::new(
         address.ip(),
         true,
-        vec![with_port(ConnectionConfig::udp()), with_port(ConnectionConfig::tcp())],
+        vec![
+            with_port(ConnectionConfig::udp()),
+            with_port(ConnectionConfig::tcp()),
+        ],
     )
 }
 
@@ -182,11 +206,16 @@ fn plain(name: &Name) -> String {
 }
 
 /// Orders SRV records by priority, and by weight at random within one (RFC 2782). `draw` gives a number below its argument.
-pub fn order_services(mut services: Vec<Service>, mut draw: impl FnMut(u64) -> u64) -> Vec<Service> {
+pub fn order_services(
+    mut services: Vec<Service>,
+    mut draw: impl FnMut(u64) -> u64,
+) -> Vec<Service> {
     services.sort_by_key(|service| (service.priority, service.weight));
     let mut ordered = Vec::with_capacity(services.len());
     while let Some(priority) = services.first().map(|service| service.priority) {
-        let group = services.iter().take_while(|service| service.priority == priority);
+        let group = services
+            .iter()
+            .take_while(|service| service.priority == priority);
         let total: u64 = group.clone().map(|service| u64::from(service.weight)).sum();
         let mut left = draw(total + 1);
         let chosen = group
@@ -208,16 +237,32 @@ mod tests {
     use super::*;
 
     fn service(priority: u16, weight: u16, host: &str) -> Service {
-        Service { priority, weight, port: 5269, host: host.to_owned() }
+        Service {
+            priority,
+            weight,
+            port: 5269,
+            host: host.to_owned(),
+        }
     }
 
     #[test]
     fn lower_priorities_come_first() {
-        let records = vec![service(20, 0, "c"), service(10, 0, "a"), service(10, 100, "b")];
+        let records = vec![
+            service(20, 0, "c"),
+            service(10, 0, "a"),
+            service(10, 100, "b"),
+        ];
         let hosts = |draw: u64| -> Vec<String> {
-            order_services(records.clone(), |_| draw).into_iter().map(|s| s.host).collect()
+            order_services(records.clone(), |_| draw)
+                .into_iter()
+                .map(|s| s.host)
+                .collect()
         };
-        assert_eq!(hosts(0), ["a", "b", "c"], "a draw of zero may choose the record without weight");
+        assert_eq!(
+            hosts(0),
+            ["a", "b", "c"],
+            "a draw of zero may choose the record without weight"
+        );
         assert_eq!(hosts(50), ["b", "a", "c"]);
     }
 
@@ -225,7 +270,11 @@ mod tests {
     fn weights_share_the_first_place() {
         let records = vec![service(0, 1, "light"), service(0, 3, "heavy")];
         let heavy_first = (0..=4)
-            .filter(|draw| order_services(records.clone(), |_| *draw).first().is_some_and(|s| s.host == "heavy"))
+            .filter(|draw| {
+                order_services(records.clone(), |_| *draw)
+                    .first()
+                    .is_some_and(|s| s.host == "heavy")
+            })
             .count();
         assert_eq!(heavy_first, 3);
     }

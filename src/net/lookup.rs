@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 
 use stox_core::failure::Local;
 use stox_core::time::Entropy;
-use stox_sip::target::{Answer, NaptrRecord, NextHop, Question, SrvRecord, TargetError, TargetLookup, TransportPolicy};
+use stox_sip::target::{
+    Answer, NaptrRecord, NextHop, Question, SrvRecord, TargetError, TargetLookup, TransportPolicy,
+};
 use stox_sip::transport::Target;
 
 use super::dns::{Dns, DnsError, order_services};
@@ -52,7 +54,11 @@ async fn ask(dns: &Dns, question: &Question) -> Answer {
                 priority: r.priority,
                 weight: r.weight,
                 port: r.port,
-                target: if r.host.is_empty() { ".".to_owned() } else { r.host },
+                target: if r.host.is_empty() {
+                    ".".to_owned()
+                } else {
+                    r.host
+                },
             };
             Answer::Srv(records.into_iter().map(record).collect())
         }),
@@ -87,17 +93,32 @@ pub async fn xmpp(
         return Err(Local::DomainNotFound);
     } else {
         let ordered = order_services(services, |below| entropy.next_u64() % below);
-        ordered.into_iter().map(|service| (service.host, service.port)).collect()
+        ordered
+            .into_iter()
+            .map(|service| (service.host, service.port))
+            .collect()
     };
     let mut found = Vec::new();
     let mut failure = Local::DomainNotFound;
-    for (host, port) in places.into_iter().filter(|(host, _)| !host.is_empty()).take(MAX_ADDRESSES) {
+    for (host, port) in places
+        .into_iter()
+        .filter(|(host, _)| !host.is_empty())
+        .take(MAX_ADDRESSES)
+    {
         match dns.addresses(&host).await {
-            Ok(addresses) => found.extend(addresses.into_iter().map(|address| SocketAddr::new(address, port))),
+            Ok(addresses) => found.extend(
+                addresses
+                    .into_iter()
+                    .map(|address| SocketAddr::new(address, port)),
+            ),
             Err(DnsError::NotFound) => {}
             Err(DnsError::Failed(_)) => failure = Local::Unreachable,
         }
     }
     found.truncate(MAX_ADDRESSES);
-    if found.is_empty() { Err(failure) } else { Ok(found) }
+    if found.is_empty() {
+        Err(failure)
+    } else {
+        Ok(found)
+    }
 }

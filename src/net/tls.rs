@@ -13,7 +13,10 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig,
+    SignatureScheme,
+};
 
 use crate::config;
 
@@ -56,7 +59,10 @@ impl TlsSettings {
     ///
     /// # Errors
     /// Names the file and what is wrong with it.
-    pub fn load(tls: &config::Tls, sip_clients: config::ClientCertificate) -> Result<Self, TlsError> {
+    pub fn load(
+        tls: &config::Tls,
+        sip_clients: config::ClientCertificate,
+    ) -> Result<Self, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let chain = certificates(&tls.certificate)?;
         let key = private_key(&tls.key)?;
@@ -139,7 +145,8 @@ impl Verifier {
             .verify_client_cert(leaf, rest, UnixTime::now())
             .map_err(|error| error.to_string())?;
         let name = server_name(domain)?;
-        let certificate = rustls::server::ParsedCertificate::try_from(leaf).map_err(|error| error.to_string())?;
+        let certificate =
+            rustls::server::ParsedCertificate::try_from(leaf).map_err(|error| error.to_string())?;
         rustls::client::verify_server_name(&certificate, &name).map_err(|error| error.to_string())
     }
 }
@@ -172,16 +179,27 @@ pub fn certificate_names(certificate: &CertificateDer<'_>) -> Vec<String> {
 /// The name cannot stand in a certificate.
 pub fn server_name(domain: &str) -> Result<ServerName<'static>, String> {
     let ascii = idna::domain_to_ascii(domain).unwrap_or_else(|_| domain.to_owned());
-    let bare = ascii.trim_start_matches('[').trim_end_matches(']').to_owned();
-    ServerName::try_from(bare).map_err(|_| format!("`{domain}` is not a name that a certificate can hold"))
+    let bare = ascii
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_owned();
+    ServerName::try_from(bare)
+        .map_err(|_| format!("`{domain}` is not a name that a certificate can hold"))
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let problem = |problem: String| TlsError::File { file: file.to_owned(), problem };
+    let problem = |problem: String| TlsError::File {
+        file: file.to_owned(),
+        problem,
+    };
     let chain: Vec<_> = CertificateDer::pem_file_iter(file)
         .and_then(Iterator::collect)
         .map_err(|error| problem(format!("cannot be read as PEM certificates: {error}")))?;
-    if chain.is_empty() { Err(problem("holds no PEM certificate".to_owned())) } else { Ok(chain) }
+    if chain.is_empty() {
+        Err(problem("holds no PEM certificate".to_owned()))
+    } else {
+        Ok(chain)
+    }
 }
 
 fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
@@ -201,7 +219,11 @@ fn roots(files: &[PathBuf]) -> Result<RootCertStore, TlsError> {
             store.add(certificate)?;
         }
     }
-    if store.is_empty() { Err(TlsError::NoRoots) } else { Ok(store) }
+    if store.is_empty() {
+        Err(TlsError::NoRoots)
+    } else {
+        Ok(store)
+    }
 }
 
 /// Takes any certificate, but still checks that the peer holds its key.
@@ -226,7 +248,12 @@ impl ServerCertVerifier for AnyCertificate {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -235,7 +262,12 @@ impl ServerCertVerifier for AnyCertificate {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

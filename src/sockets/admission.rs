@@ -33,7 +33,12 @@ impl Admission {
     /// With these limits.
     #[must_use]
     pub fn new(total: usize, per_address: usize) -> Arc<Self> {
-        Arc::new(Self { total, per_address, open: Mutex::default(), refused: AtomicU64::new(0) })
+        Arc::new(Self {
+            total,
+            per_address,
+            open: Mutex::default(),
+            refused: AtomicU64::new(0),
+        })
     }
 
     /// Counts a connection in, or refuses it.
@@ -46,7 +51,10 @@ impl Admission {
         }
         open.total += 1;
         open.by_address.insert(address, mine + 1);
-        Some(Admitted { admission: self.clone(), address })
+        Some(Admitted {
+            admission: self.clone(),
+            address,
+        })
     }
 
     /// Connections open now.

@@ -61,7 +61,11 @@ fn v4_is_taken(port: u16, kind: Type, protocol: Protocol) -> bool {
                 socket.set_reuse_address(true)?;
             }
             socket.bind(&address.into())?;
-            if kind == Type::STREAM { socket.listen(1) } else { Ok(()) }
+            if kind == Type::STREAM {
+                socket.listen(1)
+            } else {
+                Ok(())
+            }
         })
         .is_err()
 }
@@ -70,8 +74,15 @@ fn explain(protocol: &'static str, address: SocketAddr, error: std::io::Error) -
     let hint = match error.kind() {
         std::io::ErrorKind::AddrInUse => "; another program uses it",
         std::io::ErrorKind::AddrNotAvailable => "; this host does not have that address",
-        std::io::ErrorKind::PermissionDenied => "; ports below 1024 need the capability CAP_NET_BIND_SERVICE",
+        std::io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need the capability CAP_NET_BIND_SERVICE"
+        }
         _ => "",
     };
-    ListenError { protocol, address, error, hint }
+    ListenError {
+        protocol,
+        address,
+        error,
+        hint,
+    }
 }

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use stox_sip::framing::{Frame, FrameError, StreamFramer};
+use stox_sip::framing::{Frame, StreamFramer};
+use stox_sip::message::Message;
+use stox_sip::parse::{Limits, ParseError};
 use stox_sip::transport::{Destination, FlowId, Source, Target, Transmit, Transport};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -45,12 +47,12 @@ pub enum SipArrival {
         /// The datagram.
         octets: Bytes,
     },
-    /// One framed message, or the error that ends a connection.
+    /// One message on a connection, or octets that are none.
     Framed {
         /// Where from.
         source: Source,
-        /// The message, or why the stream makes no sense.
-        message: Result<Bytes, FrameError>,
+        /// The message, or what is wrong with it.
+        message: Result<Message, ParseError>,
     },
     /// A connection is gone.
     Closed(FlowId),
@@ -73,6 +75,7 @@ struct Shared {
     flows: FlowIds,
     arrivals: mpsc::Sender<SipArrival>,
     admission: Arc<Admission>,
+    limits: Limits,
 }
 
 /// The SIP sockets of this gateway.
@@ -99,10 +102,21 @@ struct Accepted {
 impl SipSockets {
     /// Without listeners yet. `arrivals` leads to the engine.
     #[must_use]
-    pub fn new(tls: TlsSettings, arrivals: mpsc::Sender<SipArrival>, admission: Arc<Admission>) -> Self {
+    pub fn new(
+        tls: TlsSettings,
+        arrivals: mpsc::Sender<SipArrival>,
+        admission: Arc<Admission>,
+        limits: Limits,
+    ) -> Self {
         let (accepting, accepted) = mpsc::channel(256);
         Self {
-            shared: Arc::new(Shared { tls, flows: FlowIds::default(), arrivals, admission }),
+            shared: Arc::new(Shared {
+                tls,
+                flows: FlowIds::default(),
+                arrivals,
+                admission,
+                limits,
+            }),
             datagram: Vec::new(),
             connections: HashMap::new(),
             dialled: HashMap::new(),
@@ -117,12 +131,18 @@ impl SipSockets {
         let flow = self.shared.flows.next();
         let socket = Arc::new(socket);
         self.datagram.push((flow, socket.clone()));
-        self.tasks.spawn(receive_datagrams(self.shared.clone(), flow, socket));
+        self.tasks
+            .spawn(receive_datagrams(self.shared.clone(), flow, socket));
     }
 
     /// Serves a bound TCP listener, with or without TLS.
     pub fn serve_stream(&mut self, listener: TcpListener, transport: Transport) {
-        self.tasks.spawn(accept(self.shared.clone(), listener, transport, self.accepting.clone()));
+        self.tasks.spawn(accept(
+            self.shared.clone(),
+            listener,
+            transport,
+            self.accepting.clone(),
+        ));
     }
 
     /// Waits for the next accepted connection to be entered; the engine's loop polls this beside its other inputs.
@@ -133,7 +153,13 @@ impl SipSockets {
     }
 
     fn enter(&mut self, accepted: Accepted) {
-        self.connections.insert(accepted.flow, Connection { writer: accepted.writer, target: None });
+        self.connections.insert(
+            accepted.flow,
+            Connection {
+                writer: accepted.writer,
+                target: None,
+            },
+        );
     }
 
     /// Sends, opening a connection where there is none.
@@ -142,7 +168,9 @@ impl SipSockets {
     /// The connection is gone or does not take more, or no socket fits.
     pub fn send(&mut self, transmit: Transmit) -> Result<(), NotSent> {
         match transmit.destination {
-            Destination::Datagram { socket, remote } => self.send_datagram(socket, remote, &transmit.bytes),
+            Destination::Datagram { socket, remote } => {
+                self.send_datagram(socket, remote, &transmit.bytes)
+            }
             Destination::Connection(flow) => self.send_on(flow, transmit.bytes),
             Destination::Dial(target) => {
                 let flow = match self.dialled.get(&target) {
@@ -175,14 +203,22 @@ impl SipSockets {
         self.datagram.iter().map(|(_, socket)| socket.local_addr())
     }
 
-    fn send_datagram(&self, socket: Option<FlowId>, remote: SocketAddr, octets: &[u8]) -> Result<(), NotSent> {
+    fn send_datagram(
+        &self,
+        socket: Option<FlowId>,
+        remote: SocketAddr,
+        octets: &[u8],
+    ) -> Result<(), NotSent> {
         let fits = |candidate: &UdpSocket| {
             candidate.local_addr().is_ok_and(|local| {
-                local.is_ipv4() == remote.is_ipv4() && (!local.ip().is_loopback() || remote.ip().is_loopback())
+                local.is_ipv4() == remote.is_ipv4()
+                    && (!local.ip().is_loopback() || remote.ip().is_loopback())
             })
         };
         let named = socket.and_then(|flow| self.datagram.iter().find(|(id, _)| *id == flow));
-        let chosen = named.or_else(|| self.datagram.iter().find(|(_, socket)| fits(socket))).ok_or(NotSent)?;
+        let chosen = named
+            .or_else(|| self.datagram.iter().find(|(_, socket)| fits(socket)))
+            .ok_or(NotSent)?;
         match chosen.1.try_send_to(octets, remote) {
             Ok(_) => Ok(()),
             // A full socket buffer is a lost datagram: the transaction sends it again.
@@ -202,7 +238,10 @@ impl SipSockets {
         match connection.writer.try_send(octets) {
             Ok(()) => Ok(()),
             Err(_) => {
-                tracing::warn!(flow = flow.0, "a SIP peer reads too slowly or is gone; its connection is cut");
+                tracing::warn!(
+                    flow = flow.0,
+                    "a SIP peer reads too slowly or is gone; its connection is cut"
+                );
                 self.closed(flow);
                 Err(NotSent)
             }
@@ -212,9 +251,16 @@ impl SipSockets {
     fn dial(&mut self, target: Target) -> FlowId {
         let flow = self.shared.flows.next();
         let (writer, queue) = mpsc::channel(WRITE_QUEUE);
-        self.connections.insert(flow, Connection { writer, target: Some(target.clone()) });
+        self.connections.insert(
+            flow,
+            Connection {
+                writer,
+                target: Some(target.clone()),
+            },
+        );
         self.dialled.insert(target.clone(), flow);
-        self.tasks.spawn(dial(self.shared.clone(), target, flow, queue));
+        self.tasks
+            .spawn(dial(self.shared.clone(), target, flow, queue));
         flow
     }
 }
@@ -231,14 +277,29 @@ async fn receive_datagrams(shared: Arc<Shared>, flow: FlowId, socket: Arc<UdpSoc
             }
         };
         let octets = Bytes::copy_from_slice(buffer.get(..length).unwrap_or_default());
-        let source = Source { flow, transport: Transport::Udp, remote, certificate_names: Vec::new() };
-        if shared.arrivals.send(SipArrival::Datagram { source, octets }).await.is_err() {
+        let source = Source {
+            flow,
+            transport: Transport::Udp,
+            remote,
+            certificate_names: Vec::new(),
+        };
+        if shared
+            .arrivals
+            .send(SipArrival::Datagram { source, octets })
+            .await
+            .is_err()
+        {
             return;
         }
     }
 }
 
-async fn accept(shared: Arc<Shared>, listener: TcpListener, transport: Transport, accepting: mpsc::Sender<Accepted>) {
+async fn accept(
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    transport: Transport,
+    accepting: mpsc::Sender<Accepted>,
+) {
     loop {
         let (stream, remote) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -252,7 +313,14 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, transport: Transport
             tracing::debug!(%remote, "SIP connection refused: too many are open");
             continue;
         };
-        tokio::spawn(serve_accepted(shared.clone(), stream, remote, transport, accepting.clone(), admitted));
+        tokio::spawn(serve_accepted(
+            shared.clone(),
+            stream,
+            remote,
+            transport,
+            accepting.clone(),
+            admitted,
+        ));
     }
 }
 
@@ -267,7 +335,12 @@ async fn serve_accepted(
     let flow = shared.flows.next();
     let (writer, queue) = mpsc::channel(WRITE_QUEUE);
     _ = stream.set_nodelay(true);
-    let source = |certificate_names| Source { flow, transport, remote, certificate_names };
+    let source = |certificate_names| Source {
+        flow,
+        transport,
+        remote,
+        certificate_names,
+    };
     if transport != Transport::Tls {
         if accepting.send(Accepted { flow, writer }).await.is_ok() {
             converse(&shared, source(Vec::new()), stream, queue).await;
@@ -283,13 +356,18 @@ async fn serve_accepted(
                 converse(&shared, source(names), stream, queue).await;
             }
         }
-        Ok(Err(error)) => tracing::warn!(peer = %remote.ip(), %error, "SIP TLS handshake refused; the peer's certificate or TLS version does not do"),
+        Ok(Err(error)) => {
+            tracing::warn!(peer = %remote.ip(), %error, "SIP TLS handshake refused; the peer's certificate or TLS version does not do")
+        }
         Err(_) => tracing::debug!(%remote, "SIP TLS handshake took too long"),
     }
 }
 
 fn peer_names(chain: Option<&[rustls::pki_types::CertificateDer<'_>]>) -> Vec<String> {
-    chain.and_then(<[_]>::first).map(certificate_names).unwrap_or_default()
+    chain
+        .and_then(<[_]>::first)
+        .map(certificate_names)
+        .unwrap_or_default()
 }
 
 async fn dial(shared: Arc<Shared>, target: Target, flow: FlowId, queue: mpsc::Receiver<Bytes>) {
@@ -298,8 +376,12 @@ async fn dial(shared: Arc<Shared>, target: Target, flow: FlowId, queue: mpsc::Re
             _ = stream.set_nodelay(true);
             match secure(&shared, &target, stream).await {
                 Ok((stream, certificate_names)) => {
-                    let source =
-                        Source { flow, transport: target.transport, remote: target.address, certificate_names };
+                    let source = Source {
+                        flow,
+                        transport: target.transport,
+                        remote: target.address,
+                        certificate_names,
+                    };
                     converse(&shared, source, stream, queue).await;
                     return;
                 }
@@ -311,7 +393,10 @@ async fn dial(shared: Arc<Shared>, target: Target, flow: FlowId, queue: mpsc::Re
     };
     tracing::warn!(address = %target.address, name = %target.name, %why, "SIP connection failed");
     // Both are wanted: the connection's entry goes, and the transactions that wait for it fail over.
-    _ = shared.arrivals.send(SipArrival::DialFailed { target, why }).await;
+    _ = shared
+        .arrivals
+        .send(SipArrival::DialFailed { target, why })
+        .await;
     _ = shared.arrivals.send(SipArrival::Closed(flow)).await;
 }
 
@@ -319,12 +404,21 @@ async fn dial(shared: Arc<Shared>, target: Target, flow: FlowId, queue: mpsc::Re
 trait Octets: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Octets for T {}
 
-async fn secure(shared: &Shared, target: &Target, stream: TcpStream) -> Result<(Box<dyn Octets>, Vec<String>), String> {
+async fn secure(
+    shared: &Shared,
+    target: &Target,
+    stream: TcpStream,
+) -> Result<(Box<dyn Octets>, Vec<String>), String> {
     if target.transport != Transport::Tls {
         return Ok((Box::new(stream), Vec::new()));
     }
     let connector = TlsConnector::from(shared.tls.sip_client.clone());
-    match timeout(DIAL_TIMEOUT, connector.connect(server_name(&target.name)?, stream)).await {
+    match timeout(
+        DIAL_TIMEOUT,
+        connector.connect(server_name(&target.name)?, stream),
+    )
+    .await
+    {
         Ok(Ok(stream)) => {
             let names = peer_names(stream.get_ref().1.peer_certificates());
             Ok((Box::new(stream), names))
@@ -335,7 +429,12 @@ async fn secure(shared: &Shared, target: &Target, stream: TcpStream) -> Result<(
 }
 
 /// Reads and writes one connection until either side ends it.
-async fn converse(shared: &Shared, source: Source, stream: impl Octets, queue: mpsc::Receiver<Bytes>) {
+async fn converse(
+    shared: &Shared,
+    source: Source,
+    stream: impl Octets,
+    queue: mpsc::Receiver<Bytes>,
+) {
     let flow = source.flow;
     let (reader, writer) = tokio::io::split(stream);
     let (pongs, pong_queue) = mpsc::channel(4);
@@ -346,8 +445,13 @@ async fn converse(shared: &Shared, source: Source, stream: impl Octets, queue: m
     _ = shared.arrivals.send(SipArrival::Closed(flow)).await;
 }
 
-async fn read_frames(shared: &Shared, source: &Source, mut reader: impl AsyncRead + Unpin, pongs: mpsc::Sender<()>) {
-    let mut framer = StreamFramer::default();
+async fn read_frames(
+    shared: &Shared,
+    source: &Source,
+    mut reader: impl AsyncRead + Unpin,
+    pongs: mpsc::Sender<()>,
+) {
+    let mut framer = StreamFramer::new(shared.limits);
     let mut buffer = BytesMut::with_capacity(16 * 1024);
     let mut patience = FIRST_MESSAGE;
     loop {
@@ -357,21 +461,24 @@ async fn read_frames(shared: &Shared, source: &Source, mut reader: impl AsyncRea
             _ => return,
         }
         loop {
-            let message = match framer.next() {
+            let (message, last) = match framer.poll_frame() {
                 Ok(None) => break,
-                Ok(Some(Frame::Message(octets))) => {
+                Ok(Some(Frame::Message(message))) => {
                     patience = IDLE;
-                    Ok(octets)
+                    (Ok(message), false)
                 }
-                Ok(Some(Frame::Ping)) => {
+                Ok(Some(Frame::Malformed(error))) => (Err(error), false),
+                Ok(Some(Frame::KeepAlivePing)) => {
                     _ = pongs.try_send(());
                     continue;
                 }
-                Ok(Some(Frame::Pong)) => continue,
-                Err(error) => Err(error),
+                Ok(Some(Frame::KeepAlivePong)) => continue,
+                Err(error) => (Err(error), true),
             };
-            let last = message.is_err();
-            let arrival = SipArrival::Framed { source: source.clone(), message };
+            let arrival = SipArrival::Framed {
+                source: source.clone(),
+                message,
+            };
             if shared.arrivals.send(arrival).await.is_err() {
                 return;
             }
@@ -391,7 +498,11 @@ async fn linger(reader: &mut (impl AsyncRead + Unpin)) {
     _ = timeout(Duration::from_secs(1), drain).await;
 }
 
-async fn write_all(mut writer: impl AsyncWrite + Unpin, mut queue: mpsc::Receiver<Bytes>, mut pongs: mpsc::Receiver<()>) {
+async fn write_all(
+    mut writer: impl AsyncWrite + Unpin,
+    mut queue: mpsc::Receiver<Bytes>,
+    mut pongs: mpsc::Receiver<()>,
+) {
     loop {
         let octets = tokio::select! {
             octets = queue.recv() => match octets {
@@ -411,4 +522,3 @@ async fn write_all(mut writer: impl AsyncWrite + Unpin, mut queue: mpsc::Receive
     }
     _ = timeout(WRITE_TIMEOUT, writer.shutdown()).await;
 }
-

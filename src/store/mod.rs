@@ -32,7 +32,9 @@ pub enum StoreError {
         error: std::io::Error,
     },
     /// The database was written by a newer release.
-    #[error("the database has schema {found}, this release knows {known}: run the release that wrote it, or a newer one")]
+    #[error(
+        "the database has schema {found}, this release knows {known}: run the release that wrote it, or a newer one"
+    )]
     Newer {
         /// In the file.
         found: u32,
@@ -67,5 +69,9 @@ pub trait Store: Send {
     ///
     /// # Errors
     /// The store cannot be read or written.
-    fn secret(&mut self, name: &str, make: &mut dyn FnMut() -> String) -> Result<String, StoreError>;
+    fn secret(
+        &mut self,
+        name: &str,
+        make: &mut dyn FnMut() -> String,
+    ) -> Result<String, StoreError>;
 }

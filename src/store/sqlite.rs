@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, params};
-use stox_core::address::{Jid, SipAddress};
+use stox_core::address::{Jid, Scheme, SipAddress};
 use stox_core::vocab::{Direction, Grant, Pair, Ref, StoreOut, Unsettled};
 
 use super::{Kept, Store, StoreError};
@@ -29,7 +29,10 @@ impl SqliteStore {
     /// # Errors
     /// The folder or file cannot be used, or a newer release wrote it.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        let at = |error| StoreError::Folder { path: folder.display().to_string(), error };
+        let at = |error| StoreError::Folder {
+            path: folder.display().to_string(),
+            error,
+        };
         std::fs::create_dir_all(folder).map_err(at)?;
         Self::prepare(Connection::open(folder.join("stoxgate.sqlite"))?)
     }
@@ -53,24 +56,39 @@ impl SqliteStore {
                 connection.pragma_update(None, "user_version", SCHEMA)?;
             }
             SCHEMA => {}
-            found => return Err(StoreError::Newer { found, known: SCHEMA }),
+            found => {
+                return Err(StoreError::Newer {
+                    found,
+                    known: SCHEMA,
+                });
+            }
         }
         Ok(Self { connection })
     }
 
     fn authorisations(&self) -> Result<Vec<(Pair, Grant)>, StoreError> {
-        let mut statement = self.connection.prepare("SELECT direction, xmpp, sip, state FROM authorisation")?;
+        let mut statement = self
+            .connection
+            .prepare("SELECT direction, xmpp, sip, state FROM authorisation")?;
         let rows = statement.query_map([], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?, row.get::<_, String>(3)?))
+            Ok((
+                row.get::<_, String>(0)?,
+                row.get::<_, String>(1)?,
+                row.get::<_, String>(2)?,
+                row.get::<_, String>(3)?,
+            ))
         })?;
         let mut found = Vec::new();
         for row in rows {
             let (direction, xmpp, sip, state) = row?;
-            let damaged = || StoreError::Damaged { table: "authorisation", value: format!("{direction} {xmpp} {sip} {state}") };
+            let damaged = || StoreError::Damaged {
+                table: "authorisation",
+                value: format!("{direction} {xmpp} {sip} {state}"),
+            };
             let pair = Pair {
                 direction: word_to_direction(&direction).ok_or_else(damaged)?,
                 xmpp: xmpp.parse::<Jid>().map_err(|_| damaged())?,
-                sip: sip.parse::<SipAddress>().map_err(|_| damaged())?,
+                sip: text_to_sip(&sip).ok_or_else(damaged)?,
             };
             found.push((pair, word_to_grant(&state).ok_or_else(damaged)?));
         }
@@ -78,15 +96,24 @@ impl SqliteStore {
     }
 
     fn unsettled(&self) -> Result<Vec<Unsettled>, StoreError> {
-        let mut statement =
-            self.connection.prepare("SELECT reference, sender, recipient, id FROM unsettled ORDER BY reference")?;
+        let mut statement = self
+            .connection
+            .prepare("SELECT reference, sender, recipient, id FROM unsettled ORDER BY reference")?;
         let rows = statement.query_map([], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?, row.get::<_, Option<String>>(3)?))
+            Ok((
+                row.get::<_, i64>(0)?,
+                row.get::<_, String>(1)?,
+                row.get::<_, String>(2)?,
+                row.get::<_, Option<String>>(3)?,
+            ))
         })?;
         let mut found = Vec::new();
         for row in rows {
             let (reference, sender, recipient, id) = row?;
-            let damaged = || StoreError::Damaged { table: "unsettled", value: format!("{reference} {sender} {recipient}") };
+            let damaged = || StoreError::Damaged {
+                table: "unsettled",
+                value: format!("{reference} {sender} {recipient}"),
+            };
             found.push(Unsettled {
                 reference: Ref(reference.cast_unsigned()),
                 from: sender.parse::<Jid>().map_err(|_| damaged())?,
@@ -100,7 +127,10 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     fn load(&mut self) -> Result<Kept, StoreError> {
-        Ok(Kept { authorisations: self.authorisations()?, unsettled: self.unsettled()? })
+        Ok(Kept {
+            authorisations: self.authorisations()?,
+            unsettled: self.unsettled()?,
+        })
     }
 
     fn apply(&mut self, batch: &[StoreOut]) -> Result<(), StoreError> {
@@ -112,16 +142,25 @@ impl Store for SqliteStore {
         Ok(())
     }
 
-    fn secret(&mut self, name: &str, make: &mut dyn FnMut() -> String) -> Result<String, StoreError> {
+    fn secret(
+        &mut self,
+        name: &str,
+        make: &mut dyn FnMut() -> String,
+    ) -> Result<String, StoreError> {
         let kept: Option<String> = self
             .connection
-            .query_row("SELECT value FROM secret WHERE name = ?1", [name], |row| row.get(0))
+            .query_row("SELECT value FROM secret WHERE name = ?1", [name], |row| {
+                row.get(0)
+            })
             .optional()?;
         if let Some(kept) = kept {
             return Ok(kept);
         }
         let fresh = make();
-        self.connection.execute("INSERT INTO secret (name, value) VALUES (?1, ?2)", [name, &fresh])?;
+        self.connection.execute(
+            "INSERT INTO secret (name, value) VALUES (?1, ?2)",
+            [name, &fresh],
+        )?;
         Ok(fresh)
     }
 }
@@ -130,10 +169,10 @@ fn apply_one(connection: &Connection, command: &StoreOut) -> Result<(), StoreErr
     match command {
         StoreOut::Put { pair, grant } => connection
             .prepare_cached("INSERT OR REPLACE INTO authorisation (direction, xmpp, sip, state) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![direction_to_word(pair.direction), pair.xmpp.to_string(), pair.sip.to_string(), grant_to_word(*grant)])?,
+            .execute(params![direction_to_word(pair.direction), pair.xmpp.to_string(), sip_to_text(&pair.sip), grant_to_word(*grant)])?,
         StoreOut::Remove(pair) => connection
             .prepare_cached("DELETE FROM authorisation WHERE direction = ?1 AND xmpp = ?2 AND sip = ?3")?
-            .execute(params![direction_to_word(pair.direction), pair.xmpp.to_string(), pair.sip.to_string()])?,
+            .execute(params![direction_to_word(pair.direction), pair.xmpp.to_string(), sip_to_text(&pair.sip)])?,
         StoreOut::Keep(message) => connection
             .prepare_cached("INSERT OR REPLACE INTO unsettled (reference, sender, recipient, id) VALUES (?1, ?2, ?3, ?4)")?
             .execute(params![message.reference.0.cast_signed(), message.from.to_string(), message.to.to_string(), message.id])?,
@@ -144,6 +183,29 @@ fn apply_one(connection: &Connection, command: &StoreOut) -> Result<(), StoreErr
     Ok(())
 }
 
+/// `user@host`, or the host alone: a pair's SIP address has no other parts.
+fn sip_to_text(address: &SipAddress) -> String {
+    match &address.user {
+        Some(user) => format!("{user}@{}", address.host),
+        None => address.host.clone(),
+    }
+}
+
+/// The reverse. A user part holds no `@`, which stands there percent-encoded.
+fn text_to_sip(text: &str) -> Option<SipAddress> {
+    let (user, host) = match text.split_once('@') {
+        Some((user, host)) => (Some(user.to_owned()), host),
+        None => (None, text),
+    };
+    let full = !host.is_empty() && !host.contains('@') && user.as_deref() != Some("");
+    full.then(|| SipAddress {
+        scheme: Scheme::Sip,
+        user,
+        host: host.to_owned(),
+        gr: None,
+    })
+}
+
 fn direction_to_word(direction: Direction) -> &'static str {
     match direction {
         Direction::XmppWatchesSip => "xmpp-watches-sip",
@@ -152,7 +214,9 @@ fn direction_to_word(direction: Direction) -> &'static str {
 }
 
 fn word_to_direction(word: &str) -> Option<Direction> {
-    [Direction::XmppWatchesSip, Direction::SipWatchesXmpp].into_iter().find(|d| direction_to_word(*d) == word)
+    [Direction::XmppWatchesSip, Direction::SipWatchesXmpp]
+        .into_iter()
+        .find(|d| direction_to_word(*d) == word)
 }
 
 fn grant_to_word(grant: Grant) -> &'static str {
@@ -163,7 +227,9 @@ fn grant_to_word(grant: Grant) -> &'static str {
 }
 
 fn word_to_grant(word: &str) -> Option<Grant> {
-    [Grant::Asked, Grant::Granted].into_iter().find(|g| grant_to_word(*g) == word)
+    [Grant::Asked, Grant::Granted]
+        .into_iter()
+        .find(|g| grant_to_word(*g) == word)
 }
 
 #[cfg(test)]
@@ -174,7 +240,7 @@ mod tests {
         Pair {
             direction,
             xmpp: "romeo@jabber.test".parse().unwrap(),
-            sip: "sip:alice%20b@ocs.test".parse().unwrap(),
+            sip: text_to_sip("alice%20b@ocs.test").unwrap(),
         }
     }
 
@@ -202,18 +268,29 @@ mod tests {
             let mut batch: Vec<StoreOut> = written
                 .authorisations
                 .iter()
-                .map(|(pair, grant)| StoreOut::Put { pair: pair.clone(), grant: *grant })
+                .map(|(pair, grant)| StoreOut::Put {
+                    pair: pair.clone(),
+                    grant: *grant,
+                })
                 .collect();
             batch.extend(written.unsettled.iter().cloned().map(StoreOut::Keep));
             batch.push(StoreOut::Keep(message(8)));
             batch.push(StoreOut::Settle(Ref(8)));
             store.apply(&batch).unwrap();
-            assert_eq!(store.secret("x", &mut || "first".to_owned()).unwrap(), "first");
+            assert_eq!(
+                store.secret("x", &mut || "first".to_owned()).unwrap(),
+                "first"
+            );
         }
         let mut store = SqliteStore::open(&folder).unwrap();
         assert_eq!(store.load().unwrap(), written);
-        assert_eq!(store.secret("x", &mut || "second".to_owned()).unwrap(), "first");
-        store.apply(&[StoreOut::Remove(pair(Direction::SipWatchesXmpp))]).unwrap();
+        assert_eq!(
+            store.secret("x", &mut || "second".to_owned()).unwrap(),
+            "first"
+        );
+        store
+            .apply(&[StoreOut::Remove(pair(Direction::SipWatchesXmpp))])
+            .unwrap();
         assert_eq!(store.load().unwrap().authorisations.len(), 1);
         std::fs::remove_dir_all(folder).unwrap();
     }

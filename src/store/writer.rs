@@ -24,11 +24,19 @@ impl StoreWriter {
     ///
     /// # Errors
     /// The system has no thread left.
-    pub fn start(store: Box<dyn Store>, capacity: usize, written: Written) -> std::io::Result<Self> {
+    pub fn start(
+        store: Box<dyn Store>,
+        capacity: usize,
+        written: Written,
+    ) -> std::io::Result<Self> {
         let (queue, commands) = sync_channel(capacity);
-        let thread =
-            std::thread::Builder::new().name("store".to_owned()).spawn(move || run(store, &commands, written))?;
-        Ok(Self { queue: Some(queue), thread: Some(thread) })
+        let thread = std::thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || run(store, &commands, written))?;
+        Ok(Self {
+            queue: Some(queue),
+            thread: Some(thread),
+        })
     }
 
     /// Queues a command; a full queue gives it back, so that the caller can refuse what hangs on it.
@@ -51,7 +59,9 @@ impl Drop for StoreWriter {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!("the store's thread ended abnormally; what it had queued may not be on disk");
+            tracing::error!(
+                "the store's thread ended abnormally; what it had queued may not be on disk"
+            );
         }
     }
 }
@@ -69,7 +79,11 @@ fn run(mut store: Box<dyn Store>, commands: &Receiver<StoreOut>, mut written: Wr
         };
         for command in &batch {
             if let Some(reference) = kept_reference(command) {
-                written(if kept { StoreIn::Kept(reference) } else { StoreIn::NotKept(reference) });
+                written(if kept {
+                    StoreIn::Kept(reference)
+                } else {
+                    StoreIn::NotKept(reference)
+                });
             }
         }
     }
@@ -99,7 +113,11 @@ mod tests {
         fn apply(&mut self, _: &[StoreOut]) -> Result<(), StoreError> {
             Err(StoreError::Newer { found: 2, known: 1 })
         }
-        fn secret(&mut self, _: &str, make: &mut dyn FnMut() -> String) -> Result<String, StoreError> {
+        fn secret(
+            &mut self,
+            _: &str,
+            make: &mut dyn FnMut() -> String,
+        ) -> Result<String, StoreError> {
             Ok(make())
         }
     }
@@ -117,7 +135,12 @@ mod tests {
     fn every_keep_is_answered_in_order_and_dropping_waits_for_all() {
         let (answers, answered) = channel();
         let store = super::super::SqliteStore::in_memory().unwrap();
-        let writer = StoreWriter::start(Box::new(store), 2000, Box::new(move |a| answers.send(a).unwrap())).unwrap();
+        let writer = StoreWriter::start(
+            Box::new(store),
+            2000,
+            Box::new(move |a| answers.send(a).unwrap()),
+        )
+        .unwrap();
         for reference in 0..1000 {
             writer.send(keep(reference)).unwrap();
             writer.send(StoreOut::Settle(Ref(reference))).unwrap();
@@ -130,9 +153,17 @@ mod tests {
     #[test]
     fn a_failing_store_says_so_for_each_message() {
         let (answers, answered) = channel();
-        let writer = StoreWriter::start(Box::new(Broken), 8, Box::new(move |a| answers.send(a).unwrap())).unwrap();
+        let writer = StoreWriter::start(
+            Box::new(Broken),
+            8,
+            Box::new(move |a| answers.send(a).unwrap()),
+        )
+        .unwrap();
         writer.send(keep(5)).unwrap();
         drop(writer);
-        assert_eq!(answered.iter().collect::<Vec<_>>(), [StoreIn::NotKept(Ref(5))]);
+        assert_eq!(
+            answered.iter().collect::<Vec<_>>(),
+            [StoreIn::NotKept(Ref(5))]
+        );
     }
 }

@@ -1,0 +1,78 @@
+//! From the administrator's settings to each machine's.
+
+use std::net::SocketAddr;
+
+use stox_core::bridge;
+use stox_sip::ua::settings as sip;
+use stox_sip::ua::trust::{AddressBlock, DomainPattern as SipPattern, SipDomain};
+use stox_sip::uri::Uri;
+use stox_xmpp::link;
+use stox_xmpp::server::Software;
+
+use crate::config::{Config, DomainPattern};
+
+/// Partners that may be linked at one time.
+const MAX_LINKS: usize = 5_000;
+
+/// Settings of every machine in the engine.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Translation.
+    pub bridge: bridge::Settings,
+    /// SIP user agent.
+    pub sip: sip::Settings,
+    /// Each XMPP link.
+    pub link: link::Settings,
+    /// XMPP links at one time.
+    pub max_links: usize,
+    /// What we say of ourselves.
+    pub software: Software,
+}
+
+/// The ports that were really bound; zero in the settings means any.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BoundPorts {
+    /// UDP.
+    pub udp: Option<u16>,
+    /// TCP.
+    pub tcp: Option<u16>,
+    /// TLS.
+    pub tls: Option<u16>,
+}
+
+impl Settings {
+    /// Derives the settings of all machines.
+    #[must_use]
+    pub fn new(config: &Config, ports: BoundPorts) -> Self {
+        Self {
+            bridge: bridge(config),
+            sip: sip(config, ports),
+            link: link(config),
+            max_links: MAX_LINKS,
+            software: Software { name: "stoxgate".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
+        }
+    }
+}
+
+fn bridge(config: &Config) -> bridge::Settings {
+    todo!()
+}
+
+fn sip(config: &Config, ports: BoundPorts) -> sip::Settings {
+    let mut settings = sip::Settings::new(&config.gateway.host);
+    let local = &mut settings.local;
+    local.udp_port = ports.udp.unwrap_or(local.udp_port);
+    local.tcp_port = ports.tcp.unwrap_or(local.tcp_port);
+    local.tls_port = ports.tls.unwrap_or(local.tls_port);
+    let listeners = config.sip.udp.iter().chain(&config.sip.tcp).chain(&config.sip.tls);
+    local.aliases = listeners.map(SocketAddr::ip).filter(|ip| !ip.is_unspecified()).map(|ip| ip.to_string()).collect();
+    settings.xmpp_domains = config.xmpp.partners.iter().map(|partner| SipPattern::parse(&partner.domain.to_string())).collect();
+    settings.sip_domains = config.sip.domains.iter().map(sip_domain).collect();
+    settings.subscribe_expires = config.subscriptions.expires;
+    settings.watcher_expires = config.subscriptions.expires;
+    settings.min_expires = config.subscriptions.min_expires;
+    settings.notify_interval = config.subscriptions.notify_interval;
+    settings.page_limit = config.sip.page_limit;
+    settings.product = format!("stoxgate/{}", env!("CARGO_PKG_VERSION"));
+    settings
+}
