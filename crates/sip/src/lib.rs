@@ -9,6 +9,7 @@ pub mod message;
 pub mod method;
 pub mod parse;
 pub mod target;
+pub mod transaction;
 pub mod transport;
 pub mod uri;
 pub mod validate;
