@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from xml.etree.ElementTree import Element
 
 from slixmpp import ClientXMPP, Iq, Message, Presence
@@ -16,7 +15,6 @@ from agents.ladder import Ladder
 LOGIN_LIMIT = 10.0
 SUBSCRIPTION = ("subscribe", "subscribed", "unsubscribe", "unsubscribed")
 PRESENCE_EVENTS = (*SUBSCRIPTION, "available", "unavailable", "away", "chat", "dnd", "xa", "error")
-logging.getLogger("slixmpp").setLevel(logging.CRITICAL)
 
 
 class XmppUser:
@@ -60,13 +58,14 @@ class XmppUser:
         return stanza
 
     async def login(self) -> None:
-        """Log in and fetch the roster. Raises RuntimeError."""
+        """Log in, fetch the roster and become available. Raises RuntimeError."""
         self.client.use_aiodns = False
         self.client.connect(self.server, disable_starttls=True, force_starttls=False)
         try:
             await asyncio.wait_for(asyncio.shield(self._ready), LOGIN_LIMIT)
         except asyncio.TimeoutError:
             raise RuntimeError(f"{self.user} could not log in within {LOGIN_LIMIT:g} s") from None
+        self.show("online")
 
     def _failed(self, why: str) -> None:
         if not self._ready.done():

@@ -25,6 +25,7 @@ class User:
     exists: false for an account that is never made. online: false for one that does not log in by itself.
     transport: a SIP user's way to its next hop. certificate: what a SIP user shows on TLS (`none` for nothing).
     demand_certificate: a SIP server that wants the gateway's certificate (mutual TLS).
+    direct: a SIP user that goes to the gateway itself instead of its registrar.
     """
 
     name: str
@@ -34,6 +35,7 @@ class User:
     transport: str = "udp"
     certificate: str = "ua"
     demand_certificate: bool = False
+    direct: bool = False
 
     @property
     def domain(self) -> str:

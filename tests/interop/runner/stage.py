@@ -84,25 +84,32 @@ class Stage:
             await agent.login()
 
     async def _enter_sip(self, user: User) -> None:
-        ladder = self._ladder("SIP")
         serves = user.kind == "server"
-        security = self._security(self.world.authority, user)
-        if serves:
-            host, port = v4(UA_SERVER), 5060
-            hop = Hop(user.transport, GATEWAY.v4, PORTS[user.transport], "gw.ocs.test")
-            listeners = {number: self._listener(leaf, user) for number, leaf in LISTENERS.items()}
-        else:
-            six = user.domain.startswith("v6.")
-            host, port = (USERS.v6 if six else USERS.v4), Stage.next_port
-            Stage.next_port += PORT_STEP
-            hop = Hop(user.transport, KAMAILIO.v6 if six else KAMAILIO.v4, PORTS[user.transport], "sip.ocs.test")
-            listeners = {port + 1: self._listener("ua", user)}
-        wire = Wire(user.name, host, port, ladder, security)
-        agent = SipUser(user.address, wire, hop, serves)
+        host, port = self._place(user)
+        leaves = LISTENERS if serves else {port + 1: "ua"}
+        wire = Wire(user.name, host, port, self._ladder("SIP"), self._security(self.world.authority, user))
+        agent = SipUser(user.address, wire, self._hop(user), serves)
         self.sip[user.name] = agent
-        await wire.open(listeners)
-        if user.online and not serves:
+        await wire.open({number: self._listener(leaf, user) for number, leaf in leaves.items()})
+        if user.online and not serves and not user.direct:
             await agent.register()
+
+    @staticmethod
+    def _place(user: User) -> tuple[str, int]:
+        """The address and port that the agent has for itself."""
+        if user.kind == "server":
+            return v4(UA_SERVER), 5060
+        Stage.next_port += PORT_STEP
+        return (USERS.v6 if user.domain.startswith("v6.") else USERS.v4), Stage.next_port
+
+    @staticmethod
+    def _hop(user: User) -> Hop:
+        """Where the agent's requests go: its registrar, or the gateway."""
+        port = PORTS[user.transport]
+        if user.kind == "server" or user.direct:
+            return Hop(user.transport, GATEWAY.v4, port, "gw.ocs.test")
+        host = KAMAILIO.v6 if user.domain.startswith("v6.") else KAMAILIO.v4
+        return Hop(user.transport, host, port, "sip.ocs.test")
 
     def _security(self, authority: Authority, user: User) -> Security:
         client = ssl.create_default_context(cafile=str(authority.root))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import Callable, Protocol
 
 from lab.commands import LabError
 from lab.world import World
 from subjects.options import Options
+from subjects.stoxgate import Stoxgate
 
 
 class Subject(Protocol):
@@ -32,13 +33,14 @@ class Subject(Protocol):
         """What is wrong with it though nobody stopped it (it has ended, it panicked); "" when nothing is."""
 
 
+SUBJECTS: dict[str, Callable[[World], Subject]] = {"stoxgate": Stoxgate}
+
+
 def chosen(world: World) -> Subject | None:
     """The subject named by SUBJECT; `none` runs only the cases that need no gateway."""
-    from subjects.stoxgate import Stoxgate  # local: subjects import this module's protocol
-
     name = os.environ.get("SUBJECT", "stoxgate")
     if name == "none":
         return None
-    if name != "stoxgate":
-        raise LabError(f"SUBJECT={name}: known are stoxgate and none")
-    return Stoxgate(world)
+    if name not in SUBJECTS:
+        raise LabError(f"SUBJECT={name}: known are {', '.join(SUBJECTS)} and none")
+    return SUBJECTS[name](world)

@@ -9,8 +9,7 @@ local_interfaces = { "@V4@" }
 unbound = { options = { ["local-zone:"] = "test. transparent" } }
 use_libevent = false
 
-modules_enabled = { "roster", "saslauth", "tls", "dialback", "disco", "ping", "register_ibr", "smacks", "version" }
-modules_disabled = { "offline" }
+modules_enabled = { "roster", "offline", "saslauth", "tls", "dialback", "disco", "ping", "register_ibr", "smacks", "version" }
 authentication = "internal_plain"
 allow_registration = true
 c2s_require_encryption = false
