@@ -2,6 +2,7 @@
 
 pub mod adapt;
 pub mod body;
+pub mod dialog;
 pub mod framing;
 pub(crate) mod grammar;
 pub mod header;
@@ -11,5 +12,6 @@ pub mod parse;
 pub mod target;
 pub mod transaction;
 pub mod transport;
+pub mod ua;
 pub mod uri;
 pub mod validate;

@@ -1,0 +1,564 @@
+//! The SIP user agent: everything between SIP messages and the words of the bridge.
+//!
+//! [`UserAgent`] is sans-IO. It is told what arrives ([`UserAgent::receive_datagram`], [`UserAgent::receive`]), what the
+//! bridge wants ([`UserAgent::command`]), what name resolution found ([`UserAgent::resolved`]) and what the network did
+//! ([`UserAgent::transport_failed`], [`UserAgent::connection_closed`]); it is polled for octets to send, for names to
+//! resolve, for words to the bridge, and for the time of its next wake-up.
+
+mod deadlines;
+mod effects;
+mod notifier;
+mod outgoing;
+mod page_message;
+mod rates;
+mod refusals;
+mod routing;
+pub mod settings;
+mod subscriber;
+pub mod trust;
+
+use std::time::Duration;
+
+use stox_core::address::SipAddress;
+use stox_core::failure::{Failure, Local};
+use stox_core::time::{Entropy, Now};
+use stox_core::vocab::{Ref, SipIn, SipOut, SubscriptionEvent};
+
+use self::effects::{Asked, Effects, Env, Fate, Purpose};
+use self::notifier::{Arrival, Watchers};
+use self::outgoing::{Challenged, Requests, Step};
+pub use self::outgoing::{Resolve, ResolveId};
+use self::page_message::{Inbox, Page, Pages};
+use self::rates::Rates;
+use self::refusals::Refusal;
+pub use self::settings::Settings;
+use self::subscriber::Subscriptions;
+use crate::message::{Message, Request};
+use crate::method::Method;
+use crate::parse::ParseError;
+use crate::target::TargetError;
+use crate::transaction::{Counters, TransactionEvent, TransactionLayer};
+use crate::transport::{Destination, FlowId, Source, Target, Transmit};
+
+/// What a user agent holds at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Status {
+    /// Subscriptions of ours.
+    pub subscriptions: usize,
+    /// Those of them whose dialog is up.
+    pub established: usize,
+    /// Watchers.
+    pub watchers: usize,
+    /// MESSAGEs that the bridge has not answered.
+    pub messages_in: usize,
+    /// MESSAGEs under way.
+    pub messages_out: usize,
+    /// MESSAGEs that wait for an earlier one to the same address.
+    pub messages_queued: usize,
+    /// Requests that wait for name resolution.
+    pub resolving: usize,
+    /// Client transactions.
+    pub client_transactions: usize,
+    /// Server transactions.
+    pub server_transactions: usize,
+}
+
+/// A SIP user agent for the users of all XMPP domains that we speak for.
+pub struct UserAgent {
+    settings: Settings,
+    entropy: Box<dyn Entropy>,
+    transactions: TransactionLayer,
+    effects: Effects,
+    requests: Requests,
+    subscriptions: Subscriptions,
+    watchers: Watchers,
+    pages: Pages,
+    inbox: Inbox,
+    message_rates: Rates,
+    subscribe_rates: Rates,
+    last_ref: u64,
+}
+
+/// Runs one call of a usage with what it needs of the user agent.
+macro_rules! with {
+    ($self:ident . $usage:ident . $call:ident ( $($argument:expr),* ), $now:expr) => {
+        $self.$usage.$call($($argument,)* &mut Env {
+            settings: &$self.settings,
+            entropy: $self.entropy.as_mut(),
+            now: $now,
+            effects: &mut $self.effects,
+        })
+    };
+}
+
+impl UserAgent {
+    /// A user agent without dialogs.
+    #[must_use]
+    pub fn new(mut settings: Settings, mut entropy: Box<dyn Entropy>) -> Self {
+        settings.transactions.sent_by = settings.local.sent_by();
+        Self {
+            transactions: TransactionLayer::new(settings.transactions.clone(), entropy.as_mut()),
+            settings,
+            entropy,
+            effects: Effects::default(),
+            requests: Requests::default(),
+            subscriptions: Subscriptions::default(),
+            watchers: Watchers::default(),
+            pages: Pages::default(),
+            inbox: Inbox::default(),
+            message_rates: Rates::default(),
+            subscribe_rates: Rates::default(),
+            last_ref: 0,
+        }
+    }
+
+    /// Replaces the settings. Dialogs and transactions live on; names of ours change with a new user agent only.
+    pub fn reconfigure(&mut self, mut settings: Settings) {
+        settings.transactions = self.settings.transactions.clone();
+        settings.local = self.settings.local.clone();
+        self.settings = settings;
+    }
+
+    /// A datagram came in.
+    pub fn receive_datagram(&mut self, source: &Source, octets: &[u8], now: Now) {
+        match Message::parse_datagram(octets) {
+            Ok(message) => self.receive(source, message, now),
+            Err(error) => self.unreadable(source, error),
+        }
+    }
+
+    /// A stream yielded a message, or the end of all sense: that is answered where it can be, and the shell closes the
+    /// connection once the answer is out.
+    pub fn receive_framed(
+        &mut self,
+        source: &Source,
+        framed: Result<Message, ParseError>,
+        now: Now,
+    ) {
+        match framed {
+            Ok(message) => self.receive(source, message, now),
+            Err(error) => self.unreadable(source, error),
+        }
+    }
+
+    /// Octets came in that are no message. What can be answered is; the rest is dropped.
+    fn unreadable(&mut self, source: &Source, error: ParseError) {
+        let (status, reason) = error.kind.status();
+        if let Some(request) = error.answerable
+            && request.method != Method::BENOTIFY
+        {
+            self.transactions.refuse(source, *request, status, reason);
+        }
+    }
+
+    /// A message came in, from a datagram or a stream.
+    pub fn receive(&mut self, source: &Source, message: Message, now: Now) {
+        match message {
+            // COMPAT(ocs): never answered, so there is no transaction to keep.
+            Message::Request(request) if request.method == Method::BENOTIFY => {
+                let asked = Asked {
+                    request,
+                    server: None,
+                    source: source.clone(),
+                };
+                self.take(asked, now);
+            }
+            message => self.transactions.receive(source, message, now),
+        }
+        self.settle(now);
+    }
+
+    /// The bridge wants something.
+    pub fn command(&mut self, out: SipOut, now: Now) {
+        match out {
+            SipOut::Message {
+                reference,
+                from,
+                to,
+                im,
+            } => {
+                let page = Page {
+                    reference,
+                    from,
+                    to,
+                    im,
+                };
+                with!(self.pages.send(page), now);
+            }
+            SipOut::AnswerMessage { reference, outcome } => {
+                with!(self.inbox.answer(reference, &outcome), now);
+            }
+            SipOut::Subscribe {
+                reference,
+                watcher,
+                presentity,
+                poll,
+            } => self.subscribe(reference, watcher, presentity, poll, now),
+            SipOut::Unsubscribe { reference } => {
+                with!(self.subscriptions.unsubscribe(reference), now);
+            }
+            SipOut::AcceptWatcher { reference } => with!(self.watchers.accept(reference), now),
+            SipOut::RefuseWatcher { reference, failure } => {
+                with!(self.watchers.reject(reference, &failure), now);
+            }
+            SipOut::Notify {
+                reference,
+                state,
+                document,
+            } => with!(self.watchers.notify(reference, state, document), now),
+        }
+        self.settle(now);
+    }
+
+    fn subscribe(
+        &mut self,
+        reference: Ref,
+        watcher: SipAddress,
+        presentity: SipAddress,
+        poll: bool,
+        now: Now,
+    ) {
+        if self.is_full() {
+            let failure = Failure::Local(Local::Overloaded);
+            let event = SubscriptionEvent::Refused(failure);
+            let input = SipIn::Subscription { reference, event };
+            self.effects.inputs.push_back(input);
+            return;
+        }
+        with!(
+            self.subscriptions
+                .subscribe(reference, watcher, presentity, poll),
+            now
+        );
+    }
+
+    fn is_full(&self) -> bool {
+        self.subscriptions.len() + self.watchers.len() >= self.settings.limits.dialogs
+    }
+
+    /// Name resolution is over.
+    pub fn resolved(&mut self, id: ResolveId, answer: Result<Vec<Target>, TargetError>, now: Now) {
+        let sent = self
+            .requests
+            .resolved(id, answer, &self.settings, &mut self.transactions, now);
+        if let Err((purpose, failure)) = sent {
+            self.settled(purpose, Err(failure), now);
+        }
+        self.settle(now);
+    }
+
+    /// Octets for this destination could not be sent, or the connection dialled for it could not be opened or closed.
+    pub fn transport_failed(&mut self, destination: &Destination, now: Now) {
+        if let Destination::Connection(flow) = destination {
+            self.watchers.connection_closed(*flow);
+        }
+        self.transactions.transport_failed(destination, now);
+        self.settle(now);
+    }
+
+    /// A connection is gone.
+    pub fn connection_closed(&mut self, flow: FlowId, now: Now) {
+        self.watchers.connection_closed(flow);
+        self.transactions.connection_closed(flow, now);
+        self.settle(now);
+    }
+
+    /// The next octets to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.transactions.poll_transmit()
+    }
+
+    /// The next hop to find targets for.
+    pub fn poll_resolve(&mut self) -> Option<Resolve> {
+        self.requests.poll_resolve()
+    }
+
+    /// The next word to the bridge.
+    pub fn poll_input(&mut self) -> Option<SipIn> {
+        self.effects.inputs.pop_front()
+    }
+
+    /// When [`UserAgent::handle_timeout`] is to be called next, in monotonic time.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        [
+            self.transactions.poll_timeout(),
+            self.subscriptions.next_timeout(),
+            self.watchers.next_timeout(),
+            self.pages.next_timeout(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Runs the timers that are due.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.transactions.handle_timeout(now);
+        with!(self.subscriptions.handle_timeout(), now);
+        with!(self.watchers.handle_timeout(), now);
+        with!(self.pages.handle_timeout(), now);
+        self.settle(now);
+    }
+
+    /// What is held at the moment.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let (client_transactions, server_transactions) = self.transactions.live();
+        let (messages_out, messages_queued) = self.pages.counts();
+        Status {
+            subscriptions: self.subscriptions.len(),
+            established: self.subscriptions.established(),
+            watchers: self.watchers.len(),
+            messages_in: self.inbox.len(),
+            messages_out,
+            messages_queued,
+            resolving: self.requests.resolving(),
+            client_transactions,
+            server_transactions,
+        }
+    }
+
+    /// Nothing is under way: every request has its fate, and every message its answer.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.requests.is_empty() && self.inbox.len() == 0 && self.effects.inputs.is_empty()
+    }
+
+    /// What the transaction layer has counted.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.transactions.counters()
+    }
+
+    /// Carries out what the usages asked for, and what follows from it, until nothing is left to do.
+    fn settle(&mut self, now: Now) {
+        loop {
+            if let Some((server, response)) = self.effects.answers.pop_front() {
+                self.transactions.respond(server, &response, now);
+            } else if let Some(outgoing) = self.effects.requests.pop_front() {
+                let sent =
+                    self.requests
+                        .send(outgoing, &self.settings, &mut self.transactions, now);
+                if let Err((purpose, failure)) = sent {
+                    self.settled(purpose, Err(failure), now);
+                }
+            } else if let Some(event) = self.transactions.poll_event() {
+                self.happened(event, now);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn happened(&mut self, event: TransactionEvent, now: Now) {
+        match event {
+            TransactionEvent::Request {
+                id,
+                request,
+                source,
+            } => {
+                let server = Some(id);
+                let asked = Asked {
+                    request,
+                    server,
+                    source,
+                };
+                self.take(asked, now);
+            }
+            TransactionEvent::Response { id, response, .. } => {
+                match self.requests.response(id, response, &self.settings) {
+                    Step::Nothing => {}
+                    Step::Settled(purpose, fate) => self.settled(purpose, fate, now),
+                    Step::Challenged(challenged) => self.challenged(*challenged, now),
+                }
+            }
+            TransactionEvent::Failed { id, cause } => {
+                let failed =
+                    self.requests
+                        .failed(id, cause, &self.settings, &mut self.transactions, now);
+                if let Some((purpose, failure)) = failed {
+                    self.settled(purpose, Err(failure), now);
+                }
+            }
+            TransactionEvent::ServerGone { id, .. } => {
+                with!(self.inbox.server_gone(id), now);
+                with!(self.watchers.server_gone(id), now);
+            }
+            // INVITE is not served, so that nothing is to acknowledge or to cancel.
+            TransactionEvent::Ack { .. } | TransactionEvent::Cancelled { .. } => {}
+        }
+    }
+
+    /// Gives a request's fate to its usage.
+    fn settled(&mut self, purpose: Purpose, fate: Fate, now: Now) {
+        match purpose {
+            Purpose::Page(reference) => with!(self.pages.settled(reference, fate), now),
+            Purpose::Subscription(reference) => {
+                with!(self.subscriptions.settled(reference, fate), now);
+            }
+            Purpose::Watcher(reference) => with!(self.watchers.settled(reference, &fate), now),
+        }
+    }
+
+    /// Answers a challenge under the next CSeq of the usage.
+    fn challenged(&mut self, challenged: Challenged, now: Now) {
+        let cseq = match challenged.outgoing.purpose {
+            Purpose::Page(reference) => with!(self.pages.next_cseq(reference), now),
+            Purpose::Subscription(reference) => self.subscriptions.next_cseq(reference),
+            Purpose::Watcher(reference) => self.watchers.next_cseq(reference),
+        };
+        let Some(cseq) = cseq else {
+            return;
+        };
+        let sent = self.requests.authorise(
+            challenged,
+            cseq,
+            &self.settings,
+            self.entropy.as_mut(),
+            &mut self.transactions,
+            now,
+        );
+        if let Err((purpose, fate)) = sent {
+            self.settled(purpose, fate, now);
+        }
+    }
+
+    // ------------------------------------------------------------------------------------ requests of peers
+
+    /// Checks a request and gives it to its usage, or refuses it.
+    fn take(&mut self, asked: Asked, now: Now) {
+        if let Err(refusal) = refusals::check(&asked.request) {
+            return self.refuse(&asked, &refusal, now);
+        }
+        match &asked.request.method {
+            &Method::OPTIONS => self.take_options(&asked, now),
+            &Method::NOTIFY | &Method::BENOTIFY => self.take_notify(&asked, now),
+            _ => match self.parties(&asked) {
+                Ok((from, to)) => self.take_from(asked, from, to, now),
+                Err(refusal) => self.refuse(&asked, &refusal, now),
+            },
+        }
+    }
+
+    fn refuse(&mut self, asked: &Asked, refusal: &Refusal, now: Now) {
+        self.env(now).refuse(asked, refusal);
+    }
+
+    fn env(&mut self, now: Now) -> Env<'_> {
+        Env {
+            settings: &self.settings,
+            entropy: self.entropy.as_mut(),
+            now,
+            effects: &mut self.effects,
+        }
+    }
+
+    /// OPTIONS for us or for a domain of ours; a way to see whether we live, which asks for no proof of identity.
+    fn take_options(&mut self, asked: &Asked, now: Now) {
+        if routing::is_for_us(&asked.request.uri, &self.settings) {
+            let mut env = self.env(now);
+            let response = refusals::options(&asked.request, &mut env);
+            env.respond(asked, response);
+        } else {
+            self.refuse(asked, &Refusal::NotFound, now);
+        }
+    }
+
+    /// A NOTIFY belongs to the dialog of a subscription of ours. The peer that we subscribed at proves itself by the
+    /// tags, which nobody else knows; its server may speak from any address (RFC 8048 §4).
+    fn take_notify(&mut self, asked: &Asked, now: Now) {
+        let call_id = asked.request.headers.get("Call-ID").unwrap_or_default();
+        let tag = refusals::to_tag(&asked.request).unwrap_or_default();
+        if let Some(reference) = self.subscriptions.find(call_id, &tag) {
+            with!(self.subscriptions.notified(reference, asked), now);
+        } else if self.subscriptions.was_closed(call_id, &tag) {
+            self.env(now).accept(asked);
+        } else {
+            self.refuse(asked, &Refusal::NoDialog, now);
+        }
+    }
+
+    /// Who asks whom: a sender that the connection may speak for, and a user of a domain of ours.
+    fn parties(&self, asked: &Asked) -> Result<(SipAddress, SipAddress), Refusal> {
+        let from = refusals::sender(&asked.request)?;
+        let spoken_for = self
+            .settings
+            .sip_domain(&from.host)
+            .is_some_and(|domain| domain.is_spoken_for_by(&asked.source));
+        if !spoken_for {
+            return Err(Refusal::Forbidden);
+        }
+        let to = refusals::recipient(&asked.request)?;
+        let in_dialog = refusals::to_tag(&asked.request).is_some();
+        if self.settings.serves(&to.host) || in_dialog {
+            Ok((from, to))
+        } else {
+            Err(Refusal::NotFound)
+        }
+    }
+
+    /// A MESSAGE or SUBSCRIBE between two parties that may talk to each other.
+    fn take_from(&mut self, asked: Asked, from: SipAddress, to: SipAddress, now: Now) {
+        if !self.is_within_rate(&asked.request, &from.host, now) {
+            return self.refuse(&asked, &Refusal::Busy, now);
+        }
+        match refusals::to_tag(&asked.request) {
+            Some(tag) => self.take_in_dialog(&asked, &tag, now),
+            None if asked.request.method == Method::MESSAGE => {
+                let reference = self.next_ref();
+                with!(self.inbox.arrived(asked, reference, from, to), now);
+            }
+            None => self.take_subscribe(asked, from, to, now),
+        }
+    }
+
+    fn take_in_dialog(&mut self, asked: &Asked, tag: &str, now: Now) {
+        let call_id = asked.request.headers.get("Call-ID").unwrap_or_default();
+        let found = self
+            .watchers
+            .find(call_id, tag)
+            .filter(|_| asked.request.method == Method::SUBSCRIBE);
+        match found {
+            Some(reference) => with!(self.watchers.refreshed(reference, asked), now),
+            None => self.refuse(asked, &Refusal::NoDialog, now),
+        }
+    }
+
+    fn take_subscribe(
+        &mut self,
+        asked: Asked,
+        watcher: SipAddress,
+        presentity: SipAddress,
+        now: Now,
+    ) {
+        if let Err(refusal) = refusals::check_subscribe(&asked.request) {
+            return self.refuse(&asked, &refusal, now);
+        }
+        if self.is_full() {
+            return self.refuse(&asked, &Refusal::Busy, now);
+        }
+        let arrival = Arrival {
+            reference: self.next_ref(),
+            asked,
+            watcher,
+            presentity,
+        };
+        with!(self.watchers.arrived(arrival), now);
+    }
+
+    fn is_within_rate(&mut self, request: &Request, domain: &str, now: Now) -> bool {
+        let limits = &self.settings.limits;
+        let (rates, most) = if request.method == Method::MESSAGE {
+            (&mut self.message_rates, limits.messages_per_second)
+        } else {
+            (&mut self.subscribe_rates, limits.subscribes_per_second)
+        };
+        rates.allow(domain, most, now.mono)
+    }
+
+    fn next_ref(&mut self) -> Ref {
+        self.last_ref += 1;
+        Ref(self.last_ref)
+    }
+}

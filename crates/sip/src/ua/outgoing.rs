@@ -1,0 +1,256 @@
+//! Requests of ours on their way: name resolution, `Contact`, credentials, and one fate for each.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use stox_core::failure::{Failure, Local};
+use stox_core::time::{Entropy, Now};
+
+use super::effects::{Fate, Outgoing, Purpose};
+use super::routing;
+use super::settings::Settings;
+use crate::message::Response;
+use crate::target::{NextHop, TargetError};
+use crate::transaction::{ClientId, FailureCause, Route, TransactionLayer};
+use crate::transport::{Target, Transport};
+
+/// Names one question of [`Resolve`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ResolveId(pub u64);
+
+/// A next hop whose targets are wanted (RFC 3263). Answered with [`super::UserAgent::resolved`], once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolve {
+    /// For the answer.
+    pub id: ResolveId,
+    /// Where to.
+    pub hop: NextHop,
+}
+
+/// A request without final response.
+#[derive(Debug)]
+struct InFlight {
+    outgoing: Outgoing,
+    /// It carries credentials already: a second challenge is final.
+    authorised: bool,
+}
+
+/// What became of a response.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// It is provisional, or nobody's.
+    Nothing,
+    /// The fate of a request.
+    Settled(Purpose, Fate),
+    /// It has to be sent again with credentials, under the next CSeq.
+    Challenged(Box<Challenged>),
+}
+
+/// A request that was challenged, and by what.
+#[derive(Debug)]
+pub(super) struct Challenged {
+    pub(super) outgoing: Outgoing,
+    response: Response,
+}
+
+/// All requests on their way.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    resolving: BTreeMap<ResolveId, InFlight>,
+    questions: VecDeque<Resolve>,
+    in_flight: BTreeMap<ClientId, InFlight>,
+    last_question: u64,
+}
+
+impl Requests {
+    /// How many wait for name resolution.
+    pub(super) fn resolving(&self) -> usize {
+        self.resolving.len()
+    }
+
+    /// Every request has its fate.
+    pub(super) fn is_empty(&self) -> bool {
+        self.resolving.is_empty() && self.in_flight.is_empty()
+    }
+
+    /// The next question.
+    pub(super) fn poll_resolve(&mut self) -> Option<Resolve> {
+        self.questions.pop_front()
+    }
+
+    /// Sends a request, over its connection or after resolution. An error is its fate.
+    pub(super) fn send(
+        &mut self,
+        outgoing: Outgoing,
+        settings: &Settings,
+        transactions: &mut TransactionLayer,
+        now: Now,
+    ) -> Result<(), (Purpose, Failure)> {
+        let in_flight = InFlight {
+            outgoing,
+            authorised: false,
+        };
+        self.launch(in_flight, settings, transactions, now)
+    }
+
+    fn launch(
+        &mut self,
+        in_flight: InFlight,
+        settings: &Settings,
+        transactions: &mut TransactionLayer,
+        now: Now,
+    ) -> Result<(), (Purpose, Failure)> {
+        let outgoing = &in_flight.outgoing;
+        if let Some(source) = &outgoing.over {
+            let (route, transport) = (Route::from(source), source.transport);
+            self.start(in_flight, route, transport, settings, transactions, now);
+            return Ok(());
+        }
+        let fail = |local| Err((outgoing.purpose, Failure::Local(local)));
+        let Some(hop) = routing::next_hop(&outgoing.next_hop, settings) else {
+            return fail(Local::BadAddress);
+        };
+        if self.resolving.len() >= settings.limits.resolving {
+            return fail(Local::Overloaded);
+        }
+        self.last_question += 1;
+        let id = ResolveId(self.last_question);
+        self.resolving.insert(id, in_flight);
+        self.questions.push_back(Resolve { id, hop });
+        Ok(())
+    }
+
+    /// The answer to a question. An error is the fate of its request.
+    pub(super) fn resolved(
+        &mut self,
+        id: ResolveId,
+        answer: Result<Vec<Target>, TargetError>,
+        settings: &Settings,
+        transactions: &mut TransactionLayer,
+        now: Now,
+    ) -> Result<(), (Purpose, Failure)> {
+        let Some(in_flight) = self.resolving.remove(&id) else {
+            return Ok(());
+        };
+        let targets = answer.map_err(|error| {
+            let local = match error {
+                TargetError::NotFound | TargetError::NotOffered => Local::DomainNotFound,
+                TargetError::BadHost => Local::BadAddress,
+                TargetError::NoCommonTransport | TargetError::Temporary => Local::Unreachable,
+            };
+            (in_flight.outgoing.purpose, Failure::Local(local))
+        })?;
+        let transport = targets
+            .first()
+            .map_or(Transport::Udp, |target| target.transport);
+        self.start(
+            in_flight,
+            Route::from(targets),
+            transport,
+            settings,
+            transactions,
+            now,
+        );
+        Ok(())
+    }
+
+    fn start(
+        &mut self,
+        in_flight: InFlight,
+        route: Route,
+        transport: Transport,
+        settings: &Settings,
+        transactions: &mut TransactionLayer,
+        now: Now,
+    ) {
+        let outgoing = &in_flight.outgoing;
+        let mut request = outgoing.request.clone();
+        if let Some(user) = &outgoing.contact {
+            let contact = settings.local.contact(user.as_deref(), transport);
+            request.headers.push("Contact", contact);
+        }
+        let hint = outgoing.branch_hint.as_deref();
+        let id = transactions.send_request(request, route, hint, now);
+        self.in_flight.insert(id, in_flight);
+    }
+
+    /// A response came.
+    pub(super) fn response(
+        &mut self,
+        id: ClientId,
+        response: Response,
+        settings: &Settings,
+    ) -> Step {
+        if response.status < 200 {
+            return Step::Nothing;
+        }
+        let Some(in_flight) = self.in_flight.remove(&id) else {
+            return Step::Nothing;
+        };
+        let challenged = matches!(response.status, 401 | 407);
+        let domain = &in_flight.outgoing.domain;
+        if challenged && !in_flight.authorised && settings.can_answer(domain) {
+            return Step::Challenged(Box::new(Challenged {
+                outgoing: in_flight.outgoing,
+                response,
+            }));
+        }
+        Step::Settled(in_flight.outgoing.purpose, Ok(response))
+    }
+
+    /// Sends a challenged request again under that CSeq, if a credential answers the challenge; else gives its fate.
+    pub(super) fn authorise(
+        &mut self,
+        challenged: Challenged,
+        cseq: u32,
+        settings: &Settings,
+        entropy: &mut dyn Entropy,
+        transactions: &mut TransactionLayer,
+        now: Now,
+    ) -> Result<(), (Purpose, Fate)> {
+        let Challenged {
+            mut outgoing,
+            response,
+        } = challenged;
+        let purpose = outgoing.purpose;
+        if !add_credentials(&mut outgoing, &response, settings, entropy) {
+            return Err((purpose, Ok(response)));
+        }
+        let method = outgoing.request.method.clone();
+        outgoing
+            .request
+            .headers
+            .set("CSeq", format!("{cseq} {method}"));
+        let in_flight = InFlight {
+            outgoing,
+            authorised: true,
+        };
+        self.launch(in_flight, settings, transactions, now)
+            .map_err(|(purpose, failure)| (purpose, Err(failure)))
+    }
+
+    /// A request got no response. One that went over a connection of the peer's is tried once more by resolution.
+    pub(super) fn failed(
+        &mut self,
+        id: ClientId,
+        cause: FailureCause,
+        settings: &Settings,
+        transactions: &mut TransactionLayer,
+        now: Now,
+    ) -> Option<(Purpose, Failure)> {
+        let mut in_flight = self.in_flight.remove(&id)?;
+        if cause == FailureCause::Transport && in_flight.outgoing.over.take().is_some() {
+            return self.launch(in_flight, settings, transactions, now).err();
+        }
+        let local = match cause {
+            FailureCause::Timeout => Local::Timeout,
+            FailureCause::Transport => Local::TransportFailed,
+            FailureCause::NoTarget => Local::Unreachable,
+            FailureCause::Overloaded => Local::Overloaded,
+        };
+        Some((in_flight.outgoing.purpose, Failure::Local(local)))
+    }
+}
+
+fn add_credentials(_: &mut Outgoing, _: &Response, _: &Settings, _: &mut dyn Entropy) -> bool {
+    false
+}

@@ -1,0 +1,184 @@
+//! What is refused, in which order it is looked at, and with which words (RFC 3261 §8.2, RFC 6665, RFC 3428).
+
+use std::time::Duration;
+
+use stox_core::address::SipAddress;
+
+use super::effects::Env;
+use crate::adapt;
+use crate::dialog;
+use crate::header::{Event, HeaderValue, MediaType};
+use crate::message::{Request, Response};
+use crate::method::Method;
+use crate::uri::{AnyUri, Scheme};
+use crate::validate::{Offer, Rejection, validate_request, validate_support};
+
+/// The event package that we serve (RFC 3856 §6.1).
+pub(super) const PACKAGE: &str = "presence";
+/// The methods that we serve.
+const SERVED: &[Method] = &[
+    Method::MESSAGE,
+    Method::SUBSCRIBE,
+    Method::NOTIFY,
+    // COMPAT(ocs): best-effort NOTIFY, never answered.
+    Method::BENOTIFY,
+    Method::OPTIONS,
+];
+/// After how many seconds a busy gateway may be asked again.
+const RETRY_AFTER: &str = "5";
+
+/// Why a request is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// By the message layer.
+    Rejected(Rejection),
+    /// A field is missing or cannot be read.
+    Malformed(String),
+    /// The sender is not spoken for by the connection.
+    Forbidden,
+    /// The domain is none of ours.
+    NotFound,
+    /// `Accept` lacks what we can make.
+    NotAcceptable,
+    /// A scheme that is not translated.
+    BadScheme,
+    /// `Expires` is shorter than this.
+    TooBrief(Duration),
+    /// No such dialog or subscription.
+    NoDialog,
+    /// Another event package.
+    BadEvent,
+    /// A request out of order in its dialog.
+    StaleCseq,
+    /// Over a limit.
+    Busy,
+}
+
+impl Refusal {
+    /// Status, words, and the field that goes with them.
+    fn parts(&self) -> (u16, &str, Option<(&'static str, String)>) {
+        let with = |name, value: &str| Some((name, value.to_owned()));
+        match self {
+            Self::Rejected(rejection) => (rejection.status, &rejection.reason, None),
+            Self::Malformed(what) => (400, what, None),
+            Self::Forbidden => (403, "Sender Not Authenticated For Its Domain", None),
+            Self::NotFound => (404, "Not Found", None),
+            Self::NotAcceptable => {
+                let accept = with("Accept", adapt::presence::ACCEPT);
+                (406, "Not Acceptable", accept)
+            }
+            Self::BadScheme => (416, "Unsupported URI Scheme", None),
+            Self::TooBrief(least) => {
+                let least = least.as_secs().to_string();
+                (423, "Interval Too Brief", with("Min-Expires", &least))
+            }
+            Self::NoDialog => (481, "Call/Transaction Does Not Exist", None),
+            Self::BadEvent => (489, "Bad Event", with("Allow-Events", PACKAGE)),
+            Self::StaleCseq => (500, "CSeq Out Of Order", None),
+            Self::Busy => (503, "Service Unavailable", with("Retry-After", RETRY_AFTER)),
+        }
+    }
+
+    /// The response that says so.
+    pub(super) fn response(&self, request: &Request, env: &mut Env<'_>) -> Response {
+        let (status, reason, field) = self.parts();
+        let mut response = env.response(request, status, reason);
+        let rejection = match self {
+            Self::Rejected(rejection) => rejection.headers.as_slice(),
+            _ => &[],
+        };
+        for (name, value) in field.iter().chain(rejection) {
+            response.headers.push(name, value);
+        }
+        response
+    }
+}
+
+/// The answer to OPTIONS: what we are able to do (RFC 3261 §11.2).
+pub(super) fn options(request: &Request, env: &mut Env<'_>) -> Response {
+    let mut response = env.response(request, 200, "OK");
+    let headers = &mut response.headers;
+    headers.push("Allow", allow());
+    headers.push("Accept", adapt::im::accept());
+    headers.push("Allow-Events", PACKAGE);
+    headers.push("Supported", "");
+    response
+}
+
+/// The checks that every request has to pass (RFC 3261 §8.2, §16.3): it is well-formed, has hops left, and asks for a
+/// method, extensions and schemes that we serve. `Proxy-Require` is for proxies, and we are none: `ms-benotify` there
+/// does no harm.
+pub(super) fn check(request: &Request) -> Result<(), Refusal> {
+    const OFFER: Offer<'_> = Offer {
+        methods: SERVED,
+        extensions: &[],
+    };
+    validate_request(request)
+        .and_then(|()| validate_support(request, &OFFER))
+        .map_err(Refusal::Rejected)?;
+    schemes(request)
+}
+
+/// `sips` promises protection to the end, which a translation cannot keep (RFC 7247 §8); schemes without user and host
+/// name nobody.
+fn schemes(request: &Request) -> Result<(), Refusal> {
+    let to = request.headers.to().ok().map(|to| to.uri);
+    let target = AnyUri::parse(&request.uri).ok();
+    let served = |uri: &AnyUri| uri.as_sip().is_some_and(|uri| uri.scheme != Scheme::Sips);
+    if to.as_ref().is_some_and(served) && target.as_ref().is_some_and(served) {
+        Ok(())
+    } else {
+        Err(Refusal::BadScheme)
+    }
+}
+
+/// What a SUBSCRIBE must ask for (RFC 6665 §4.2.1.1, RFC 3856 §6.5).
+pub(super) fn check_subscribe(request: &Request) -> Result<(), Refusal> {
+    if !matches!(request.headers.event(), Ok(Some(event)) if is_presence(&event)) {
+        return Err(Refusal::BadEvent);
+    }
+    if accepts(request, adapt::presence::ACCEPT) {
+        Ok(())
+    } else {
+        Err(Refusal::NotAcceptable)
+    }
+}
+
+/// Whether the package is ours, whatever its parameters.
+pub(super) fn is_presence(event: &Event) -> bool {
+    event.package == PACKAGE
+}
+
+/// Whether `Accept` allows a media type. No `Accept` at all allows the package's default, an empty one nothing.
+fn accepts(request: &Request, wanted: &str) -> bool {
+    let headers = &request.headers;
+    let (type_, subtype) = wanted.split_once('/').unwrap_or((wanted, ""));
+    !headers.contains("Accept")
+        || headers
+            .values("Accept")
+            .filter_map(|value| MediaType::parse(value).ok())
+            .any(|range| range.covers(type_, subtype))
+}
+
+/// The tag in `To`: the request belongs to a dialog.
+pub(super) fn to_tag(request: &Request) -> Option<String> {
+    request.headers.get("To").and_then(dialog::tag)
+}
+
+/// The sender, by `From` and nothing else.
+pub(super) fn sender(request: &Request) -> Result<SipAddress, Refusal> {
+    let from = request.headers.from().ok();
+    from.and_then(|from| adapt::address::from_name_addr(&from).ok())
+        .ok_or_else(|| Refusal::Malformed("From Names No SIP Address".to_owned()))
+}
+
+/// The user that is asked for, by the Request-URI.
+pub(super) fn recipient(request: &Request) -> Result<SipAddress, Refusal> {
+    adapt::address::from_text(&request.uri).map_err(|_| Refusal::BadScheme)
+}
+
+/// The methods that we serve, for `Allow`.
+pub(super) fn allow() -> String {
+    let names: Vec<&str> = SERVED.iter().map(Method::as_str).collect();
+    names.join(", ")
+}

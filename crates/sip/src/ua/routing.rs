@@ -1,0 +1,49 @@
+//! Which way requests of ours go.
+
+use std::net::IpAddr;
+
+use super::settings::Settings;
+use super::trust::is_within;
+use crate::target::NextHop;
+use crate::transport::{Source, Transport};
+use crate::uri::{Scheme, Uri};
+
+/// The next hop for a URI: the configured one of its domain, or what the URI says (RFC 3261 §8.1.2). `None` where
+/// it names no host.
+pub(super) fn next_hop(uri: &str, settings: &Settings) -> Option<NextHop> {
+    let uri = Uri::parse(uri).ok()?;
+    let configured = settings
+        .sip_domain(&uri.host)
+        .filter(|_| uri.port.is_none())
+        .and_then(|domain| domain.next_hop.as_deref())
+        .and_then(|hop| Uri::parse(hop).ok());
+    let uri = configured.unwrap_or(uri);
+    Some(NextHop {
+        port: uri.port,
+        transport: uri.param("transport").and_then(Transport::from_parameter),
+        secure: uri.scheme == Scheme::Sips,
+        host: uri.host,
+    })
+}
+
+/// Whether a `Contact` is where its sender may have traffic sent to: inside its own domain, at an address that the
+/// domain's table trusts, or where the request itself came from.
+pub(super) fn is_near(target: &str, domain: &str, source: &Source, settings: &Settings) -> bool {
+    let Ok(uri) = Uri::parse(target) else {
+        return false;
+    };
+    match uri.bare_host().parse::<IpAddr>() {
+        Ok(address) => {
+            let trusted = settings
+                .sip_domain(domain)
+                .is_some_and(|domain| domain.trusts_address(address));
+            trusted || address.to_canonical() == source.remote.ip().to_canonical()
+        }
+        Err(_) => is_within(&uri.host, domain),
+    }
+}
+
+/// Whether a Request-URI is us, or a user or the whole of a domain that we speak for.
+pub(super) fn is_for_us(uri: &str, settings: &Settings) -> bool {
+    Uri::parse(uri).is_ok_and(|uri| settings.local.is_us(&uri.host) || settings.serves(&uri.host))
+}

@@ -1,0 +1,209 @@
+//! What a user agent is told about itself, its peers and its limits.
+
+use std::time::Duration;
+
+use super::trust::{DomainPattern, SipDomain, same_host};
+use crate::transaction::{self, SentBy};
+use crate::transport::{TRANSPORTS, Transport, TransportRow};
+
+/// Settings of a [`super::UserAgent`].
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Our own names and ports.
+    pub local: Local,
+    /// XMPP domains that we speak for on SIP. Requests for others are refused with 404.
+    pub xmpp_domains: Vec<DomainPattern>,
+    /// SIP domains that we federate with. Requests from others are refused with 403.
+    pub sip_domains: Vec<SipDomain>,
+    /// `Expires` of our SUBSCRIBEs.
+    pub subscribe_expires: Duration,
+    /// The longest time granted to a watcher; a shorter wish is granted as it is (RFC 3856 §6.4).
+    pub watcher_expires: Duration,
+    /// A watcher's wish above zero, below this and below an hour is refused with 423 (RFC 6665 §4.2.1.1).
+    pub min_expires: Duration,
+    /// The least time between two NOTIFYs of one watcher (RFC 3856 §6.10).
+    pub notify_interval: Duration,
+    /// The largest body of an outgoing MESSAGE in octets (RFC 3428 §8).
+    pub page_limit: usize,
+    /// Bounds.
+    pub limits: Limits,
+    /// Answers to digest challenges, each for one realm.
+    pub credentials: Vec<Credential>,
+    /// Product token of `Server` and `User-Agent`.
+    pub product: String,
+    /// The transaction layer's; [`super::UserAgent::new`] fills in its names from [`Settings::local`].
+    pub transactions: transaction::Settings,
+}
+
+/// A user name and password for one realm (RFC 3261 §22).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// The realm, compared exactly.
+    pub realm: String,
+    /// The SIP domain whose servers may challenge for it. No other domain ever sees an answer.
+    pub domain: String,
+    /// User name.
+    pub username: String,
+    /// Password.
+    pub password: String,
+}
+
+/// Our own names and ports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Local {
+    /// The host in `Via`, `Contact` and `Call-ID`.
+    pub host: String,
+    /// Other names and address literals that mean us in a Request-URI.
+    pub aliases: Vec<String>,
+    /// The port that we listen on for UDP.
+    pub udp_port: u16,
+    /// The port that we listen on for TCP.
+    pub tcp_port: u16,
+    /// The port that we listen on for TLS.
+    pub tls_port: u16,
+}
+
+impl Local {
+    /// All transports on the default ports of a host.
+    #[must_use]
+    pub fn new(host: impl Into<String>) -> Self {
+        Self {
+            host: host.into(),
+            aliases: Vec::new(),
+            udp_port: Transport::Udp.row().default_port,
+            tcp_port: Transport::Tcp.row().default_port,
+            tls_port: Transport::Tls.row().default_port,
+        }
+    }
+
+    /// Whether the host of a URI is one of ours.
+    #[must_use]
+    pub fn is_us(&self, host: &str) -> bool {
+        same_host(&self.host, host) || self.aliases.iter().any(|alias| same_host(alias, host))
+    }
+
+    /// The port that we listen on.
+    #[must_use]
+    pub const fn port(&self, transport: Transport) -> u16 {
+        match transport {
+            Transport::Udp => self.udp_port,
+            Transport::Tcp => self.tcp_port,
+            Transport::Tls => self.tls_port,
+        }
+    }
+
+    /// The names for `Via`.
+    pub(crate) fn sent_by(&self) -> Vec<SentBy> {
+        let name = |row: &TransportRow| SentBy {
+            transport: row.transport,
+            host: self.host.clone(),
+            port: self.port(row.transport),
+        };
+        TRANSPORTS.iter().map(name).collect()
+    }
+
+    /// The value of `Contact` for requests and answers on a transport (RFC 3261 §8.1.1.8), with the user part as it
+    /// stands on the wire.
+    #[must_use]
+    pub(crate) fn contact(&self, user: Option<&str>, transport: Transport) -> String {
+        let user = user.map(|user| format!("{user}@")).unwrap_or_default();
+        // COMPAT(ocs, lync, kamailio): they look for transport=tls, which RFC 3261 §26.2.2 deprecates.
+        let transport_parameter = match transport {
+            Transport::Udp => "",
+            Transport::Tcp => ";transport=tcp",
+            Transport::Tls => ";transport=tls",
+        };
+        let (host, port) = (&self.host, self.port(transport));
+        format!("<sip:{user}{host}:{port}{transport_parameter}>")
+    }
+}
+
+/// Bounds on what peers and users can make us hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Subscriptions of ours and watchers together.
+    pub dialogs: usize,
+    /// MESSAGEs that wait for an earlier one to the same address, for each address.
+    pub queued_per_address: usize,
+    /// MESSAGEs that wait, altogether.
+    pub queued: usize,
+    /// How long a MESSAGE may wait for its turn.
+    pub queue_wait: Duration,
+    /// Call-IDs whose last CSeq is remembered.
+    pub threads: usize,
+    /// Outgoing requests that wait for name resolution.
+    pub resolving: usize,
+    /// MESSAGEs a second from one domain; four times as many at once.
+    pub messages_per_second: u32,
+    /// SUBSCRIBEs a second from one domain; four times as many at once.
+    pub subscribes_per_second: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            dialogs: 100_000,
+            queued_per_address: 100,
+            queued: 10_000,
+            queue_wait: Duration::from_secs(60),
+            threads: 20_000,
+            resolving: 20_000,
+            messages_per_second: 50,
+            subscribes_per_second: 10,
+        }
+    }
+}
+
+impl Settings {
+    /// Defaults for a host that serves nobody yet.
+    #[must_use]
+    pub fn new(host: impl Into<String>) -> Self {
+        Self {
+            local: Local::new(host),
+            xmpp_domains: Vec::new(),
+            sip_domains: Vec::new(),
+            subscribe_expires: Duration::from_secs(3600),
+            watcher_expires: Duration::from_secs(3600),
+            min_expires: Duration::from_secs(60),
+            notify_interval: Duration::from_secs(5),
+            page_limit: 1300,
+            limits: Limits::default(),
+            credentials: Vec::new(),
+            product: "stoxgate".to_owned(),
+            transactions: transaction::Settings::default(),
+        }
+    }
+
+    /// 64*T1: how long a transaction of ours, or the wait for a first NOTIFY, lasts (RFC 6665 Timer N).
+    #[must_use]
+    pub fn transaction_time(&self) -> Duration {
+        self.transactions.timing.transaction()
+    }
+
+    /// The federated domain of this name.
+    #[must_use]
+    pub fn sip_domain(&self, host: &str) -> Option<&SipDomain> {
+        self.sip_domains
+            .iter()
+            .find(|domain| same_host(&domain.name, host))
+    }
+
+    /// Whether we speak for the users of this domain on SIP. A federated SIP domain is never one of them.
+    #[must_use]
+    pub fn serves(&self, host: &str) -> bool {
+        self.sip_domain(host).is_none()
+            && self
+                .xmpp_domains
+                .iter()
+                .any(|pattern| pattern.matches(host))
+    }
+}
+
+impl Settings {
+    /// Whether there is a credential for this SIP domain.
+    pub(crate) fn can_answer(&self, domain: &str) -> bool {
+        self.credentials
+            .iter()
+            .any(|credential| same_host(&credential.domain, domain))
+    }
+}

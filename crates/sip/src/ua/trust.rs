@@ -1,0 +1,291 @@
+//! Who may speak for which SIP domain (RFC 3261 §26.3, RFC 5922), and which XMPP domains we answer for.
+
+use std::net::IpAddr;
+
+use crate::transport::Source;
+
+/// A block of addresses: an address and the number of its leading bits that count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AddressBlock {
+    /// Any address of the block.
+    pub address: IpAddr,
+    /// Leading bits that must agree, 0 to 32 or 0 to 128.
+    pub prefix: u8,
+}
+
+impl AddressBlock {
+    /// One address alone.
+    #[must_use]
+    pub const fn single(address: IpAddr) -> Self {
+        Self {
+            address,
+            prefix: 128,
+        }
+    }
+
+    /// Whether the address lies in the block. An IPv4 address that came in mapped into IPv6 counts as IPv4.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address.to_canonical(), address.to_canonical()) {
+            (IpAddr::V4(ours), IpAddr::V4(theirs)) => {
+                let keep = mask(u128::from(u32::MAX), 32, self.prefix);
+                (u128::from(ours.to_bits()) ^ u128::from(theirs.to_bits())) & keep == 0
+            }
+            (IpAddr::V6(ours), IpAddr::V6(theirs)) => {
+                let keep = mask(u128::MAX, 128, self.prefix);
+                (ours.to_bits() ^ theirs.to_bits()) & keep == 0
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The leading `prefix` bits of a word of `width` ones.
+fn mask(ones: u128, width: u32, prefix: u8) -> u128 {
+    let drop = width.saturating_sub(u32::from(prefix));
+    ones & u128::MAX.checked_shl(drop).unwrap_or(0)
+}
+
+/// A SIP domain that we federate with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SipDomain {
+    /// Its name.
+    pub name: String,
+    /// Where all its requests go, as a SIP URI. Without it RFC 3263 decides.
+    pub next_hop: Option<String>,
+    /// Who may speak for it on any transport, by network address.
+    pub trusted_addresses: Vec<AddressBlock>,
+    /// Names of which one must be in the peer's verified certificate to speak for it. Empty: the domain's own name.
+    pub certificate_names: Vec<String>,
+}
+
+impl SipDomain {
+    /// A domain that is found by RFC 3263 and proves itself by its own certificate.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            next_hop: None,
+            trusted_addresses: Vec::new(),
+            certificate_names: Vec::new(),
+        }
+    }
+
+    /// Whether what came from this source may name a user of this domain as its sender (RFC 3261 §26.3.2).
+    #[must_use]
+    pub fn is_spoken_for_by(&self, source: &Source) -> bool {
+        self.trusts_address(source.remote.ip()) || self.trusts_certificate(source)
+    }
+
+    /// Whether the address is in the table of this domain.
+    #[must_use]
+    pub fn trusts_address(&self, address: IpAddr) -> bool {
+        self.trusted_addresses
+            .iter()
+            .any(|block| block.contains(address))
+    }
+
+    fn trusts_certificate(&self, source: &Source) -> bool {
+        let identities = domain_identities(&source.certificate_names);
+        let named = |wanted: &str| identities.iter().any(|had| same_host(had, wanted));
+        if self.certificate_names.is_empty() {
+            named(&self.name)
+        } else {
+            self.certificate_names.iter().any(|name| named(name))
+        }
+    }
+}
+
+/// The SIP domain identities of a certificate: its SIP URIs without user part, and only where there is none of those
+/// its host names. Wildcards do not count (RFC 5922 §7.1, §7.2).
+fn domain_identities(names: &[String]) -> Vec<&str> {
+    let uris: Vec<&str> = names
+        .iter()
+        .filter_map(|name| sip_domain_uri(name))
+        .collect();
+    if !uris.is_empty() {
+        return uris;
+    }
+    names
+        .iter()
+        .map(String::as_str)
+        .filter(|name| !name.contains([':', '*', '@', '/']))
+        .collect()
+}
+
+fn sip_domain_uri(name: &str) -> Option<&str> {
+    let (scheme, host) = name.split_once(':')?;
+    (scheme.eq_ignore_ascii_case("sip") && !host.contains(['@', '*', ';', '?', ':']))
+        .then_some(host)
+}
+
+/// Host names compared as DNS does, a final dot aside.
+#[must_use]
+pub(crate) fn same_host(a: &str, b: &str) -> bool {
+    let strip = |name: &'_ str| name.strip_suffix('.').map_or(name.len(), str::len);
+    let (a, b) = (a.get(..strip(a)), b.get(..strip(b)));
+    matches!((a, b), (Some(a), Some(b)) if a.eq_ignore_ascii_case(b))
+}
+
+/// Whether the host is the domain or lies below it.
+#[must_use]
+pub(crate) fn is_within(host: &str, domain: &str) -> bool {
+    if same_host(host, domain) {
+        return true;
+    }
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let domain = domain.strip_suffix('.').unwrap_or(domain);
+    let Some(cut) = host.len().checked_sub(domain.len()) else {
+        return false;
+    };
+    match (host.get(..cut), host.get(cut..)) {
+        (Some(head), Some(tail)) => head.ends_with('.') && tail.eq_ignore_ascii_case(domain),
+        _ => false,
+    }
+}
+
+/// An XMPP domain that we speak for on SIP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DomainPattern {
+    /// This domain.
+    Exact(String),
+    /// Every domain name, address literals excepted.
+    Any,
+}
+
+impl DomainPattern {
+    /// `*` or a domain name.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        if text == "*" {
+            Self::Any
+        } else {
+            Self::Exact(text.to_owned())
+        }
+    }
+
+    /// Whether the host of a SIP URI is meant.
+    #[must_use]
+    pub fn matches(&self, host: &str) -> bool {
+        match self {
+            Self::Exact(name) => same_host(name, host),
+            Self::Any => !host.starts_with('[') && host.parse::<IpAddr>().is_err(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::transport::{FlowId, Transport};
+
+    fn source(remote: &str, names: &[&str]) -> Source {
+        Source {
+            flow: FlowId(1),
+            transport: Transport::Tls,
+            remote: SocketAddr::new(remote.parse().unwrap(), 40_000),
+            certificate_names: names.iter().map(|n| (*n).to_owned()).collect(),
+        }
+    }
+
+    fn block(address: &str, prefix: u8) -> AddressBlock {
+        AddressBlock {
+            address: address.parse().unwrap(),
+            prefix,
+        }
+    }
+
+    #[test]
+    fn blocks_hold_their_own_addresses_only() {
+        let rows = [
+            ("192.0.2.0", 24, "192.0.2.255", true),
+            ("192.0.2.0", 24, "192.0.3.0", false),
+            ("192.0.2.7", 32, "192.0.2.7", true),
+            ("192.0.2.7", 128, "192.0.2.7", true),
+            ("192.0.2.7", 128, "192.0.2.6", false),
+            ("192.0.2.7", 32, "::ffff:192.0.2.7", true),
+            ("0.0.0.0", 0, "203.0.113.9", true),
+            ("0.0.0.0", 0, "2001:db8::1", false),
+            ("2001:db8::", 32, "2001:db8:ffff::1", true),
+            ("2001:db8::", 32, "2001:db9::1", false),
+            ("2001:db8::1", 128, "2001:db8::1", true),
+        ];
+        for (address, prefix, probe, inside) in rows {
+            assert_eq!(
+                block(address, prefix).contains(probe.parse().unwrap()),
+                inside,
+                "{address}/{prefix} {probe}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_domain_is_spoken_for_by_its_addresses_or_its_certificate() {
+        let plain = SipDomain::new("ocs.example");
+        let edge = SipDomain {
+            trusted_addresses: vec![block("192.0.2.0", 28)],
+            certificate_names: vec!["edge.ocs.example".to_owned()],
+            ..SipDomain::new("ocs.example")
+        };
+        let rows: [(&SipDomain, &str, &[&str], bool); 10] = [
+            (&plain, "192.0.2.3", &[], false),
+            (&plain, "192.0.2.3", &["ocs.example"], true),
+            (&plain, "192.0.2.3", &["OCS.Example"], true),
+            (
+                &plain,
+                "192.0.2.3",
+                &["sip:ocs.example", "other.example"],
+                true,
+            ),
+            // RFC 5922 §7.1: host names do not count where a SIP URI is present.
+            (
+                &plain,
+                "192.0.2.3",
+                &["sip:other.example", "ocs.example"],
+                false,
+            ),
+            (
+                &plain,
+                "192.0.2.3",
+                &["*.example", "sip:a@ocs.example"],
+                false,
+            ),
+            (&edge, "192.0.2.3", &[], true),
+            (&edge, "192.0.2.99", &["edge.ocs.example"], true),
+            (&edge, "192.0.2.99", &["ocs.example"], false),
+            (&edge, "192.0.2.99", &["xedge.ocs.example"], false),
+        ];
+        for (domain, remote, names, allowed) in rows {
+            assert_eq!(
+                domain.is_spoken_for_by(&source(remote, names)),
+                allowed,
+                "{remote} {names:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn hosts_within_domains() {
+        let rows = [
+            ("ocs.example", "ocs.example", true),
+            ("Edge.OCS.example.", "ocs.example", true),
+            ("edgeocs.example", "ocs.example", false),
+            ("example", "ocs.example", false),
+            ("ë.example", "ocs.example", false),
+        ];
+        for (host, domain, within) in rows {
+            assert_eq!(is_within(host, domain), within, "{host} {domain}");
+        }
+    }
+
+    #[test]
+    fn patterns() {
+        assert!(DomainPattern::parse("jabber.example").matches("JABBER.example"));
+        assert!(!DomainPattern::parse("jabber.example").matches("x.jabber.example"));
+        assert!(DomainPattern::parse("*").matches("any.example"));
+        assert!(!DomainPattern::parse("*").matches("192.0.2.1"));
+        assert!(!DomainPattern::parse("*").matches("[::1]"));
+    }
+}
