@@ -9,5 +9,6 @@ use crate::header::MediaType;
 
 /// Whether a media type is the one written `type/subtype`.
 fn is_named(media_type: &MediaType, name: &str) -> bool {
-    name.split_once('/').is_some_and(|(type_, subtype)| media_type.is(type_, subtype))
+    name.split_once('/')
+        .is_some_and(|(type_, subtype)| media_type.is(type_, subtype))
 }

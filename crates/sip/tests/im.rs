@@ -1,5 +1,10 @@
 //! MESSAGE bodies: the vectors, content negotiation, and the way out.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::expect_used)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::expect_used
+)]
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -27,7 +32,10 @@ fn now() -> Now {
 
 fn request(headers: &[(&'static str, &str)], body: &[u8]) -> Request {
     let mut request = Request::new(Method::MESSAGE, "sip:alma@jabber.example");
-    request.headers.push("Via", "SIP/2.0/TLS edge.ocs.example:5061;branch=z9hG4bK-im1");
+    request.headers.push(
+        "Via",
+        "SIP/2.0/TLS edge.ocs.example:5061;branch=z9hG4bK-im1",
+    );
     request.headers.push("Call-ID", "c100@ocs.example");
     for (name, value) in headers {
         request.headers.push(name, value);
@@ -62,7 +70,13 @@ fn vectors(prefix: &str) -> Vec<(String, Value)> {
     let mut found: Vec<(String, Value)> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(prefix))
+        .filter(|path| {
+            path.file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .starts_with(prefix)
+        })
         .map(|path| serde_json::from_str::<Value>(&std::fs::read_to_string(path).unwrap()).unwrap())
         .map(|vector| (vector["id"].as_str().unwrap().to_owned(), vector))
         .collect();
@@ -75,7 +89,9 @@ fn given(vector: &Value) -> Request {
         Some(sip) => sip.as_str().unwrap().as_bytes().to_vec(),
         None => {
             let raw = &vector["given"]["sip_headers_then_body_base64"];
-            let body = base64::engine::general_purpose::STANDARD.decode(raw["body_base64"].as_str().unwrap()).unwrap();
+            let body = base64::engine::general_purpose::STANDARD
+                .decode(raw["body_base64"].as_str().unwrap())
+                .unwrap();
             [raw["head"].as_str().unwrap().as_bytes(), &body].concat()
         }
     };
@@ -137,7 +153,13 @@ const ELSEWHERE: [&str; 9] = [
 fn every_vector_of_this_layer_holds() {
     let found = vectors("IM-S2X");
     let named: BTreeSet<&str> = VECTORS.iter().map(|row| row.0).chain(ELSEWHERE).collect();
-    assert_eq!(found.iter().map(|row| row.0.as_str()).collect::<BTreeSet<_>>(), named);
+    assert_eq!(
+        found
+            .iter()
+            .map(|row| row.0.as_str())
+            .collect::<BTreeSet<_>>(),
+        named
+    );
     for (id, vector) in &found {
         let Some((_, expected)) = VECTORS.iter().find(|row| row.0 == id) else {
             continue;
@@ -150,9 +172,14 @@ fn every_vector_of_this_layer_holds() {
                 assert_eq!(im.id.as_deref(), Some("z9hG4bK-im1"), "{id}");
                 assert_eq!(im.kind, ImKind::Normal, "{id}");
             }
-            (Expected::Refused(status), Err(refusal)) => assert_eq!(refusal.status, *status, "{id}"),
-            (Expected::Empty, Ok(Inbound::Empty)) | (Expected::Expired, Ok(Inbound::Expired(_))) => {}
-            (Expected::Composing(active), Ok(Inbound::Composing(state))) => assert_eq!(state.active, *active, "{id}"),
+            (Expected::Refused(status), Err(refusal)) => {
+                assert_eq!(refusal.status, *status, "{id}")
+            }
+            (Expected::Empty, Ok(Inbound::Empty))
+            | (Expected::Expired, Ok(Inbound::Expired(_))) => {}
+            (Expected::Composing(active), Ok(Inbound::Composing(state))) => {
+                assert_eq!(state.active, *active, "{id}")
+            }
             _ => panic!("{id}: {result:?}"),
         }
     }
@@ -166,7 +193,13 @@ fn subject_and_language_cross() {
         lang: Some("fr".to_owned()),
         text: text.to_owned(),
     };
-    assert_eq!((im.subjects, im.bodies), (vec![french("Café <today> & tomorrow")], vec![french("Coffee?")]));
+    assert_eq!(
+        (im.subjects, im.bodies),
+        (
+            vec![french("Café <today> & tomorrow")],
+            vec![french("Coffee?")]
+        )
+    );
 }
 
 // -------------------------------------------------------------------------------------------- charsets
@@ -178,30 +211,55 @@ fn text_is_transcoded_and_never_dropped() {
         // COMPAT(plain SIP user agents): Latin-1 without a charset.
         ("text/plain", b"caf\xe9 \x80", "café €"),
         ("text/plain; charset=ISO-8859-15", b"\xa4", "€"),
-        ("text/plain;charset=\"windows-1251\";msgr=WAAtAE0=", b"\xc6\xf3\xea", "Жук"),
+        (
+            "text/plain;charset=\"windows-1251\";msgr=WAAtAE0=",
+            b"\xc6\xf3\xea",
+            "Жук",
+        ),
         ("text/plain;charset=UTF-16", &[0xff, 0xfe, 0x41, 0], "A"),
-        ("text/plain;charset=us-ascii;format=flowed", b"plain", "plain"),
+        (
+            "text/plain;charset=us-ascii;format=flowed",
+            b"plain",
+            "plain",
+        ),
         ("TEXT/PLAIN; Charset=utf-8", b"\xef\xbb\xbfmark", "mark"),
         ("text/plain", b"a\r\nb\rc\nd", "a\nb\nc\nd"),
-        ("text/plain", b"bell\x07 nul\x00 tab\t", "bell\u{fffd} nul\u{fffd} tab\t"),
+        (
+            "text/plain",
+            b"bell\x07 nul\x00 tab\t",
+            "bell\u{fffd} nul\u{fffd} tab\t",
+        ),
     ];
     for (content_type, octets, expected) in cases {
         assert_eq!(text(content_type, octets), expected, "{content_type}");
     }
     for label in ["klingon-8", "iso-2022-kr", ""] {
-        assert_eq!(status(typed(&format!("text/plain;charset=\"{label}\""), b"x")), 415, "{label}");
+        assert_eq!(
+            status(typed(&format!("text/plain;charset=\"{label}\""), b"x")),
+            415,
+            "{label}"
+        );
     }
 }
 
 #[test]
 fn html_becomes_the_text_that_a_person_reads() {
     let cases = [
-        ("<p>one</p><p>two <b>bold</b>   words</p>", "one\ntwo bold words"),
+        (
+            "<p>one</p><p>two <b>bold</b>   words</p>",
+            "one\ntwo bold words",
+        ),
         ("a<br>b<br/><br>c", "a\nb\n\nc"),
-        ("<html><head><title>t</title><style>p{}</style></head><body>x</body></html>", "x"),
+        (
+            "<html><head><title>t</title><style>p{}</style></head><body>x</body></html>",
+            "x",
+        ),
         ("<script>alert('</p>')</script>ok", "ok"),
         ("<!-- no <b> --><!DOCTYPE html>yes", "yes"),
-        ("1 &lt; 2 &amp;&amp; &quot;q&quot; &#8364;&#x20AC; &nosuch; & &#xD800;", "1 < 2 && \"q\" €€ &nosuch; & &#xD800;"),
+        (
+            "1 &lt; 2 &amp;&amp; &quot;q&quot; &#8364;&#x20AC; &nosuch; & &#xD800;",
+            "1 < 2 && \"q\" €€ &nosuch; & &#xD800;",
+        ),
         ("1 < 2", "1 < 2"),
         ("<a href=\"x>y\" onclick='a>b'>link</a>", "link"),
         ("<ul><li>one</li><li>two</li></ul>", "one\ntwo"),
@@ -223,7 +281,10 @@ fn multipart(kind: &str, parts: &[&str]) -> Result<Inbound, Refusal> {
         body.push_str(&format!("--b7\r\n{part}\r\n"));
     }
     body.push_str("--b7--\r\nepilogue");
-    typed(&format!("multipart/{kind};boundary=\"b7\""), body.as_bytes())
+    typed(
+        &format!("multipart/{kind};boundary=\"b7\""),
+        body.as_bytes(),
+    )
 }
 
 #[test]
@@ -232,13 +293,26 @@ fn the_best_part_of_an_alternative_is_taken() {
     let html = "Content-Type: text/html\r\n\r\n<b>rich</b>";
     let image = "Content-Type: image/gif\r\n\r\nGIF89a";
     let nothing = "Content-Type: text/plain; charset=klingon\r\n\r\nx";
-    for parts in [[plain, html, image], [html, image, plain], [nothing, plain, html]] {
+    for parts in [
+        [plain, html, image],
+        [html, image, plain],
+        [nothing, plain, html],
+    ] {
         let im = im(multipart("alternative", &parts));
-        assert_eq!((im.bodies[0].text.as_str(), im.bodies[0].lang.as_deref()), ("schlicht", Some("de")));
+        assert_eq!(
+            (im.bodies[0].text.as_str(), im.bodies[0].lang.as_deref()),
+            ("schlicht", Some("de"))
+        );
     }
-    assert_eq!(im(multipart("alternative", &[html, image])).bodies[0].text, "rich");
+    assert_eq!(
+        im(multipart("alternative", &[html, image])).bodies[0].text,
+        "rich"
+    );
     // The sender likes the last one of equals best.
-    assert_eq!(im(multipart("alternative", &["\r\none", "\r\ntwo"])).bodies[0].text, "two");
+    assert_eq!(
+        im(multipart("alternative", &["\r\none", "\r\ntwo"])).bodies[0].text,
+        "two"
+    );
     assert_eq!(status(multipart("alternative", &[image])), 415);
     assert_eq!(status(multipart("unheard-of", &[plain])), 415);
 }
@@ -246,8 +320,12 @@ fn the_best_part_of_an_alternative_is_taken() {
 #[test]
 fn all_texts_of_a_mixed_body_are_shown() {
     let image = "Content-Type: image/gif\r\n\r\nGIF89a";
-    let required = "Content-Type: image/gif\r\nContent-Disposition: render;handling=required\r\n\r\nGIF89a";
-    assert_eq!(im(multipart("mixed", &["\r\none", image, "\r\ntwo"])).bodies[0].text, "one\ntwo");
+    let required =
+        "Content-Type: image/gif\r\nContent-Disposition: render;handling=required\r\n\r\nGIF89a";
+    assert_eq!(
+        im(multipart("mixed", &["\r\none", image, "\r\ntwo"])).bodies[0].text,
+        "one\ntwo"
+    );
     assert_eq!(status(multipart("mixed", &["\r\none", required])), 415);
     assert_eq!(status(multipart("mixed", &[image])), 415);
 }
@@ -255,11 +333,16 @@ fn all_texts_of_a_mixed_body_are_shown() {
 #[test]
 fn parts_are_decoded_or_left_alone() {
     let encoded = |encoding: &str, content: &str| {
-        let part = format!("Content-Type: text/plain;charset=utf-8\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n{content}");
+        let part = format!(
+            "Content-Type: text/plain;charset=utf-8\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n{content}"
+        );
         multipart("mixed", &[&part])
     };
     assert_eq!(im(encoded("base64", "Y2Fm\r\nw6k=")).bodies[0].text, "café");
-    assert_eq!(im(encoded("Quoted-Printable", "caf=C3=A9 a=3Db =\r\nsoft=zz")).bodies[0].text, "café a=b soft=zz");
+    assert_eq!(
+        im(encoded("Quoted-Printable", "caf=C3=A9 a=3Db =\r\nsoft=zz")).bodies[0].text,
+        "café a=b soft=zz"
+    );
     assert_eq!(im(encoded("8bit", "café")).bodies[0].text, "café");
     assert_eq!(status(encoded("base64", "!!!")), 415);
     assert_eq!(status(encoded("x-uuencode", "begin")), 415);
@@ -269,16 +352,32 @@ fn parts_are_decoded_or_left_alone() {
 fn odd_multiparts_are_read_or_refused() {
     let body = |text: &str| typed("multipart/mixed;boundary=b", text.as_bytes());
     assert_eq!(im(body("--b\n\nlf only\n--b--")).bodies[0].text, "lf only");
-    assert_eq!(im(body("--b\r\n\r\nnever closed")).bodies[0].text, "never closed");
-    assert_eq!(im(body("--b \t\r\n\r\nline --b inside\r\n--bc\r\n--b--")).bodies[0].text, "line --b inside\n--bc");
+    assert_eq!(
+        im(body("--b\r\n\r\nnever closed")).bodies[0].text,
+        "never closed"
+    );
+    assert_eq!(
+        im(body("--b \t\r\n\r\nline --b inside\r\n--bc\r\n--b--")).bodies[0].text,
+        "line --b inside\n--bc"
+    );
     for text in ["", "x", "--b--", "--bc\r\n\r\nx"] {
         let result = body(text);
-        let expected = if text.is_empty() { Ok(Inbound::Empty) } else { result.clone() };
-        assert!(result == expected && (text.is_empty() || status(result.clone()) == 400), "{text}: {result:?}");
+        let expected = if text.is_empty() {
+            Ok(Inbound::Empty)
+        } else {
+            result.clone()
+        };
+        assert!(
+            result == expected && (text.is_empty() || status(result.clone()) == 400),
+            "{text}: {result:?}"
+        );
     }
     assert_eq!(status(typed("multipart/mixed", b"--b\r\n\r\nx")), 400);
     assert_eq!(status(body(&"--b\r\n\r\nx\r\n".repeat(40))), 400);
-    assert_eq!(status(body(&format!("--b\r\nX: {}\r\n\r\nx", "y".repeat(10_000)))), 400);
+    assert_eq!(
+        status(body(&format!("--b\r\nX: {}\r\n\r\nx", "y".repeat(10_000)))),
+        400
+    );
 }
 
 #[test]
@@ -286,13 +385,20 @@ fn nesting_ends_somewhere() {
     let nested = |depth: usize| {
         let mut body = "\r\ndeep".to_owned();
         for level in 0..depth {
-            let inner = if level == 0 { String::new() } else { format!("Content-Type: multipart/mixed;boundary=b{}\r\n", level - 1) };
+            let inner = if level == 0 {
+                String::new()
+            } else {
+                format!("Content-Type: multipart/mixed;boundary=b{}\r\n", level - 1)
+            };
             body = format!("--b{level}\r\n{inner}{body}\r\n--b{level}--");
             if level + 1 < depth {
                 body = format!("\r\n{body}");
             }
         }
-        typed(&format!("multipart/mixed;boundary=b{}", depth - 1), body.as_bytes())
+        typed(
+            &format!("multipart/mixed;boundary=b{}", depth - 1),
+            body.as_bytes(),
+        )
     };
     assert_eq!(im(nested(4)).bodies[0].text, "deep");
     assert_eq!(status(nested(12)), 415);
@@ -322,7 +428,13 @@ fn a_wrapper_gives_subject_and_time_but_no_identity() {
     assert_eq!(found, expected);
     assert_eq!(status(typed("message/cpim", b"no wrapper")), 400);
     assert_eq!(status(typed("message/cpim", b"\r\n\r\nx")), 400);
-    assert_eq!(status(typed("message/cpim", b"From: <im:a@b>\r\n\r\nContent-Type: image/gif\r\n\r\nGIF")), 415);
+    assert_eq!(
+        status(typed(
+            "message/cpim",
+            b"From: <im:a@b>\r\n\r\nContent-Type: image/gif\r\n\r\nGIF"
+        )),
+        415
+    );
 }
 
 #[test]
@@ -348,7 +460,10 @@ fn typing_and_receipts_are_state_and_no_text() {
         active: true,
         refresh: Some(Duration::from_secs(60)),
     };
-    assert_eq!(typed("application/im-iscomposing+xml", typing.as_bytes()), Ok(Inbound::Composing(composing)));
+    assert_eq!(
+        typed("application/im-iscomposing+xml", typing.as_bytes()),
+        Ok(Inbound::Composing(composing))
+    );
     let receipt = |around: &str, status: &str| {
         format!(
             "From: <im:a@b>\r\n\r\nContent-Type: message/imdn+xml\r\nContent-Disposition: notification\r\n\r\n\
@@ -367,14 +482,26 @@ fn typing_and_receipts_are_state_and_no_text() {
             message_id: "34jk".to_owned(),
             disposition,
         };
-        assert_eq!(typed("message/cpim", receipt(around, status).as_bytes()), Ok(Inbound::Disposition(imdn)));
+        assert_eq!(
+            typed("message/cpim", receipt(around, status).as_bytes()),
+            Ok(Inbound::Disposition(imdn))
+        );
     }
     // COMPAT(linphone): a receipt that is deflated. It is not shown, and not said to be understood.
-    let deflated = request(&[("Content-Type", "message/imdn+xml"), ("Content-Encoding", "deflate")], b"x\x9c");
+    let deflated = request(
+        &[
+            ("Content-Type", "message/imdn+xml"),
+            ("Content-Encoding", "deflate"),
+        ],
+        b"x\x9c",
+    );
     assert_eq!(status(read(&deflated, now())), 415);
     let bomb = "<!DOCTYPE x [<!ENTITY a 'b'>]><isComposing xmlns='urn:ietf:params:xml:ns:im-iscomposing'>\
                 <state>&a;</state></isComposing>";
-    assert_eq!(status(typed("application/im-iscomposing+xml", bomb.as_bytes())), 400);
+    assert_eq!(
+        status(typed("application/im-iscomposing+xml", bomb.as_bytes())),
+        400
+    );
     assert_eq!(status(typed("message/imdn+xml", b"<imdn/>")), 400);
 }
 
@@ -383,10 +510,22 @@ fn a_refusal_says_what_would_be_taken() {
     let refused = typed("application/octet-stream", b"x").unwrap_err();
     assert_eq!(refused.headers, [("Accept", accept())]);
     assert!(accept().starts_with("text/plain, "));
-    let squeezed = request(&[("Content-Type", "text/plain"), ("Content-Encoding", "gzip")], b"x");
+    let squeezed = request(
+        &[("Content-Type", "text/plain"), ("Content-Encoding", "gzip")],
+        b"x",
+    );
     let refused = read(&squeezed, now()).unwrap_err();
-    assert_eq!((refused.status, refused.headers), (415, vec![("Accept-Encoding", "identity".to_owned())]));
-    let plain = request(&[("Content-Type", "text/plain"), ("Content-Encoding", "Identity")], b"x");
+    assert_eq!(
+        (refused.status, refused.headers),
+        (415, vec![("Accept-Encoding", "identity".to_owned())])
+    );
+    let plain = request(
+        &[
+            ("Content-Type", "text/plain"),
+            ("Content-Encoding", "Identity"),
+        ],
+        b"x",
+    );
     assert_eq!(im(read(&plain, now())).bodies[0].text, "x");
 }
 
@@ -402,7 +541,10 @@ fn a_message_expires_by_its_own_clock_only() {
     assert!(matches!(result(fresh, "10"), Inbound::Expired(_)));
     assert!(matches!(result(fresh, "soon"), Inbound::Message(_)));
     assert!(matches!(result(None, "0"), Inbound::Message(_)));
-    assert!(matches!(result(Some("yesterday"), "0"), Inbound::Message(_)));
+    assert!(matches!(
+        result(Some("yesterday"), "0"),
+        Inbound::Message(_)
+    ));
 }
 
 // ------------------------------------------------------------------------------------------------- out
@@ -418,8 +560,15 @@ fn texts(rows: &[(Option<&str>, &str)]) -> Vec<Text> {
 #[test]
 fn the_text_goes_out_exactly_with_its_own_language() {
     let im = Im {
-        subjects: texts(&[(None, "Budget <Q3>"), (Some("en"), " two\r\nlines\u{2028}of\u{7}it ")]),
-        bodies: texts(&[(Some("fr"), ""), (Some("en"), "Good\nmorning €"), (Some("de"), "Guten Morgen")]),
+        subjects: texts(&[
+            (None, "Budget <Q3>"),
+            (Some("en"), " two\r\nlines\u{2028}of\u{7}it "),
+        ]),
+        bodies: texts(&[
+            (Some("fr"), ""),
+            (Some("en"), "Good\nmorning €"),
+            (Some("de"), "Guten Morgen"),
+        ]),
         sent_at: parse_rfc3339("2026-02-28T23:41:07.9Z"),
         ..Im::default()
     };
@@ -431,7 +580,10 @@ fn the_text_goes_out_exactly_with_its_own_language() {
         ("Subject", "two lines of it"),
         ("Date", "Sat, 28 Feb 2026 23:41:07 GMT"),
     ];
-    assert_eq!(out.headers, expected.map(|(name, value)| (name, value.to_owned())));
+    assert_eq!(
+        out.headers,
+        expected.map(|(name, value)| (name, value.to_owned()))
+    );
 }
 
 #[test]
@@ -447,7 +599,10 @@ fn no_text_is_no_message_but_a_space_is_one() {
     assert_eq!(body(&[(None, "")]), None);
     let space = body(&[(Some("en\r\nX: y"), " ")]).unwrap();
     assert_eq!(space.body, b" ".as_slice());
-    assert_eq!(space.headers, [("Content-Type", "text/plain;charset=UTF-8".to_owned())]);
+    assert_eq!(
+        space.headers,
+        [("Content-Type", "text/plain;charset=UTF-8".to_owned())]
+    );
 }
 
 #[test]
@@ -456,12 +611,28 @@ fn identifiers_are_made_legal_and_stay_apart() {
         assert_eq!(call_id(legal).as_deref(), Some(legal));
     }
     assert_eq!((call_id(""), call_id(" \n")), (None, None));
-    let illegal = ["a b", "a  b", "ä", "a@b@c", "@b", "a@", "x\r\nVia: y", &"l".repeat(200)];
-    let made: BTreeSet<String> = illegal.iter().map(|thread| call_id(thread).unwrap()).collect();
+    let illegal = [
+        "a b",
+        "a  b",
+        "ä",
+        "a@b@c",
+        "@b",
+        "a@",
+        "x\r\nVia: y",
+        &"l".repeat(200),
+    ];
+    let made: BTreeSet<String> = illegal
+        .iter()
+        .map(|thread| call_id(thread).unwrap())
+        .collect();
     assert_eq!(made.len(), illegal.len());
     assert!(made.iter().all(|id| call_id(id).as_ref() == Some(id)));
     assert_eq!(branch_hint("purple-12.x"), "purple-12.x");
-    assert!(["", "a b", "a;b", "ü", &"l".repeat(65)].iter().all(|id| branch_hint(id).len() == 32));
+    assert!(
+        ["", "a b", "a;b", "ü", &"l".repeat(65)]
+            .iter()
+            .all(|id| branch_hint(id).len() == 32)
+    );
 }
 
 proptest! {

@@ -1,5 +1,10 @@
 //! Presence documents: the corpus, round trips, and hostile octets.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::expect_used)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::expect_used
+)]
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,6 +17,7 @@ use stox_sip::adapt::presence::{BodyRefused, read, write};
 use stox_sip::body::pidf::PidfError;
 use stox_sip::body::xml::XmlError;
 use stox_sip::body::{time, tuple_id};
+use stox_sip::message::Message;
 
 const PIDF: &str = "application/pidf+xml";
 
@@ -31,7 +37,9 @@ fn romeo() -> SipAddress {
 /// A document about romeo with this inside `presence`.
 fn document(inside: &str) -> Document {
     let text = wrapped(inside);
-    read(Some(PIDF), None, text.as_bytes(), &romeo()).unwrap().unwrap()
+    read(Some(PIDF), None, text.as_bytes(), &romeo())
+        .unwrap()
+        .unwrap()
 }
 
 fn wrapped(inside: &str) -> String {
@@ -60,7 +68,9 @@ fn verdict(octets: &[u8]) -> &'static str {
     match read(Some(PIDF), None, octets, &romeo()) {
         Err(_) | Ok(None) => "reject",
         Ok(Some(document)) if document.tuples.iter().any(|t| t.open == Some(true)) => "accept:open",
-        Ok(Some(document)) if document.tuples.iter().all(|t| t.open == Some(false)) => "accept:closed",
+        Ok(Some(document)) if document.tuples.iter().all(|t| t.open == Some(false)) => {
+            "accept:closed"
+        }
         Ok(Some(_)) => "accept:unknown",
     }
 }
@@ -77,10 +87,50 @@ fn every_document_of_the_corpus_gets_its_verdict() {
             continue;
         }
         let found = verdict(&std::fs::read(corpus.join(file)).unwrap());
-        assert!(expected.split('|').any(|one| one == found), "{file} ({what}): {found} instead of {expected}");
+        assert!(
+            expected.split('|').any(|one| one == found),
+            "{file} ({what}): {found} instead of {expected}"
+        );
         replayed += 1;
     }
     assert_eq!(replayed, 32);
+}
+
+const REPLAYED_VECTORS: usize = 31;
+/// Vectors whose body this layer refuses; every other body is read.
+const REFUSED_VECTORS: [&str; 2] = [
+    "PVAL-S2X-036", // DTD
+    "PVAL-S2X-045", // another user
+];
+
+#[test]
+fn the_body_of_every_presence_vector_is_read_or_refused_as_it_should() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/vectors/presence");
+    let mut replayed = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let vector = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        let vector: serde_json::Value = serde_json::from_str(&vector).unwrap();
+        let (id, sip) = (
+            vector["id"].as_str().unwrap(),
+            vector["given"]["sip"].as_str(),
+        );
+        let Some(sip) = sip.filter(|_| id.starts_with("PVAL-S2X")) else {
+            continue;
+        };
+        let Ok(Message::Request(notify)) = Message::parse_datagram(sip.as_bytes()) else {
+            panic!("{id}: no request");
+        };
+        let headers = &notify.headers;
+        let (kind, language) = (headers.get("Content-Type"), headers.get("Content-Language"));
+        let result = read(kind, language, &notify.body, &user("bruno", "ocs.example"));
+        assert_eq!(
+            result.is_err(),
+            REFUSED_VECTORS.contains(&id),
+            "{id}: {result:?}"
+        );
+        replayed += 1;
+    }
+    assert_eq!(replayed, REPLAYED_VECTORS);
 }
 
 // -------------------------------------------------------------------------------------------- reading
@@ -109,37 +159,70 @@ fn limits_and_entities_are_refused_for_what_they_are() {
     ];
     for (text, error) in cases {
         let start: String = text.chars().take(400).collect();
-        assert_eq!(refused(text.as_bytes()), BodyRefused::Document(PidfError::Xml(error)), "{start}");
+        assert_eq!(
+            refused(text.as_bytes()),
+            BodyRefused::Document(PidfError::Xml(error)),
+            "{start}"
+        );
     }
 }
 
 #[test]
 fn the_charset_is_found_where_rfc_7303_says() {
     let note = |text: &str| format!("<tuple id='a'><note>{text}</note></tuple>");
-    let declared = |name: &str| format!("<?xml version='1.0' encoding='{name}'?>{}", wrapped(&note("café")));
-    let latin = |text: &str| -> Vec<u8> { text.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect() };
+    let declared = |name: &str| {
+        format!(
+            "<?xml version='1.0' encoding='{name}'?>{}",
+            wrapped(&note("café"))
+        )
+    };
+    let latin = |text: &str| -> Vec<u8> {
+        text.chars()
+            .map(|c| u8::try_from(u32::from(c)).unwrap())
+            .collect()
+    };
     let utf16 = |text: &str, big: bool| -> Vec<u8> {
-        let unit = |u: u16| if big { u.to_be_bytes() } else { u.to_le_bytes() };
+        let unit = |u: u16| {
+            if big {
+                u.to_be_bytes()
+            } else {
+                u.to_le_bytes()
+            }
+        };
         text.encode_utf16().flat_map(unit).collect()
     };
     let marked = [&[0xff, 0xfe][..], &utf16(&declared("UTF-16"), false)].concat();
     let cases: Vec<(&str, Vec<u8>)> = vec![
         (PIDF, declared("UTF-8").into_bytes()),
         (PIDF, latin(&declared("ISO-8859-1"))),
-        ("application/pidf+xml;charset=UTF-8", declared("ISO-8859-1").into_bytes()),
-        ("application/pidf+xml; charset=\"iso-8859-1\"", latin(&declared("UTF-8"))),
+        (
+            "application/pidf+xml;charset=UTF-8",
+            declared("ISO-8859-1").into_bytes(),
+        ),
+        (
+            "application/pidf+xml; charset=\"iso-8859-1\"",
+            latin(&declared("UTF-8")),
+        ),
         ("application/pidf+xml;charset=us-ascii", marked),
         (PIDF, utf16(&declared("UTF-16"), true)),
         (PIDF, utf16(&declared("UTF-16"), false)),
     ];
     for (content_type, octets) in cases {
-        let document = read(Some(content_type), None, &octets, &romeo()).unwrap().unwrap();
+        let document = read(Some(content_type), None, &octets, &romeo())
+            .unwrap()
+            .unwrap();
         assert_eq!(document.tuples[0].notes[0].text, "café", "{content_type}");
     }
     let broken = latin(&declared("UTF-8"));
-    assert_eq!(refused(&broken), BodyRefused::Document(PidfError::Xml(XmlError::Charset)));
+    assert_eq!(
+        refused(&broken),
+        BodyRefused::Document(PidfError::Xml(XmlError::Charset))
+    );
     let unknown = declared("klingon-8");
-    assert_eq!(refused(unknown.as_bytes()), BodyRefused::Document(PidfError::Xml(XmlError::Charset)));
+    assert_eq!(
+        refused(unknown.as_bytes()),
+        BodyRefused::Document(PidfError::Xml(XmlError::Charset))
+    );
 }
 
 #[test]
@@ -151,8 +234,14 @@ fn basic_says_open_closed_or_nothing() {
         ("<status><basic/></status>", None),
         ("<status/>", None),
         ("", None),
-        ("<status><z:basic xmlns:z='urn:z'>open</z:basic></status>", None),
-        ("<status><z:m xmlns:z='urn:z'><basic>open</basic></z:m></status>", None),
+        (
+            "<status><z:basic xmlns:z='urn:z'>open</z:basic></status>",
+            None,
+        ),
+        (
+            "<status><z:m xmlns:z='urn:z'><basic>open</basic></z:m></status>",
+            None,
+        ),
     ];
     for (inside, open) in cases {
         assert_eq!(tuple(inside).open, open, "{inside}");
@@ -171,7 +260,9 @@ fn show_extension_takes_the_four_legal_values_only() {
         ("", None),
     ];
     for (value, show) in cases {
-        let inside = format!("<status><basic>open</basic><show xmlns='jabber:client'>{value}</show></status>");
+        let inside = format!(
+            "<status><basic>open</basic><show xmlns='jabber:client'>{value}</show></status>"
+        );
         assert_eq!(tuple(&inside).show, show, "{value}");
     }
     assert_eq!(tuple("<status><show>dnd</show></status>").show, None);
@@ -179,9 +270,15 @@ fn show_extension_takes_the_four_legal_values_only() {
 
 #[test]
 fn activities_are_told_apart_by_place_and_age() {
-    let in_tuple = ["<r:activities><r:busy/></r:activities>", "<status><r:activities><r:busy/></r:activities></status>"];
+    let in_tuple = [
+        "<r:activities><r:busy/></r:activities>",
+        "<status><r:activities><r:busy/></r:activities></status>",
+    ];
     for inside in in_tuple {
-        assert_eq!((tuple(inside).activities, tuple(inside).legacy_activities), (vec!["busy".to_owned()], vec![]));
+        assert_eq!(
+            (tuple(inside).activities, tuple(inside).legacy_activities),
+            (vec!["busy".to_owned()], vec![])
+        );
     }
     let old = [
         "<status><ep:activities><ep:activity> busy </ep:activity></ep:activities></status>",
@@ -189,7 +286,10 @@ fn activities_are_told_apart_by_place_and_age() {
         "<status><im:im>busy</im:im></status>",
     ];
     for inside in old {
-        assert_eq!((tuple(inside).activities, tuple(inside).legacy_activities), (vec![], vec!["busy".to_owned()]));
+        assert_eq!(
+            (tuple(inside).activities, tuple(inside).legacy_activities),
+            (vec![], vec!["busy".to_owned()])
+        );
     }
     let person = document(
         "<dm:person id='p'><r:activities><r:note>x</r:note><r:away/><r:other>golf</r:other><z:q xmlns:z='urn:z'/>\
@@ -198,7 +298,10 @@ fn activities_are_told_apart_by_place_and_age() {
     assert_eq!(person.activities, ["away", "golf"]);
     assert_eq!(person.notes[0].text, "out");
     // COMPAT(baresip): a person with an empty list.
-    assert_eq!(document("<dm:person id='p'><r:activities/></dm:person>"), Document::default());
+    assert_eq!(
+        document("<dm:person id='p'><r:activities/></dm:person>"),
+        Document::default()
+    );
 }
 
 #[test]
@@ -207,12 +310,21 @@ fn notes_have_the_nearest_language() {
         "<tuple id='a' xml:lang='de'><note>eins</note><note xml:lang='en'>one</note><note xml:lang=''>1</note></tuple>\
          <note>un</note><note>  </note>",
     );
-    let document = read(Some(PIDF), Some("fr, en"), text.as_bytes(), &romeo()).unwrap().unwrap();
+    let document = read(Some(PIDF), Some("fr, en"), text.as_bytes(), &romeo())
+        .unwrap()
+        .unwrap();
     let notes = |notes: &[Text]| -> Vec<(Option<String>, String)> {
-        notes.iter().map(|note| (note.lang.clone(), note.text.clone())).collect()
+        notes
+            .iter()
+            .map(|note| (note.lang.clone(), note.text.clone()))
+            .collect()
     };
     let said = |lang: Option<&str>, text: &str| (lang.map(str::to_owned), text.to_owned());
-    let in_tuple = [said(Some("de"), "eins"), said(Some("en"), "one"), said(None, "1")];
+    let in_tuple = [
+        said(Some("de"), "eins"),
+        said(Some("en"), "one"),
+        said(None, "1"),
+    ];
     assert_eq!(notes(&document.tuples[0].notes), in_tuple);
     assert_eq!(notes(&document.notes), [said(Some("fr"), "un")]);
 }
@@ -240,12 +352,24 @@ fn contact_priority_is_scaled_or_ignored() {
 
 #[test]
 fn last_input_counts_while_idle_and_reaches_every_device() {
-    let input = |state: &str| format!("<r:user-input last-input='2026-03-01T10:00:00Z'>{state}</r:user-input>");
+    let input = |state: &str| {
+        format!("<r:user-input last-input='2026-03-01T10:00:00Z'>{state}</r:user-input>")
+    };
     let at = time::parse_rfc3339("2026-03-01T10:00:00Z");
     assert_eq!(tuple(&input("idle")).idle_since, at);
     assert_eq!(tuple(&input("active")).idle_since, None);
-    let person = format!("<tuple id='a'/><tuple id='b'/><dm:person id='p'>{}</dm:person>", input("idle"));
-    assert_eq!(document(&person).tuples.iter().map(|t| t.idle_since).collect::<Vec<_>>(), [at, at]);
+    let person = format!(
+        "<tuple id='a'/><tuple id='b'/><dm:person id='p'>{}</dm:person>",
+        input("idle")
+    );
+    assert_eq!(
+        document(&person)
+            .tuples
+            .iter()
+            .map(|t| t.idle_since)
+            .collect::<Vec<_>>(),
+        [at, at]
+    );
 }
 
 #[test]
@@ -261,9 +385,15 @@ fn what_must_be_understood_and_is_not_takes_its_tuple_out() {
     };
     assert_eq!(found.tuples[0], silent);
     assert_eq!(found.tuples[1].open, Some(true));
-    assert_eq!(refused(wrapped(needy).as_bytes()), BodyRefused::Document(PidfError::MustUnderstand));
+    assert_eq!(
+        refused(wrapped(needy).as_bytes()),
+        BodyRefused::Document(PidfError::MustUnderstand)
+    );
     // Understood: our own namespaces.
-    assert_eq!(tuple("<r:activities p:mustUnderstand='1'><r:away/></r:activities>").activities, ["away"]);
+    assert_eq!(
+        tuple("<r:activities p:mustUnderstand='1'><r:away/></r:activities>").activities,
+        ["away"]
+    );
 }
 
 #[test]
@@ -280,7 +410,12 @@ fn tuple_ids_are_resources_and_unique() {
 fn the_entity_has_to_be_the_user_of_the_dialog() {
     let about = |entity: &str| {
         let text = format!("<presence xmlns='urn:ietf:params:xml:ns:pidf' entity='{entity}'/>");
-        read(Some(PIDF), None, text.as_bytes(), &user("o'neil", "sip.example"))
+        read(
+            Some(PIDF),
+            None,
+            text.as_bytes(),
+            &user("o'neil", "sip.example"),
+        )
     };
     let same = [
         "pres:o&apos;neil@sip.example",
@@ -293,11 +428,31 @@ fn the_entity_has_to_be_the_user_of_the_dialog() {
         assert_eq!(about(entity), Ok(Some(Document::default())), "{entity}");
     }
     let text = "<presence xmlns='urn:ietf:params:xml:ns:pidf' entity='sip:Zoë@sip.example'/>";
-    assert!(read(Some(PIDF), None, text.as_bytes(), &user("zo%C3%AB", "sip.example")).is_ok());
+    assert!(
+        read(
+            Some(PIDF),
+            None,
+            text.as_bytes(),
+            &user("zo%C3%AB", "sip.example")
+        )
+        .is_ok()
+    );
     assert_eq!(about("sip:ceo@sip.example"), Err(BodyRefused::OtherEntity));
     assert_eq!(about("sip:sip.example"), Err(BodyRefused::OtherEntity));
-    for entity in ["", " ", "mailto:o%27neil@sip.example", "http://o%27neil@sip.example", "sip:", "sip", "a b"] {
-        assert_eq!(about(entity), Err(BodyRefused::Document(PidfError::BadEntity)), "{entity:?}");
+    for entity in [
+        "",
+        " ",
+        "mailto:o%27neil@sip.example",
+        "http://o%27neil@sip.example",
+        "sip:",
+        "sip",
+        "a b",
+    ] {
+        assert_eq!(
+            about(entity),
+            Err(BodyRefused::Document(PidfError::BadEntity)),
+            "{entity:?}"
+        );
     }
 }
 
@@ -309,14 +464,25 @@ fn a_document_may_stand_in_a_multipart_and_other_bodies_are_refused() {
          {inside}\r\n--b1--\r\n"
     );
     let outer = "multipart/related;boundary=b1;type=\"application/rlmi+xml\"";
-    let found = read(Some(outer), None, body.as_bytes(), &romeo()).unwrap().unwrap();
+    let found = read(Some(outer), None, body.as_bytes(), &romeo())
+        .unwrap()
+        .unwrap();
     assert_eq!(found.tuples[0].open, Some(true));
 
     assert_eq!(read(None, None, b"", &romeo()), Ok(None));
     let plain = inside.as_bytes();
-    for content_type in [None, Some("text/plain"), Some("nonsense"), Some("application/xpidf+xml")] {
+    for content_type in [
+        None,
+        Some("text/plain"),
+        Some("nonsense"),
+        Some("application/xpidf+xml"),
+    ] {
         let refused = read(content_type, None, plain, &romeo()).unwrap_err();
-        assert_eq!((refused.clone(), refused.status()), (BodyRefused::UnsupportedType, 415), "{content_type:?}");
+        assert_eq!(
+            (refused.clone(), refused.status()),
+            (BodyRefused::UnsupportedType, 415),
+            "{content_type:?}"
+        );
     }
     let refused = read(Some("multipart/related"), None, body.as_bytes(), &romeo()).unwrap_err();
     assert_eq!(refused.status(), 400);
@@ -366,13 +532,20 @@ fn the_writer_keeps_the_schema_order_and_escapes() {
 #[test]
 fn there_is_always_a_tuple_and_never_one_twice() {
     let body = write(&Document::default(), &romeo());
-    let back = read(Some(PIDF), None, &body.bytes, &romeo()).unwrap().unwrap();
-    assert_eq!(back.tuples.iter().map(|t| t.open).collect::<Vec<_>>(), [Some(false)]);
+    let back = read(Some(PIDF), None, &body.bytes, &romeo())
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        back.tuples.iter().map(|t| t.open).collect::<Vec<_>>(),
+        [Some(false)]
+    );
     let twice = Document {
         tuples: vec![Tuple::default(), Tuple::default()],
         ..Document::default()
     };
-    let back = read(Some(PIDF), None, &write(&twice, &romeo()).bytes, &romeo()).unwrap().unwrap();
+    let back = read(Some(PIDF), None, &write(&twice, &romeo()).bytes, &romeo())
+        .unwrap()
+        .unwrap();
     assert_eq!(back.tuples.len(), 1);
 }
 
@@ -392,7 +565,10 @@ fn every_priority_has_its_own_decimal_and_comes_back() {
     let decimals: BTreeSet<String> = (0..=127).map(written).collect();
     assert_eq!(decimals.len(), 128);
     for (priority, decimal) in [(0, "0"), (1, "0.007"), (63, "0.496"), (127, "1")] {
-        assert!(written(priority).contains(&format!("priority=\"{decimal}\"")), "{priority}");
+        assert!(
+            written(priority).contains(&format!("priority=\"{decimal}\"")),
+            "{priority}"
+        );
     }
     assert!(!written(-1).contains("priority"));
 }
@@ -439,18 +615,30 @@ fn note() -> impl Strategy<Value = Text> {
 }
 
 fn moment() -> impl Strategy<Value = Option<Duration>> {
-    proptest::option::of((0..253_402_300_800_u64, 0..1_000_000_000_u32).prop_map(|(s, n)| Duration::new(s, n)))
+    proptest::option::of(
+        (0..253_402_300_800_u64, 0..1_000_000_000_u32).prop_map(|(s, n)| Duration::new(s, n)),
+    )
 }
 
 fn shown() -> impl Strategy<Value = Option<Show>> {
-    let shows = vec![Show::Chat, Show::Away, Show::ExtendedAway, Show::DoNotDisturb];
+    let shows = vec![
+        Show::Chat,
+        Show::Away,
+        Show::ExtendedAway,
+        Show::DoNotDisturb,
+    ];
     proptest::option::of(proptest::sample::select(shows))
 }
 
 fn any_tuple() -> impl Strategy<Value = Tuple> {
     let names = || proptest::collection::vec(name(), 0..3);
     let state = (any::<Option<bool>>(), shown(), names(), names());
-    let rest = (proptest::collection::vec(note(), 0..3), proptest::option::of(0..=127_i8), moment(), moment());
+    let rest = (
+        proptest::collection::vec(note(), 0..3),
+        proptest::option::of(0..=127_i8),
+        moment(),
+        moment(),
+    );
     ("\\PC{0,12}|[_x0-9A-F]{0,9}", state, rest).prop_map(|(id, state, rest)| Tuple {
         id,
         open: state.0,

@@ -49,12 +49,17 @@ const SCHEMES: [(uri::Scheme, Scheme); 4] = [
 /// A `gr` without value names a temporary GRUU and is left out too (RFC 5627 §3.1.2).
 pub fn from_uri(uri: &Uri) -> SipAddress {
     let scheme = SCHEMES.iter().find(|(wire, _)| *wire == uri.scheme);
-    let gr = uri.params.iter().find(|(name, _)| name.eq_ignore_ascii_case("gr"));
+    let gr = uri
+        .params
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case("gr"));
     SipAddress {
         scheme: scheme.map(|(_, own)| *own).unwrap_or_default(),
         user: uri.user.clone(),
         host: uri.host.clone(),
-        gr: gr.and_then(|(_, value)| value.clone()).filter(|value| !value.is_empty()),
+        gr: gr
+            .and_then(|(_, value)| value.clone())
+            .filter(|value| !value.is_empty()),
     }
 }
 
@@ -72,7 +77,8 @@ pub fn from_text(text: &str) -> Result<SipAddress, AddressRefused> {
 
 fn has_scheme(text: &str) -> bool {
     let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.');
-    text.split_once(':').is_some_and(|(scheme, _)| !scheme.is_empty() && scheme.bytes().all(legal))
+    text.split_once(':')
+        .is_some_and(|(scheme, _)| !scheme.is_empty() && scheme.bytes().all(legal))
 }
 
 /// The address in `From`, `To` or `Contact`. Header parameters are no part of it: a `gr` beside the angle brackets, or
@@ -91,7 +97,11 @@ pub fn to_uri(address: &SipAddress) -> Uri {
         scheme: scheme.map(|(wire, _)| *wire).unwrap_or_default(),
         user: address.user.clone(),
         host: address.host.clone(),
-        params: address.gr.iter().map(|gr| ("gr".to_owned(), Some(gr.clone()))).collect(),
+        params: address
+            .gr
+            .iter()
+            .map(|gr| ("gr".to_owned(), Some(gr.clone())))
+            .collect(),
         ..Uri::default()
     }
 }

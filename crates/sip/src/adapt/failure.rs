@@ -14,10 +14,13 @@ const CHALLENGES: [u16; 2] = [401, 407];
 pub fn from_response(response: &Response) -> Failure {
     let redirects = (300..400).contains(&response.status);
     let contacts = response.headers.contacts().unwrap_or_default();
-    let contact = contacts.iter().filter(|_| redirects).find_map(|contact| match contact {
-        Contact::Address(value) => address::from_name_addr(value).ok(),
-        Contact::Any => None,
-    });
+    let contact = contacts
+        .iter()
+        .filter(|_| redirects)
+        .find_map(|contact| match contact {
+            Contact::Address(value) => address::from_name_addr(value).ok(),
+            Contact::Any => None,
+        });
     Failure::Sip(SipStatus {
         code: response.status,
         reason: one_line(&response.reason),
@@ -42,7 +45,9 @@ pub fn to_response(failure: &Failure, request: &Request, allow: &str) -> Respons
         415 => response.headers.push("Accept", im::accept()),
         300..=399 => {
             if let Some(contact) = &status.contact {
-                response.headers.push("Contact", address::to_name_addr(contact).to_string());
+                response
+                    .headers
+                    .push("Contact", address::to_name_addr(contact).to_string());
             }
         }
         _ => {}

@@ -80,11 +80,16 @@ fn assemble(headers: &Headers, text: content::ReadableText) -> Im {
         lang: text.language.clone(),
         text: one_line(&clean(subject)),
     });
-    let subject = subject.or(text.subject).filter(|subject| !subject.text.is_empty());
+    let subject = subject
+        .or(text.subject)
+        .filter(|subject| !subject.text.is_empty());
     Im {
         kind: ImKind::Normal,
         id: transaction_id(headers),
-        thread: headers.get("Call-ID").map(clean).filter(|id| !id.is_empty()),
+        thread: headers
+            .get("Call-ID")
+            .map(clean)
+            .filter(|id| !id.is_empty()),
         subjects: subject.into_iter().collect(),
         bodies: vec![Text {
             lang: text.language,

@@ -59,7 +59,9 @@ pub fn read(
     if content_type.is_none() && body.is_empty() {
         return Ok(None);
     }
-    let media_type = content_type.and_then(|text| MediaType::parse(text).ok()).ok_or(BodyRefused::UnsupportedType)?;
+    let media_type = content_type
+        .and_then(|text| MediaType::parse(text).ok())
+        .ok_or(BodyRefused::UnsupportedType)?;
     let language = content_language.and_then(first_language);
     let Pidf { entity, document } = if is_named(&media_type, pidf::CONTENT_TYPE) {
         pidf::parse(body, media_type.params.text("charset").as_deref(), language)?
@@ -76,23 +78,40 @@ pub fn read(
 }
 
 /// The first PIDF part (RFC 2387 multiparts of resource lists have it after the list).
-fn read_multipart(outer: &MediaType, body: &[u8], language: Option<&str>) -> Result<Pidf, BodyRefused> {
+fn read_multipart(
+    outer: &MediaType,
+    body: &[u8],
+    language: Option<&str>,
+) -> Result<Pidf, BodyRefused> {
     let parts = multipart::parse(body, &outer.params.text("boundary").unwrap_or_default())?;
     for part in &parts {
-        let media_type = part.header("Content-Type").and_then(|text| MediaType::parse(text).ok());
-        let Some(media_type) = media_type.filter(|found| is_named(found, pidf::CONTENT_TYPE)) else {
+        let media_type = part
+            .header("Content-Type")
+            .and_then(|text| MediaType::parse(text).ok());
+        let Some(media_type) = media_type.filter(|found| is_named(found, pidf::CONTENT_TYPE))
+        else {
             continue;
         };
         let content = part.content().ok_or(BodyRefused::UnsupportedType)?;
-        let language = part.header("Content-Language").and_then(first_language).or(language);
-        return Ok(pidf::parse(&content, media_type.params.text("charset").as_deref(), language)?);
+        let language = part
+            .header("Content-Language")
+            .and_then(first_language)
+            .or(language);
+        return Ok(pidf::parse(
+            &content,
+            media_type.params.text("charset").as_deref(),
+            language,
+        )?);
     }
     Err(BodyRefused::UnsupportedType)
 }
 
 /// The first tag of a `Content-Language` list.
 pub(super) fn first_language(list: &str) -> Option<&str> {
-    list.split(',').next().and_then(language_tag).filter(|tag| !tag.is_empty())
+    list.split(',')
+        .next()
+        .and_then(language_tag)
+        .filter(|tag| !tag.is_empty())
 }
 
 /// Whom an entity URI names. `None` when it is no URI of a presentity.
@@ -100,15 +119,25 @@ fn entity_address(entity: &str) -> Option<SipAddress> {
     // An XML attribute holds characters that a URI does not; peers do not always encode them.
     let encode = |c: char| match c.is_ascii() {
         true => c.to_string(),
-        false => c.to_string().bytes().map(|octet| format!("%{octet:02X}")).collect(),
+        false => c
+            .to_string()
+            .bytes()
+            .map(|octet| format!("%{octet:02X}"))
+            .collect(),
     };
     let entity: String = entity.chars().map(encode).collect();
     if entity.contains(':') {
-        return Uri::parse(&entity).ok().map(|uri| super::address::from_uri(&uri));
+        return Uri::parse(&entity)
+            .ok()
+            .map(|uri| super::address::from_uri(&uri));
     }
     // COMPAT(sipsimple): writes `sip%3Auser%40domain`. Others leave the scheme out.
     let decoded = entity.replace("%3A", ":").replace("%40", "@");
-    let whole = if decoded.contains(':') { decoded } else { format!("pres:{decoded}") };
+    let whole = if decoded.contains(':') {
+        decoded
+    } else {
+        format!("pres:{decoded}")
+    };
     let uri = Uri::parse(&whole).ok().filter(|uri| uri.user.is_some())?;
     Some(super::address::from_uri(&uri))
 }
@@ -138,7 +167,11 @@ pub fn write(document: &Document, presentity: &SipAddress) -> PresenceBody {
     PresenceBody {
         content_type: pidf::CONTENT_TYPE,
         content_language: common_language(document),
-        bytes: Bytes::from(pidf::write(document, &entity.to_string(), &contact.to_string())),
+        bytes: Bytes::from(pidf::write(
+            document,
+            &entity.to_string(),
+            &contact.to_string(),
+        )),
     }
 }
 
@@ -159,7 +192,13 @@ fn escape_for_pres(user: &str) -> String {
 
 /// The language of the first note, unless there is a note without one, which it would then label too.
 fn common_language(document: &Document) -> Option<String> {
-    let mut notes = document.tuples.iter().flat_map(|tuple| &tuple.notes).chain(&document.notes);
+    let mut notes = document
+        .tuples
+        .iter()
+        .flat_map(|tuple| &tuple.notes)
+        .chain(&document.notes);
     let first = notes.next()?.lang.as_deref().and_then(language_tag)?;
-    notes.all(|note| note.lang.is_some()).then(|| first.to_owned())
+    notes
+        .all(|note| note.lang.is_some())
+        .then(|| first.to_owned())
 }

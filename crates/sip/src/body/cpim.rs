@@ -42,7 +42,10 @@ impl<'a> Cpim<'a> {
     /// `Subject` with its language, when given.
     pub fn subject(&self) -> Option<(Option<&str>, String)> {
         let value = find_header(&self.headers, "Subject")?;
-        let (lang, text) = match value.strip_prefix(";lang=").and_then(|rest| rest.split_once(' ')) {
+        let (lang, text) = match value
+            .strip_prefix(";lang=")
+            .and_then(|rest| rest.split_once(' '))
+        {
             Some((lang, text)) => (Some(lang), text),
             None => (None, value),
         };

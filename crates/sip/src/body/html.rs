@@ -5,8 +5,26 @@
 const HIDDEN: [&str; 6] = ["script", "style", "head", "title", "template", "noscript"];
 /// Elements that stand on lines of their own.
 const BLOCKS: [&str; 20] = [
-    "address", "article", "blockquote", "br", "dd", "div", "dl", "dt", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li",
-    "ol", "p", "tr", "ul",
+    "address",
+    "article",
+    "blockquote",
+    "br",
+    "dd",
+    "div",
+    "dl",
+    "dt",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "hr",
+    "li",
+    "ol",
+    "p",
+    "tr",
+    "ul",
 ];
 /// Character references by name; every other name stays as written.
 const NAMED: [(&str, char); 12] = [
@@ -38,7 +56,11 @@ pub fn to_text(html: &str) -> String {
                     out.break_line(tag.name == "br");
                 }
                 let hidden = !tag.closing && HIDDEN.contains(&tag.name.as_str());
-                if hidden { skip_element(tag.behind, &tag.name) } else { tag.behind }
+                if hidden {
+                    skip_element(tag.behind, &tag.name)
+                } else {
+                    tag.behind
+                }
             }
             None => {
                 out.push('<');
@@ -100,7 +122,9 @@ impl<'a> Tag<'a> {
             return Some(Self::nameless(behind));
         }
         if after.starts_with(['!', '?']) {
-            return Some(Self::nameless(after.split_once('>').map_or("", |(_, behind)| behind)));
+            return Some(Self::nameless(
+                after.split_once('>').map_or("", |(_, behind)| behind),
+            ));
         }
         let (closing, inner) = match after.strip_prefix('/') {
             Some(inner) => (true, inner),
@@ -109,7 +133,9 @@ impl<'a> Tag<'a> {
         if !inner.starts_with(|c: char| c.is_ascii_alphabetic()) {
             return None;
         }
-        let end = inner.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(inner.len());
+        let end = inner
+            .find(|c: char| !c.is_ascii_alphanumeric())
+            .unwrap_or(inner.len());
         let (name, attributes) = inner.split_at_checked(end)?;
         Some(Self {
             name: name.to_ascii_lowercase(),
@@ -144,7 +170,9 @@ fn behind_attributes(attributes: &str) -> &str {
 /// What follows the end tag of a hidden element; nothing when it has none.
 fn skip_element<'a>(mut rest: &'a str, name: &str) -> &'a str {
     while let Some((_, after)) = rest.split_once("</") {
-        let found = after.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
+        let found = after
+            .get(..name.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(name));
         if found {
             return after.split_once('>').map_or("", |(_, behind)| behind);
         }

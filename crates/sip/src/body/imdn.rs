@@ -38,16 +38,23 @@ const DISPOSITIONS: [(&str, &str, Disposition); 2] = [
 /// [`XmlError`] when it is none. The sender is at fault.
 pub fn parse(octets: &[u8], charset: Option<&str>) -> Result<Imdn, XmlError> {
     let root = xml::parse(octets, charset)?;
-    let message_id = root.child(NAMESPACE, "message-id").and_then(Element::simple_text);
+    let message_id = root
+        .child(NAMESPACE, "message-id")
+        .and_then(Element::simple_text);
     let Some(message_id) = message_id.filter(|_| root.is(NAMESPACE, "imdn")) else {
         return Err(XmlError::NotWellFormed);
     };
     let says = |&&(around, status, _): &&(&str, &str, Disposition)| {
-        let status_of = root.child(NAMESPACE, around).and_then(|outer| outer.child(NAMESPACE, "status"));
+        let status_of = root
+            .child(NAMESPACE, around)
+            .and_then(|outer| outer.child(NAMESPACE, "status"));
         status_of.is_some_and(|inner| inner.child(NAMESPACE, status).is_some())
     };
     Ok(Imdn {
         message_id: message_id.to_owned(),
-        disposition: DISPOSITIONS.iter().find(says).map_or(Disposition::Other, |row| row.2),
+        disposition: DISPOSITIONS
+            .iter()
+            .find(says)
+            .map_or(Disposition::Other, |row| row.2),
     })
 }

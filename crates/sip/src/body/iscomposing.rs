@@ -23,13 +23,19 @@ pub struct Composing {
 /// [`XmlError`] when it is none. The sender is at fault.
 pub fn parse(octets: &[u8], charset: Option<&str>) -> Result<Composing, XmlError> {
     let root = xml::parse(octets, charset)?;
-    let state = root.child(NAMESPACE, "state").and_then(xml::Element::simple_text);
+    let state = root
+        .child(NAMESPACE, "state")
+        .and_then(xml::Element::simple_text);
     let Some(state) = state.filter(|_| root.is(NAMESPACE, "isComposing")) else {
         return Err(XmlError::NotWellFormed);
     };
-    let refresh = root.child(NAMESPACE, "refresh").and_then(xml::Element::simple_text);
+    let refresh = root
+        .child(NAMESPACE, "refresh")
+        .and_then(xml::Element::simple_text);
     Ok(Composing {
         active: state == "active",
-        refresh: refresh.and_then(|text| text.parse().ok()).map(Duration::from_secs),
+        refresh: refresh
+            .and_then(|text| text.parse().ok())
+            .map(Duration::from_secs),
     })
 }

@@ -55,12 +55,22 @@ impl<'a> Part<'a> {
 
     /// The content without its `Content-Transfer-Encoding`. `None` when that is unknown or does not fit.
     pub fn content(&self) -> Option<Cow<'a, [u8]>> {
-        let encoding = self.header("Content-Transfer-Encoding").map(str::to_ascii_lowercase);
+        let encoding = self
+            .header("Content-Transfer-Encoding")
+            .map(str::to_ascii_lowercase);
         match encoding.as_deref().map(str::trim) {
             None | Some("7bit" | "8bit" | "binary") => Some(Cow::Borrowed(self.octets)),
             Some("base64") => {
-                let digits: Vec<u8> = self.octets.iter().copied().filter(|b| !b.is_ascii_whitespace()).collect();
-                base64::engine::general_purpose::STANDARD.decode(digits).ok().map(Cow::Owned)
+                let digits: Vec<u8> = self
+                    .octets
+                    .iter()
+                    .copied()
+                    .filter(|b| !b.is_ascii_whitespace())
+                    .collect();
+                base64::engine::general_purpose::STANDARD
+                    .decode(digits)
+                    .ok()
+                    .map(Cow::Owned)
             }
             Some("quoted-printable") => Some(Cow::Owned(unquote_printable(self.octets))),
             Some(_) => None,
@@ -93,7 +103,10 @@ pub fn parse<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<Part<'a>>, Multip
             break;
         }
     }
-    if let Some(octets) = open.and_then(|start| body.get(start..)).filter(|octets| !octets.is_empty()) {
+    if let Some(octets) = open
+        .and_then(|start| body.get(start..))
+        .filter(|octets| !octets.is_empty())
+    {
         if parts.len() >= MAX_PARTS {
             return Err(MultipartError::TooLarge);
         }
@@ -123,11 +136,20 @@ fn delimiter_lines(body: &[u8], delimiter: &[u8]) -> impl Iterator<Item = Delimi
             Some(rest) => (true, rest),
             None => (false, rest),
         };
-        let line = rest.split(|&octet| octet == b'\n').next().unwrap_or_default();
-        let blank = line.iter().all(|octet| matches!(octet, b' ' | b'\t' | b'\r'));
+        let line = rest
+            .split(|&octet| octet == b'\n')
+            .next()
+            .unwrap_or_default();
+        let blank = line
+            .iter()
+            .all(|octet| matches!(octet, b' ' | b'\t' | b'\r'));
         let behind = (rest.len() - line.len()).min(1) + line.len();
         let end = body.len() - rest.len() + behind;
-        (at_line_start && (blank || closing)).then_some(DelimiterLine { start, end, closing })
+        (at_line_start && (blank || closing)).then_some(DelimiterLine {
+            start,
+            end,
+            closing,
+        })
     })
 }
 
@@ -142,7 +164,10 @@ pub(super) fn split_head(octets: &[u8]) -> (&[u8], &[u8]) {
     for newline in memchr::memchr_iter(b'\n', octets) {
         let line = octets.get(start..newline).unwrap_or_default();
         if line.is_empty() || line == b"\r" {
-            return (octets.get(..start).unwrap_or_default(), octets.get(newline + 1..).unwrap_or_default());
+            return (
+                octets.get(..start).unwrap_or_default(),
+                octets.get(newline + 1..).unwrap_or_default(),
+            );
         }
         start = newline + 1;
     }
@@ -166,7 +191,10 @@ pub(super) fn parse_headers(head: &str) -> Vec<(String, String)> {
 }
 
 pub(super) fn find_header<'h>(headers: &'h [(String, String)], name: &str) -> Option<&'h str> {
-    headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    headers
+        .iter()
+        .find(|(own, _)| own.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.as_str())
 }
 
 /// RFC 2045 §6.7; what is no valid escape stays as it is.
@@ -179,7 +207,10 @@ fn unquote_printable(octets: &[u8]) -> Vec<u8> {
             out.push(octet);
             continue;
         }
-        if let Some(next) = behind.strip_prefix(b"\r\n").or_else(|| behind.strip_prefix(b"\n")) {
+        if let Some(next) = behind
+            .strip_prefix(b"\r\n")
+            .or_else(|| behind.strip_prefix(b"\n"))
+        {
             rest = next;
         } else if let [high, low, next @ ..] = behind
             && let (Some(high), Some(low)) = (hex(*high), hex(*low))
@@ -194,5 +225,7 @@ fn unquote_printable(octets: &[u8]) -> Vec<u8> {
 }
 
 fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|value| u8::try_from(value).ok())
 }

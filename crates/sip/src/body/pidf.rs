@@ -24,7 +24,12 @@ const UNDERSTOOD: [&str; 6] = [PIDF, DATA_MODEL, RPID, RPID_STATUS, PIDF_IM, JAB
 /// than RFC 4480). COMPAT(ocs2007r2, lcs2005) speaks the second, COMPAT(RFC 3922 gateways) the fourth.
 const ACTIVITY_FORMS: [(&str, Option<&str>, NameIn, bool); 4] = [
     (RPID, Some("activities"), NameIn::Element, false),
-    (RPID_STATUS, Some("activities"), NameIn::Text("activity"), true),
+    (
+        RPID_STATUS,
+        Some("activities"),
+        NameIn::Text("activity"),
+        true,
+    ),
     (RPID, Some("activities"), NameIn::Text("activity"), true),
     (PIDF_IM, None, NameIn::Text("im"), true),
 ];

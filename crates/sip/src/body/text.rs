@@ -42,7 +42,13 @@ pub fn clean(text: &str) -> String {
     if text.chars().all(is_xml_char) {
         return text.into_owned();
     }
-    let replace = |c| if is_xml_char(c) { c } else { char::REPLACEMENT_CHARACTER };
+    let replace = |c| {
+        if is_xml_char(c) {
+            c
+        } else {
+            char::REPLACEMENT_CHARACTER
+        }
+    };
     text.chars().map(replace).collect()
 }
 
@@ -65,6 +71,8 @@ pub fn one_line(text: &str) -> String {
 /// A language tag that is safe in a header and in XML (the shape of RFC 5646, not its registry).
 pub fn language_tag(text: &str) -> Option<&str> {
     let tag = text.trim();
-    let subtag = |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric());
+    let subtag = |part: &str| {
+        (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric())
+    };
     (tag.len() <= 64 && tag.split('-').all(subtag)).then_some(tag)
 }

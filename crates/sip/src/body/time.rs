@@ -21,7 +21,11 @@ pub fn parse_rfc3339(text: &str) -> Option<Duration> {
 pub fn format_rfc3339(since_epoch: Duration) -> String {
     let (year, month, day) = civil_from_days(since_epoch.as_secs() / 86_400);
     let second_of_day = since_epoch.as_secs() % 86_400;
-    let (hour, minute, second) = (second_of_day / 3600, second_of_day / 60 % 60, second_of_day % 60);
+    let (hour, minute, second) = (
+        second_of_day / 3600,
+        second_of_day / 60 % 60,
+        second_of_day % 60,
+    );
     let fraction = match since_epoch.subsec_nanos() {
         0 => String::new(),
         nanos => format!(".{nanos:09}").trim_end_matches('0').to_owned(),
@@ -31,7 +35,11 @@ pub fn format_rfc3339(since_epoch: Duration) -> String {
 
 fn parse_date(date: &str) -> Option<(i64, i64, i64)> {
     let mut parts = date.split('-');
-    let (year, month, day) = (number(parts.next()?, 4)?, number(parts.next()?, 2)?, number(parts.next()?, 2)?);
+    let (year, month, day) = (
+        number(parts.next()?, 4)?,
+        number(parts.next()?, 2)?,
+        number(parts.next()?, 2)?,
+    );
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let last = match month {
         2 if leap => 29,
@@ -45,7 +53,11 @@ fn parse_date(date: &str) -> Option<(i64, i64, i64)> {
 
 fn parse_clock(clock: &str) -> Option<i64> {
     let mut parts = clock.split(':');
-    let (hour, minute, second) = (number(parts.next()?, 2)?, number(parts.next()?, 2)?, number(parts.next()?, 2)?);
+    let (hour, minute, second) = (
+        number(parts.next()?, 2)?,
+        number(parts.next()?, 2)?,
+        number(parts.next()?, 2)?,
+    );
     // 60 is a leap second.
     let valid = hour < 24 && minute < 60 && second <= 60 && parts.next().is_none();
     valid.then_some(hour * 3600 + minute * 60 + second)
@@ -55,12 +67,19 @@ fn parse_fraction(rest: &str) -> Option<(u32, &str)> {
     let Some(rest) = rest.strip_prefix('.') else {
         return Some((0, rest));
     };
-    let end = rest.bytes().position(|b| !b.is_ascii_digit()).unwrap_or(rest.len());
+    let end = rest
+        .bytes()
+        .position(|b| !b.is_ascii_digit())
+        .unwrap_or(rest.len());
     let (digits, zone) = rest.split_at_checked(end)?;
     if digits.is_empty() {
         return None;
     }
-    let nanos = digits.bytes().chain(std::iter::repeat(b'0')).take(9).fold(0, |n, b| n * 10 + u32::from(b - b'0'));
+    let nanos = digits
+        .bytes()
+        .chain(std::iter::repeat(b'0'))
+        .take(9)
+        .fold(0, |n, b| n * 10 + u32::from(b - b'0'));
     Some((nanos, zone))
 }
 
@@ -95,10 +114,15 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
 fn civil_from_days(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }

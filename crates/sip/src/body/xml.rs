@@ -84,8 +84,14 @@ impl Element {
     }
 
     /// All child elements of that namespace and name.
-    pub fn children_named<'a>(&'a self, namespace: &'a str, name: &'a str) -> impl Iterator<Item = &'a Element> {
-        self.children.iter().filter(move |child| child.is(namespace, name))
+    pub fn children_named<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> impl Iterator<Item = &'a Element> {
+        self.children
+            .iter()
+            .filter(move |child| child.is(namespace, name))
     }
 
     /// The trimmed text of an element without child elements.
@@ -130,7 +136,9 @@ fn declared_encoding(octets: &[u8], charset: Option<&str>) -> Result<&'static En
         [b'<', 0, ..] => return Ok(UTF_16LE),
         _ => {}
     }
-    let declared = charset.map(str::to_owned).or_else(|| declaration_encoding(octets));
+    let declared = charset
+        .map(str::to_owned)
+        .or_else(|| declaration_encoding(octets));
     match declared {
         None => Ok(UTF_8),
         Some(label) => super::text::encoding_for(&label).ok_or(XmlError::Charset),
@@ -172,7 +180,9 @@ impl TreeReader {
                 Event::End(_) => self.end()?,
                 Event::Text(text) => self.text(&text.xml10_content())?,
                 Event::CData(text) if !self.open.is_empty() => self.text(&text.xml10_content())?,
-                Event::GeneralRef(reference) if !self.open.is_empty() => self.reference(&reference)?,
+                Event::GeneralRef(reference) if !self.open.is_empty() => {
+                    self.reference(&reference)?
+                }
                 Event::DocType(_) => return Err(XmlError::Dtd),
                 Event::Decl(_) if self.elements > 0 => return Err(XmlError::NotWellFormed),
                 Event::CData(_) | Event::GeneralRef(_) => return Err(XmlError::NotWellFormed),
@@ -209,11 +219,17 @@ impl TreeReader {
                 continue;
             }
             let (namespace, name) = names.resolve_attribute(attribute.key);
-            let value = attribute.normalized_value(XmlVersion::Implicit1_0).map_err(|_| XmlError::Entity)?;
+            let value = attribute
+                .normalized_value(XmlVersion::Implicit1_0)
+                .map_err(|_| XmlError::Entity)?;
             if !value.chars().all(is_xml_char) {
                 return Err(XmlError::NotWellFormed);
             }
-            let row = (namespace_text(&namespace)?, name.into_inner().to_owned(), value.into_owned());
+            let row = (
+                namespace_text(&namespace)?,
+                name.into_inner().to_owned(),
+                value.into_owned(),
+            );
             element.attributes.push(row);
         }
         self.open.push(element);
@@ -239,7 +255,9 @@ impl TreeReader {
     }
 
     fn reference(&mut self, reference: &BytesRef<'_>) -> Result<(), XmlError> {
-        let resolved = reference.resolve_char_ref().map_err(|_| XmlError::NotWellFormed)?;
+        let resolved = reference
+            .resolve_char_ref()
+            .map_err(|_| XmlError::NotWellFormed)?;
         if let Some(character) = resolved {
             if !is_xml_char(character) {
                 return Err(XmlError::NotWellFormed);

@@ -82,10 +82,18 @@ impl Unusable {
         let (status, reason, headers) = match self {
             Self::NoType => (400, "Missing Content-Type", vec![]),
             Self::Type => (415, "Unsupported Media Type", vec![("Accept", accept())]),
-            Self::Encoding => (415, "Unsupported Content-Encoding", vec![("Accept-Encoding", "identity".to_owned())]),
+            Self::Encoding => (
+                415,
+                "Unsupported Content-Encoding",
+                vec![("Accept-Encoding", "identity".to_owned())],
+            ),
             Self::Malformed(reason) => (400, reason, vec![]),
         };
-        Refusal { status, reason, headers }
+        Refusal {
+            status,
+            reason,
+            headers,
+        }
     }
 }
 
@@ -96,21 +104,27 @@ pub(super) fn read(content: &Content<'_>) -> Result<Found, Unusable> {
 }
 
 fn read_typed(content: &Content<'_>, media_type: &str, depth: u8) -> Result<Found, Unusable> {
-    if content.encoding.is_some_and(|encoding| !encoding.trim().eq_ignore_ascii_case("identity")) {
+    if content
+        .encoding
+        .is_some_and(|encoding| !encoding.trim().eq_ignore_ascii_case("identity"))
+    {
         return Err(Unusable::Encoding);
     }
     if depth > MAX_DEPTH {
         return Err(Unusable::Malformed("Body Nested Too Deep"));
     }
-    let media_type = MediaType::parse(media_type).map_err(|_| Unusable::Malformed("Malformed Content-Type"))?;
+    let media_type =
+        MediaType::parse(media_type).map_err(|_| Unusable::Malformed("Malformed Content-Type"))?;
     let charset = media_type.params.text("charset");
     let charset = charset.as_deref();
     match treatment(&media_type).ok_or(Unusable::Type)? {
         Treatment::Plain => text::decode(content.octets, charset).map(|body| content.text(body)),
-        Treatment::Html => match text::decode(content.octets, charset).map(|source| html::to_text(&source)) {
-            Ok(body) if body.is_empty() => return Err(Unusable::Type),
-            other => other.map(|body| content.text(body)),
-        },
+        Treatment::Html => {
+            match text::decode(content.octets, charset).map(|source| html::to_text(&source)) {
+                Ok(body) if body.is_empty() => return Err(Unusable::Type),
+                other => other.map(|body| content.text(body)),
+            }
+        }
         Treatment::Cpim => return read_cpim(content, depth),
         Treatment::Alternative => return read_alternative(content, &media_type, depth),
         Treatment::Mixed => return read_mixed(content, &media_type, depth),
@@ -127,13 +141,20 @@ fn read_typed(content: &Content<'_>, media_type: &str, depth: u8) -> Result<Foun
 }
 
 fn treatment(media_type: &MediaType) -> Option<Treatment> {
-    TREATMENTS.iter().find(|(name, _)| is_named(media_type, name)).map(|&(_, treatment)| treatment)
+    TREATMENTS
+        .iter()
+        .find(|(name, _)| is_named(media_type, name))
+        .map(|&(_, treatment)| treatment)
 }
 
 /// Place in [`TREATMENTS`]; smaller is better.
 fn rank(part: &Part<'_>) -> usize {
     let media_type = MediaType::parse(part.header("Content-Type").unwrap_or(DEFAULT_TYPE)).ok();
-    let row = media_type.and_then(|found| TREATMENTS.iter().position(|(name, _)| is_named(&found, name)));
+    let row = media_type.and_then(|found| {
+        TREATMENTS
+            .iter()
+            .position(|(name, _)| is_named(&found, name))
+    });
     row.unwrap_or(TREATMENTS.len())
 }
 
@@ -153,18 +174,29 @@ fn read_part(part: &Part<'_>, outer_language: Option<&str>, depth: u8) -> Result
     let content = Content {
         media_type: part.header("Content-Type"),
         encoding: part.header("Content-Encoding"),
-        language: part.header("Content-Language").and_then(first_language).or(outer_language),
+        language: part
+            .header("Content-Language")
+            .and_then(first_language)
+            .or(outer_language),
         octets: &octets,
     };
-    read_typed(&content, content.media_type.unwrap_or(DEFAULT_TYPE), depth + 1)
+    read_typed(
+        &content,
+        content.media_type.unwrap_or(DEFAULT_TYPE),
+        depth + 1,
+    )
 }
 
 fn read_cpim(content: &Content<'_>, depth: u8) -> Result<Found, Unusable> {
-    let cpim = Cpim::parse(content.octets).map_err(|_| Unusable::Malformed("Malformed CPIM Message"))?;
+    let cpim =
+        Cpim::parse(content.octets).map_err(|_| Unusable::Malformed("Malformed CPIM Message"))?;
     let mut found = read_part(&cpim.content, content.language, depth)?;
     if let Found::Text(text) = &mut found {
         let subject = cpim.subject().map(|(lang, subject)| Text {
-            lang: lang.and_then(text::language_tag).map(str::to_owned).or_else(|| text.language.clone()),
+            lang: lang
+                .and_then(text::language_tag)
+                .map(str::to_owned)
+                .or_else(|| text.language.clone()),
             text: text::one_line(&subject),
         });
         text.subject = subject.or(text.subject.take());
@@ -175,15 +207,22 @@ fn read_cpim(content: &Content<'_>, depth: u8) -> Result<Found, Unusable> {
 
 fn parts<'a>(content: &Content<'a>, media_type: &MediaType) -> Result<Vec<Part<'a>>, Unusable> {
     let boundary = media_type.params.text("boundary").unwrap_or_default();
-    multipart::parse(content.octets, &boundary).map_err(|_| Unusable::Malformed("Malformed Multipart"))
+    multipart::parse(content.octets, &boundary)
+        .map_err(|_| Unusable::Malformed("Malformed Multipart"))
 }
 
 /// The best part that can be used; of equal ones the last, as the sender prefers it (RFC 2046 §5.1.4).
-fn read_alternative(content: &Content<'_>, media_type: &MediaType, depth: u8) -> Result<Found, Unusable> {
+fn read_alternative(
+    content: &Content<'_>,
+    media_type: &MediaType,
+    depth: u8,
+) -> Result<Found, Unusable> {
     let mut parts = parts(content, media_type)?;
     parts.reverse();
     parts.sort_by_key(rank);
-    let mut usable = parts.iter().filter_map(|part| read_part(part, content.language, depth).ok());
+    let mut usable = parts
+        .iter()
+        .filter_map(|part| read_part(part, content.language, depth).ok());
     usable.next().ok_or(Unusable::Type)
 }
 

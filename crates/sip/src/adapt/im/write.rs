@@ -44,7 +44,10 @@ pub fn write(im: &Im) -> Option<PageMessage> {
 
 /// The subject in the language of the body, else the first one; on one line.
 fn subject(subjects: &[Text], lang: Option<&str>) -> Option<String> {
-    let chosen = subjects.iter().find(|subject| subject.lang.as_deref() == lang).or_else(|| subjects.first())?;
+    let chosen = subjects
+        .iter()
+        .find(|subject| subject.lang.as_deref() == lang)
+        .or_else(|| subjects.first())?;
     Some(one_line(&chosen.text)).filter(|subject| !subject.is_empty())
 }
 
@@ -56,7 +59,11 @@ pub fn call_id(thread: &str) -> Option<String> {
     }
     let (local, host) = thread.split_once('@').unwrap_or((thread, "-"));
     let legal = thread.len() <= MAX_CALL_ID && is_word(local) && is_word(host);
-    Some(if legal { thread.to_owned() } else { digest(thread) })
+    Some(if legal {
+        thread.to_owned()
+    } else {
+        digest(thread)
+    })
 }
 
 /// A stanza id as part of a branch: the id itself when it is a SIP token, otherwise a digest of it. The transaction
@@ -68,11 +75,18 @@ pub fn branch_hint(id: &str) -> String {
 
 fn digest(text: &str) -> String {
     let octets = Sha256::digest(text.as_bytes());
-    octets.iter().take(DIGEST_OCTETS).map(|octet| format!("{octet:02x}")).collect()
+    octets
+        .iter()
+        .take(DIGEST_OCTETS)
+        .map(|octet| format!("{octet:02x}"))
+        .collect()
 }
 
 /// `word` of RFC 3261 §25.1.
 fn is_word(text: &str) -> bool {
     let more = |octet| b"()<>:\\\"/[]?{}".contains(&octet);
-    !text.is_empty() && text.bytes().all(|octet| is_token_octet(octet) || more(octet))
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|octet| is_token_octet(octet) || more(octet))
 }

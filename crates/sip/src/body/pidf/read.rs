@@ -3,7 +3,10 @@ use std::time::Duration;
 
 use stox_core::vocab::{Document, Show, Text, Tuple};
 
-use super::{ACTIVITY_FORMS, DATA_MODEL, JABBER_CLIENT, NOT_ACTIVITIES, NameIn, PIDF, RPID, SHOWS, UNDERSTOOD};
+use super::{
+    ACTIVITY_FORMS, DATA_MODEL, JABBER_CLIENT, NOT_ACTIVITIES, NameIn, PIDF, RPID, SHOWS,
+    UNDERSTOOD,
+};
 use crate::body::text::{clean, language_tag};
 use crate::body::xml::{self, Element, XML_NAMESPACE, XmlError};
 use crate::body::{time, tuple_id};
@@ -43,17 +46,30 @@ pub enum PidfError {
 ///
 /// # Errors
 /// [`PidfError`]: the last known state stays in force then (PVAL-43).
-pub fn parse(octets: &[u8], charset: Option<&str>, language: Option<&str>) -> Result<Pidf, PidfError> {
+pub fn parse(
+    octets: &[u8],
+    charset: Option<&str>,
+    language: Option<&str>,
+) -> Result<Pidf, PidfError> {
     let root = xml::parse(octets, charset)?;
     if !root.is(PIDF, "presence") {
         return Err(PidfError::NotPidf);
     }
-    let entity = root.attribute("entity").map(str::trim).ok_or(PidfError::BadEntity)?;
+    let entity = root
+        .attribute("entity")
+        .map(str::trim)
+        .ok_or(PidfError::BadEntity)?;
     if entity.is_empty() || entity.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err(PidfError::BadEntity);
     }
     let beside_tuples = |child: &&Element| !child.is(PIDF, "tuple");
-    if must_understand(&root) || root.children.iter().filter(beside_tuples).any(needs_unknown) {
+    if must_understand(&root)
+        || root
+            .children
+            .iter()
+            .filter(beside_tuples)
+            .any(needs_unknown)
+    {
         return Err(PidfError::MustUnderstand);
     }
     Ok(Pidf {
@@ -75,7 +91,9 @@ fn read_document(root: &Element, language: Option<&str>) -> Document {
     let mut person_input = None;
     for person in root.children_named(DATA_MODEL, "person") {
         document.activities.extend(activities(person, false));
-        document.notes.extend(notes(person, DATA_MODEL, own_language(person, language)));
+        document
+            .notes
+            .extend(notes(person, DATA_MODEL, own_language(person, language)));
         person_input = person_input.or_else(|| idle_since(person));
     }
     for tuple in &mut document.tuples {
@@ -86,14 +104,20 @@ fn read_document(root: &Element, language: Option<&str>) -> Document {
 
 /// Our own prefix is taken off. Peers that give no id, or one id twice, get the position as name.
 fn unique_id(element: &Element, position: usize, taken: &mut BTreeSet<String>) -> String {
-    let written = element.attribute("id").map(str::trim).filter(|id| !id.is_empty());
+    let written = element
+        .attribute("id")
+        .map(str::trim)
+        .filter(|id| !id.is_empty());
     let candidates = [
         written.map(tuple_id::decode),
         written.map(str::to_owned),
         // COMPAT(kamailio): its XMPP module writes tuples without an id.
         Some(format!("tuple-{position}")),
     ];
-    let free = candidates.into_iter().flatten().find(|id| !taken.contains(id));
+    let free = candidates
+        .into_iter()
+        .flatten()
+        .find(|id| !taken.contains(id));
     let id = free.unwrap_or_else(|| format!("tuple-{position}-{}", taken.len()));
     taken.insert(id.clone());
     id
@@ -105,7 +129,11 @@ fn read_tuple(element: &Element, language: Option<&str>) -> Tuple {
     }
     let nothing = Element::default();
     let status = element.child(PIDF, "status").unwrap_or(&nothing);
-    let both = |legacy| activities(status, legacy).chain(activities(element, legacy)).collect();
+    let both = |legacy| {
+        activities(status, legacy)
+            .chain(activities(element, legacy))
+            .collect()
+    };
     Tuple {
         id: String::new(),
         open: basic(status),
@@ -114,7 +142,10 @@ fn read_tuple(element: &Element, language: Option<&str>) -> Tuple {
         legacy_activities: both(true),
         notes: notes(element, PIDF, own_language(element, language)),
         priority: element.child(PIDF, "contact").and_then(priority),
-        since: element.child(PIDF, "timestamp").and_then(Element::simple_text).and_then(time::parse_rfc3339),
+        since: element
+            .child(PIDF, "timestamp")
+            .and_then(Element::simple_text)
+            .and_then(time::parse_rfc3339),
         idle_since: idle_since(element).or_else(|| idle_since(status)),
     }
 }
@@ -130,7 +161,10 @@ fn basic(status: &Element) -> Option<bool> {
 
 fn show(status: &Element) -> Option<Show> {
     let text = status.child(JABBER_CLIENT, "show")?.simple_text()?;
-    SHOWS.iter().find(|(_, name)| *name == text).map(|&(show, _)| show)
+    SHOWS
+        .iter()
+        .find(|(_, name)| *name == text)
+        .map(|&(show, _)| show)
 }
 
 /// The activities said directly in this element, in the current or in the older forms.
@@ -141,15 +175,26 @@ fn activities(element: &Element, legacy: bool) -> impl Iterator<Item = String> {
             Some(name) => element.children_named(namespace, name).collect(),
             None => vec![element],
         };
-        places.into_iter().flat_map(move |place| activity_names(place, namespace, name_in))
+        places
+            .into_iter()
+            .flat_map(move |place| activity_names(place, namespace, name_in))
     })
 }
 
-fn activity_names<'a>(place: &'a Element, namespace: &'a str, name_in: NameIn) -> impl Iterator<Item = String> {
-    let known = place.children.iter().filter(move |child| child.namespace == namespace);
+fn activity_names<'a>(
+    place: &'a Element,
+    namespace: &'a str,
+    name_in: NameIn,
+) -> impl Iterator<Item = String> {
+    let known = place
+        .children
+        .iter()
+        .filter(move |child| child.namespace == namespace);
     known.filter_map(move |child| match name_in {
         NameIn::Element if NOT_ACTIVITIES.contains(&child.name.as_str()) => None,
-        NameIn::Element if child.name == "other" => Some(spoken(child).unwrap_or("other").to_owned()),
+        NameIn::Element if child.name == "other" => {
+            Some(spoken(child).unwrap_or("other").to_owned())
+        }
         NameIn::Element => Some(child.name.clone()),
         NameIn::Text(name) if child.name == name => spoken(child).map(str::to_owned),
         NameIn::Text(_) => None,
@@ -165,7 +210,11 @@ fn notes(element: &Element, namespace: &str, language: Option<&str>) -> Vec<Text
         lang: own_language(note, language).map(str::to_owned),
         text: clean(&note.text),
     };
-    element.children_named(namespace, "note").map(read).filter(|note| !note.text.trim().is_empty()).collect()
+    element
+        .children_named(namespace, "note")
+        .map(read)
+        .filter(|note| !note.text.trim().is_empty())
+        .collect()
 }
 
 /// `xml:lang` of the element, else the one it inherits; an empty one says that none is known.
@@ -184,7 +233,9 @@ fn priority(contact: &Element) -> Option<i8> {
     }
     let value: f64 = written.parse().ok()?;
     // In 0.0..=1.0 the product is in 0.0..=127.0: the cast cannot cut anything off.
-    (0.0..=1.0).contains(&value).then(|| (value * 127.0).round() as i8)
+    (0.0..=1.0)
+        .contains(&value)
+        .then(|| (value * 127.0).round() as i8)
 }
 
 /// `last-input` while the user is idle (RFC 4480 §3.14).

@@ -13,12 +13,16 @@ use crate::body::{time, tuple_id};
 pub fn write(document: &Document, entity: &str, contact: &str) -> String {
     let mut out = String::with_capacity(512);
     out.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-    open(&mut out, "presence", &[
-        ("xmlns", PIDF),
-        ("xmlns:dm", DATA_MODEL),
-        ("xmlns:rpid", RPID),
-        ("entity", entity),
-    ]);
+    open(
+        &mut out,
+        "presence",
+        &[
+            ("xmlns", PIDF),
+            ("xmlns:dm", DATA_MODEL),
+            ("xmlns:rpid", RPID),
+            ("entity", entity),
+        ],
+    );
     let mut written = std::collections::BTreeSet::new();
     for tuple in &document.tuples {
         if written.insert(&tuple.id) {
@@ -47,7 +51,12 @@ fn write_tuple(out: &mut String, tuple: &Tuple, contact: &str) {
     write_status(out, tuple);
     write_activities(out, &tuple.activities);
     if let Some(since) = tuple.idle_since {
-        leaf(out, "rpid:user-input", &[("last-input", &time::format_rfc3339(since))], "idle");
+        leaf(
+            out,
+            "rpid:user-input",
+            &[("last-input", &time::format_rfc3339(since))],
+            "idle",
+        );
     }
     if let Some(priority) = tuple.priority.and_then(decimal_priority) {
         leaf(out, "contact", &[("priority", &priority)], contact);
