@@ -3,18 +3,24 @@
 //! It is given [`Input`]s and the time, and polled for [`Command`]s. One bridge owns all state of its user pairs;
 //! several can share the work when inputs are dealt to them by pair.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::subscription::watched;
 use crate::time::{Entropy, Now};
-use crate::vocab::{Command, Grant, Input, Pair, SipIn, StoreIn, Unsettled, XmppIn};
+use crate::vocab::{Command, Direction, Grant, Input, Pair, SipIn, StoreIn, Unsettled, XmppIn};
 
 mod book;
 mod context;
 mod messages;
 mod settings;
+mod stanzas;
+mod watchers;
+mod watching;
 
 pub use settings::Settings;
 
+use book::{Book, Names};
 use context::{Context, Timer};
 use messages::Messages;
 
@@ -22,6 +28,7 @@ use messages::Messages;
 pub struct Bridge {
     cx: Context,
     messages: Messages,
+    book: Book,
 }
 
 /// What an operator sees of a bridge at one moment.
@@ -33,6 +40,14 @@ pub struct Snapshot {
     pub messages_to_xmpp: usize,
     /// Error stanzas that matched no message, or came after its answer.
     pub late_errors: u64,
+    /// XMPP users who watch SIP users, by [`crate::subscription::watch::State::name`].
+    pub watching: BTreeMap<&'static str, usize>,
+    /// SIP users who watch XMPP users, by [`watched::State::name`].
+    pub watched: BTreeMap<&'static str, usize>,
+    /// Dialogs in which SIP users watch.
+    pub watchers: usize,
+    /// Dialogs and polls in which XMPP users watch.
+    pub subscriptions: usize,
 }
 
 impl Bridge {
@@ -42,6 +57,7 @@ impl Bridge {
         Self {
             cx: Context::new(settings, entropy),
             messages: Messages::default(),
+            book: Book::default(),
         }
     }
 
@@ -52,7 +68,9 @@ impl Bridge {
         unsettled: Vec<Unsettled>,
         now: Now,
     ) {
-        let _ = (authorisations, now);
+        for (pair, grant) in authorisations {
+            self.restore_one(&pair, grant, now);
+        }
         for message in unsettled {
             Messages::unsettled(&mut self.cx, message);
         }
@@ -88,7 +106,9 @@ impl Bridge {
         while let Some(timer) = self.cx.take_due(now) {
             match timer {
                 Timer::Answer(reference) => self.messages.overdue(&mut self.cx, reference),
-                Timer::Retry(_) => {}
+                Timer::Retry(key) => {
+                    watching::retry_due(&mut self.book, &mut self.cx, &key, now);
+                }
             }
         }
     }
@@ -96,9 +116,14 @@ impl Bridge {
     /// Says goodbye: SIP senders are answered, watchers are told to come back later, contacts see each other leave.
     /// Outcomes of what is under way are still taken; new work is refused.
     pub fn shutdown(&mut self, now: Now) {
-        let _ = now;
+        self.handle_timeout(now);
         self.cx.stopping = true;
         self.messages.shut_down(&mut self.cx);
+        let Book { contacts, index } = &mut self.book;
+        for contact in contacts.values_mut() {
+            watching::shut_down(contact, &mut self.cx);
+            watchers::shut_down(contact, index, &mut self.cx);
+        }
     }
 
     /// What there is at this moment.
@@ -108,10 +133,45 @@ impl Bridge {
             messages_to_sip: self.messages.to_sip_count(),
             messages_to_xmpp: self.messages.to_xmpp_count(),
             late_errors: self.messages.late_errors(),
+            watching: count(&self.book, |contact| contact.watch.state.name()),
+            watched: count(&self.book, |contact| contact.watched.state.name()),
+            watchers: self.book.index.watchers.len(),
+            subscriptions: self.book.index.subscriptions.len(),
         }
     }
 
-    fn handle_xmpp(&mut self, input: XmppIn, _now: Now) {
+    /// Every authorisation, as the store should hold it: for an audit.
+    #[must_use]
+    pub fn authorisations(&self) -> Vec<(Pair, Grant)> {
+        self.book.authorisations()
+    }
+
+    /// An authorisation that the rules do not allow any more stays in the store and sleeps.
+    fn restore_one(&mut self, pair: &Pair, grant: Grant, now: Now) {
+        let Ok(names) = Names::of(&pair.xmpp, &pair.sip) else {
+            return;
+        };
+        if !self
+            .cx
+            .settings
+            .policy
+            .allows(&names.key.xmpp.domain, &names.sip_as_jid.domain)
+        {
+            return;
+        }
+        let (contact, _) = self.book.entry(names);
+        match pair.direction {
+            Direction::XmppWatchesSip => watching::restore(contact, &mut self.cx, grant, now),
+            Direction::SipWatchesXmpp => {
+                contact.watched.state = match grant {
+                    Grant::Asked => watched::State::Asked,
+                    Grant::Granted => watched::State::Granted,
+                };
+            }
+        }
+    }
+
+    fn handle_xmpp(&mut self, input: XmppIn, now: Now) {
         let cx = &mut self.cx;
         match input {
             XmppIn::Message { from, to, im } => self.messages.xmpp_message(cx, from, to, im),
@@ -124,7 +184,12 @@ impl Bridge {
             XmppIn::Settled { reference, outcome } => {
                 self.messages.xmpp_settled(cx, reference, outcome);
             }
-            XmppIn::Presence { .. } | XmppIn::PresenceError { .. } => {}
+            XmppIn::Presence { from, to, id, kind } => {
+                stanzas::presence(&mut self.book, cx, (from, to), id, kind, now);
+            }
+            XmppIn::PresenceError { from, to, error } => {
+                stanzas::presence_error(&mut self.book, cx, &from, &to, &error, now);
+            }
         }
     }
 
@@ -143,7 +208,27 @@ impl Bridge {
             SipIn::Outcome { reference, outcome } => {
                 self.messages.sip_outcome(cx, reference, outcome);
             }
-            SipIn::Subscription { .. } | SipIn::Watcher { .. } => {}
+            SipIn::Subscription { reference, event } => {
+                watching::subscription(&mut self.book, cx, reference, event, now);
+            }
+            SipIn::Watcher { reference, event } => {
+                watchers::watcher(&mut self.book, cx, reference, event);
+            }
         }
     }
 }
+
+fn count(
+    book: &Book,
+    name: impl Fn(&book::Contact) -> &'static str,
+) -> BTreeMap<&'static str, usize> {
+    let mut counts = BTreeMap::new();
+    for contact in book.contacts.values() {
+        *counts.entry(name(contact)).or_default() += 1;
+    }
+    counts.remove("none");
+    counts
+}
+
+#[cfg(test)]
+mod tests;

@@ -7,5 +7,7 @@ pub mod address;
 pub mod bridge;
 pub mod failure;
 pub mod policy;
+pub mod presence;
+pub mod subscription;
 pub mod time;
 pub mod vocab;

@@ -1,6 +1,7 @@
 //! What the parts of the bridge share: the way out, the timers, fresh names.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::failure::{Failure, Local, StanzaError, to_stanza};
@@ -16,7 +17,7 @@ pub(super) enum Timer {
     /// A SIP sender has waited long enough.
     Answer(Ref),
     /// A subscription at a SIP user may be tried again.
-    Retry(ContactKey),
+    Retry(Arc<ContactKey>),
 }
 
 pub(super) struct Context {
