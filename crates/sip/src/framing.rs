@@ -2,6 +2,7 @@
 
 use bytes::{Buf, BytesMut};
 
+use crate::grammar::is_token_octet;
 use crate::message::Message;
 use crate::parse::{Head, Limits, ParseError, ParseErrorKind};
 
@@ -127,6 +128,9 @@ impl StreamFramer {
         if matches!(self.buffer.first(), None | Some(b'\r')) {
             return Ok(None);
         }
+        if !self.starts_like_sip() {
+            return Err(ParseError::silent(ParseErrorKind::NotSip));
+        }
         let end = match self.find_head_end() {
             HeadEnd::At(end) if end <= self.limits.head => end,
             HeadEnd::BareLineFeed(at) => {
@@ -152,6 +156,21 @@ impl StreamFramer {
             Ok(Some(length)) => Ok(Some((head, length))),
             Ok(None) => Err(head.fail(ParseErrorKind::ContentLengthMissing)),
             Err(kind) => Err(head.fail(kind)),
+        }
+    }
+
+    /// A method and a space, or `SIP/`, as far as octets are there. TLS, HTTP answers and XMPP are told at once.
+    fn starts_like_sip(&self) -> bool {
+        let window = self.limits.head + TERMINATOR;
+        let octets = self.buffer.get(..window).unwrap_or(&self.buffer);
+        let Some(end) = octets.iter().position(|octet| !is_token_octet(*octet)) else {
+            return true;
+        };
+        let word = octets.get(..end).unwrap_or_default();
+        match octets.get(end) {
+            Some(b' ') => !word.is_empty(),
+            Some(b'/') => word.eq_ignore_ascii_case(b"SIP"),
+            _ => false,
         }
     }
 
