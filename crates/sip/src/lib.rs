@@ -3,6 +3,7 @@
 pub mod adapt;
 pub mod body;
 pub mod dialog;
+pub mod digest;
 pub mod framing;
 pub(crate) mod grammar;
 pub mod header;

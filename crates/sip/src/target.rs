@@ -13,6 +13,7 @@ use stox_core::time::Entropy;
 use thiserror::Error;
 
 use crate::transport::{TRANSPORTS, Target, Transport};
+use crate::uri::{Scheme, Uri};
 
 /// The most targets that one lookup yields.
 pub const MAX_TARGETS: usize = 16;
@@ -30,6 +31,26 @@ pub struct NextHop {
     pub transport: Option<Transport>,
     /// A `sips` URI: only a secure transport will do (RFC 3261 §26.2.2).
     pub secure: bool,
+}
+
+/// `maddr` is not followed: it would let the writer of a `Contact` aim our requests at others.
+impl TryFrom<&Uri> for NextHop {
+    type Error = TargetError;
+
+    /// # Errors
+    /// [`TargetError::NoCommonTransport`] when the URI asks for a transport that we do not know.
+    fn try_from(uri: &Uri) -> Result<Self, TargetError> {
+        let transport = uri
+            .param("transport")
+            .map(|value| Transport::from_parameter(value).ok_or(TargetError::NoCommonTransport))
+            .transpose()?;
+        Ok(Self {
+            host: uri.host.clone(),
+            port: uri.port,
+            transport,
+            secure: uri.scheme == Scheme::Sips,
+        })
+    }
 }
 
 /// Which transports a lookup may choose.
@@ -367,7 +388,8 @@ fn naptr_names(
                 .find(|row| row.naptr_service.eq_ignore_ascii_case(&r.service))?;
             let mut name = r.replacement;
             normalize_host(&mut name);
-            (usable.contains(&row.transport) && is_host_name(&name)).then_some((row.transport, name))
+            (usable.contains(&row.transport) && is_host_name(&name))
+                .then_some((row.transport, name))
         })
         .collect()
 }

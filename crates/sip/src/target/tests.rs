@@ -27,22 +27,25 @@ fn run(
     (asked, targets)
 }
 
-/// `sips:host:port/transport`, port and transport optional.
+/// `sips:host:port/transport`, port and transport optional, host possibly none that a URI may have.
 fn parse_hop(text: &str) -> NextHop {
-    let (scheme, rest) = text.split_once(':').unwrap();
-    let (rest, transport) = rest
-        .split_once('/')
-        .map_or((rest, None), |(r, t)| (r, Transport::from_parameter(t)));
-    let (host, port) = match rest.rsplit_once(':') {
-        Some((h, p)) if !rest.ends_with(']') => (h, p.parse().ok()),
-        _ => (rest, None),
+    let (address, transport) = text.split_once('/').unwrap_or((text, ""));
+    let mut uri = match Uri::parse(address) {
+        Ok(uri) => uri,
+        Err(_) => Uri::sip(None, address.trim_start_matches("sip:")),
     };
-    NextHop {
-        host: host.to_owned(),
-        port,
-        transport,
-        secure: scheme == "sips",
+    if !transport.is_empty() {
+        uri.set_param("transport", Some(transport));
     }
+    uri.set_param("maddr", Some("203.0.113.1"));
+    NextHop::try_from(&uri).unwrap()
+}
+
+#[test]
+fn a_uri_that_asks_for_another_transport_has_no_next_hop() {
+    let uri = Uri::parse("sip:a.test;transport=sctp").unwrap();
+    let hop = NextHop::try_from(&uri);
+    assert_eq!(hop, Err(TargetError::NoCommonTransport));
 }
 
 fn naptr(name: &str) -> Question {
@@ -87,7 +90,10 @@ fn numeric_hosts_ask_nothing() {
     for (hop, expected) in [
         ("sip:192.0.2.1", "UDP 192.0.2.1:5060 192.0.2.1"),
         ("sip:192.0.2.1:5070", "UDP 192.0.2.1:5070 192.0.2.1"),
-        ("sip:[2001:db8::1]/tcp", "TCP [2001:db8::1]:5060 2001:db8::1"),
+        (
+            "sip:[2001:db8::1]/tcp",
+            "TCP [2001:db8::1]:5060 2001:db8::1",
+        ),
         ("sips:192.0.2.1", "TLS 192.0.2.1:5061 192.0.2.1"),
         ("sip:192.0.2.1/tls", "TLS 192.0.2.1:5061 192.0.2.1"),
         ("sips:192.0.2.1:5071/tcp", "TLS 192.0.2.1:5071 192.0.2.1"),
@@ -238,7 +244,12 @@ fn long_answers_are_cut() {
 
 #[test]
 fn weights_share_the_first_place_and_priorities_come_first() {
-    let list = [(1, 30, 1, "a"), (1, 10, 2, "b"), (1, 0, 3, "c"), (0, 0, 4, "d")];
+    let list = [
+        (1, 30, 1, "a"),
+        (1, 10, 2, "b"),
+        (1, 0, 3, "c"),
+        (0, 0, 4, "d"),
+    ];
     let Answer::Srv(list) = records(&list) else {
         unreachable!()
     };

@@ -127,10 +127,9 @@ impl Clients {
             }
             live
         });
-        let next = client
-            .attempts
-            .iter()
-            .fold(client.ring_until, |at, a| earliest(at, a.machine.next_deadline()));
+        let next = client.attempts.iter().fold(client.ring_until, |at, a| {
+            earliest(at, a.machine.next_deadline())
+        });
         let next = next.filter(|_| !client.attempts.is_empty());
         shared
             .deadlines
@@ -314,7 +313,10 @@ impl Client {
     }
 
     /// Sends `request` as it is. `false` when the hop cannot carry it.
-    #[allow(clippy::too_many_arguments, reason = "all parts of one attempt, made in two places")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "all parts of one attempt, made in two places"
+    )]
     fn launch(
         &mut self,
         id: ClientId,
@@ -373,7 +375,11 @@ impl Client {
             return Next::Hop(Box::new(response));
         }
         self.deliver(id, source, response, shared);
-        if provisional { self.ring(first, shared, now) } else { Next::Nothing }
+        if provisional {
+            self.ring(first, shared, now)
+        } else {
+            Next::Nothing
+        }
     }
 
     /// Bounds an INVITE that rings, or cancels it as the user wished.
@@ -394,13 +400,7 @@ impl Client {
         Next::Nothing
     }
 
-    fn deliver(
-        &mut self,
-        id: ClientId,
-        source: &Source,
-        response: Response,
-        shared: &mut Shared,
-    ) {
+    fn deliver(&mut self, id: ClientId, source: &Source, response: Response, shared: &mut Shared) {
         if response.status >= 200 {
             self.concluded = true;
             self.ring_until = None;
@@ -504,10 +504,9 @@ impl Attempt {
 impl Hop {
     fn is_over(&self, failed: &Destination) -> bool {
         match (&self.destination, failed) {
-            (
-                Destination::Datagram { remote: ours, .. },
-                Destination::Datagram { remote, .. },
-            ) => ours == remote,
+            (Destination::Datagram { remote: ours, .. }, Destination::Datagram { remote, .. }) => {
+                ours == remote
+            }
             (ours, failed) => ours == failed,
         }
     }

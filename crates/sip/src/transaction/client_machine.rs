@@ -158,7 +158,11 @@ impl ClientMachine {
         if self.deadline.is_some_and(|at| at <= now) {
             let open = self.is_open();
             self.terminate();
-            return if open { vec![Step::TimeOut] } else { Vec::new() };
+            return if open {
+                vec![Step::TimeOut]
+            } else {
+                Vec::new()
+            };
         }
         match &mut self.retransmit {
             Some(backoff) if backoff.at <= now => {

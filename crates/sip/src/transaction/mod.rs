@@ -29,8 +29,8 @@ use crate::transport::{Destination, FlowId, Source, Target, Transmit, Transport}
 use branch::Branches;
 use client::Clients;
 use server::Servers;
-pub use timing::Timing;
 use timing::Deadlines;
+pub use timing::Timing;
 use via::Stamped;
 
 /// A sent request, from [`TransactionLayer::send_request`] to its outcome.
@@ -333,8 +333,7 @@ impl TransactionLayer {
             self.servers
                 .refuse(&mut self.shared, source, &stamped, 482, "Loop Detected");
         } else {
-            self.servers
-                .request(&mut self.shared, source, stamped, now);
+            self.servers.request(&mut self.shared, source, stamped, now);
         }
     }
 
@@ -402,11 +401,8 @@ impl TransactionLayer {
     /// A connection that carried messages is gone. For one that was dialled, the shell says
     /// [`TransactionLayer::transport_failed`] as well.
     pub fn connection_closed(&mut self, flow: FlowId, now: Now) {
-        self.clients.transport_failed(
-            &mut self.shared,
-            &Destination::Connection(flow),
-            now.mono,
-        );
+        self.clients
+            .transport_failed(&mut self.shared, &Destination::Connection(flow), now.mono);
         self.servers.connection_closed(flow);
     }
 

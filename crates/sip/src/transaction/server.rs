@@ -87,7 +87,10 @@ impl Servers {
         now: Duration,
     ) {
         let merge = MergeKey::new(&stamped);
-        if merge.as_ref().is_some_and(|m| self.by_merge.contains_key(m)) {
+        if merge
+            .as_ref()
+            .is_some_and(|m| self.by_merge.contains_key(m))
+        {
             shared.counters.merged_requests += 1;
             return self.refuse(shared, source, &stamped, 482, "Merged Request");
         }
@@ -267,7 +270,9 @@ impl Servers {
         let mut struck: Vec<ServerId> = self
             .live
             .iter()
-            .filter(|(_, s)| s.last.is_some() && !s.unreachable && s.path.destination == *destination)
+            .filter(|(_, s)| {
+                s.last.is_some() && !s.unreachable && s.path.destination == *destination
+            })
             .map(|(id, _)| *id)
             .collect();
         struck.sort_unstable();

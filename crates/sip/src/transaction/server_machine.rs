@@ -125,8 +125,8 @@ impl ServerMachine {
             }
             (Kind::Invite, _) => {
                 self.conclude(State::Completed, self.timing.transaction(), now);
-                self.retransmit = (!self.reliable)
-                    .then(|| Backoff::start(self.timing.t1, self.timing.t2, now));
+                self.retransmit =
+                    (!self.reliable).then(|| Backoff::start(self.timing.t1, self.timing.t2, now));
             }
             (Kind::NonInvite, _) => {
                 let linger = if self.reliable {
@@ -162,7 +162,11 @@ impl ServerMachine {
                 self.retransmit = None;
                 let first = !self.acknowledged;
                 self.acknowledged = true;
-                if first { vec![Step::DeliverAck] } else { Vec::new() }
+                if first {
+                    vec![Step::DeliverAck]
+                } else {
+                    Vec::new()
+                }
             }
             _ => Vec::new(),
         }

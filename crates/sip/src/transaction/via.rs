@@ -70,7 +70,11 @@ pub(super) fn ours(shared: &Shared, transport: Transport, branch: &str) -> Optio
         .find(|name| name.transport == transport)?;
     let row = transport.row();
     let rport = if row.reliable { "" } else { ";rport" };
-    let (open, close) = if name.host.contains(':') { ("[", "]") } else { ("", "") };
+    let (open, close) = if name.host.contains(':') {
+        ("[", "]")
+    } else {
+        ("", "")
+    };
     Some(format!(
         "SIP/2.0/{} {open}{}{close}:{};branch={branch}{rport}",
         row.via, name.host, name.port

@@ -46,7 +46,10 @@ impl World {
             address: socket(address),
         };
         Self {
-            sides: [side("a.test", CLIENT, seed), side("b.test", SERVER, seed ^ 1)],
+            sides: [
+                side("a.test", CLIENT, seed),
+                side("b.test", SERVER, seed ^ 1),
+            ],
             weather,
             chance: SeededEntropy(seed ^ 2),
             link: BTreeMap::new(),
@@ -85,7 +88,11 @@ impl World {
     }
 
     fn launch(&mut self, to: usize, bytes: &bytes::Bytes) {
-        let copies = if self.percent(self.weather.doubling) { 2 } else { 1 };
+        let copies = if self.percent(self.weather.doubling) {
+            2
+        } else {
+            1
+        };
         for _ in 0..copies {
             if self.percent(self.weather.loss) {
                 continue;
@@ -145,7 +152,11 @@ impl World {
         }
         while let Some(entry) = self.answers.first_entry().filter(|e| e.key().0 <= self.now) {
             let (id, request) = entry.remove();
-            let status = if request.headers.get("Call-ID").unwrap().starts_with('n') { 486 } else { 200 };
+            let status = if request.headers.get("Call-ID").unwrap().starts_with('n') {
+                486
+            } else {
+                200
+            };
             let mut response = Response::for_request(&request, status, "X");
             response.headers.ensure_to_tag("t1");
             self.sides[1].layer.respond(id, &response, now);
@@ -172,7 +183,11 @@ fn play(seed: u64, weather: Weather, method: &Method, count: u32) -> World {
         world.send(method, &format!("{prefix}{n}"));
     }
     world.run();
-    assert!(world.requests.values().all(|seen| *seen == 1), "seen twice: {:?}", world.requests);
+    assert!(
+        world.requests.values().all(|seen| *seen == 1),
+        "seen twice: {:?}",
+        world.requests
+    );
     for (id, outcomes) in &world.outcomes {
         let distinct: std::collections::HashSet<_> = outcomes.iter().collect();
         assert_eq!(distinct.len(), 1, "{id:?} has {outcomes:?}");

@@ -217,7 +217,10 @@ fn invite_server_transitions() {
     let mut expected = strings(&["10 Send"]);
     expected.extend(g(10, &TIMER_E));
     expected.extend(strings(&["32010 Unacknowledged", "37010 Terminated"]));
-    assert_eq!(server(Kind::Invite, UDP, 0, &[(10, Respond(486))]), expected);
+    assert_eq!(
+        server(Kind::Invite, UDP, 0, &[(10, Respond(486))]),
+        expected
+    );
     // On a reliable transport there is no timer G, and timer I is zero.
     assert_eq!(
         server(Kind::Invite, TCP, 0, &[(10, Respond(486))]),
@@ -266,11 +269,20 @@ fn invite_server_accepted() {
                 0,
                 &[(10, Respond(200)), (20, Again), (600, Ack), (700, Ack)]
             ),
-            ["10 Send", "510 Resend", "600 DeliverAck", "32010 Terminated"]
+            [
+                "10 Send",
+                "510 Resend",
+                "600 DeliverAck",
+                "32010 Terminated"
+            ]
         );
         let log = server(Kind::Invite, reliable, 0, &[(0, Respond(200))]);
         assert_eq!(log.iter().filter(|l| l.ends_with("end")).count(), 11);
-        let last = if reliable { "32000 Terminated" } else { "37000 Terminated" };
+        let last = if reliable {
+            "32000 Terminated"
+        } else {
+            "37000 Terminated"
+        };
         assert_eq!(log[11..], ["32000 Unacknowledged", last]);
     }
 }
@@ -292,7 +304,12 @@ fn other_server_transitions() {
             ][..],
             &["10 Send", "500 Resend", "37009 Resend", "37010 Terminated"][..],
         ),
-        (TCP, 0, &[(10, Respond(200)), (20, Again)], &["10 Send", "20 Terminated"]),
+        (
+            TCP,
+            0,
+            &[(10, Respond(200)), (20, Again)],
+            &["10 Send", "20 Terminated"],
+        ),
         (
             TCP,
             5000,
@@ -303,7 +320,12 @@ fn other_server_transitions() {
         (
             UDP,
             0,
-            &[(3000, Again), (4000, Again), (32_001, Respond(200)), (32_002, Again)],
+            &[
+                (3000, Again),
+                (4000, Again),
+                (32_001, Respond(200)),
+                (32_002, Again),
+            ],
             &[
                 "3500 SendTrying",
                 "4000 Resend",

@@ -50,7 +50,11 @@ fn two_thousand_repetitions_are_one_event() {
             layer.receive(&from, incoming(Method::MESSAGE, &via), at(1000 + n));
         }
         let answers = sent(&mut layer);
-        assert_eq!(answers.len(), 1001, "the one answer, and one for each repetition");
+        assert_eq!(
+            answers.len(),
+            1001,
+            "the one answer, and one for each repetition"
+        );
         assert!(answers.iter().all(|a| a.ends_with(" 200")));
         assert_eq!(layer.counters().repeated_requests, 1999);
         assert_over(&mut layer, &[]);
@@ -60,8 +64,18 @@ fn two_thousand_repetitions_are_one_event() {
 #[test]
 fn the_answer_goes_to_the_true_source() {
     for (transport, via, destination, stamp) in [
-        (Transport::Udp, "SIP/2.0/UDP 192.0.2.1:5070;branch=z9hG4bK1", "udp:192.0.2.1:5070", ""),
-        (Transport::Udp, "SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1", "udp:192.0.2.1:5060", ""),
+        (
+            Transport::Udp,
+            "SIP/2.0/UDP 192.0.2.1:5070;branch=z9hG4bK1",
+            "udp:192.0.2.1:5070",
+            "",
+        ),
+        (
+            Transport::Udp,
+            "SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1",
+            "udp:192.0.2.1:5060",
+            "",
+        ),
         (
             Transport::Udp,
             "SIP/2.0/UDP 10.0.0.1:5070;rport;branch=z9hG4bK1",
@@ -80,10 +94,19 @@ fn the_answer_goes_to_the_true_source() {
             "udp:192.0.2.1:40000",
             ";rport=40000;branch=z9hG4bK1;received=192.0.2.1",
         ),
-        (Transport::Tls, "SIP/2.0/TLS [2001:db8::5]:99;maddr=a.test;branch=z9hG4bK1", "flow7", ";received=192.0.2.1"),
+        (
+            Transport::Tls,
+            "SIP/2.0/TLS [2001:db8::5]:99;maddr=a.test;branch=z9hG4bK1",
+            "flow7",
+            ";received=192.0.2.1",
+        ),
     ] {
         let mut layer = layer();
-        layer.receive(&source(transport, PEER), incoming(Method::MESSAGE, via), at(0));
+        layer.receive(
+            &source(transport, PEER),
+            incoming(Method::MESSAGE, via),
+            at(0),
+        );
         let (id, request) = arrived(&mut layer);
         let top = request.headers.get("Via").unwrap();
         assert!(top.ends_with(stamp), "{top}");
@@ -96,7 +119,11 @@ fn the_answer_goes_to_the_true_source() {
 fn a_closed_connection_is_dialled_once() {
     let via = "SIP/2.0/TCP 10.9.9.9:5099;branch=z9hG4bK1";
     let mut layer = layer();
-    layer.receive(&source(Transport::Tcp, PEER), incoming(Method::MESSAGE, via), at(0));
+    layer.receive(
+        &source(Transport::Tcp, PEER),
+        incoming(Method::MESSAGE, via),
+        at(0),
+    );
     let (id, request) = arrived(&mut layer);
     layer.connection_closed(FlowId(6), at(1));
     layer.connection_closed(FlowId(7), at(1));
@@ -125,8 +152,14 @@ fn requests_that_differ_are_different() {
     layer.receive(&udp(), changed("Call-ID", "other"), at(0));
     // The same words by another peer, who has another From.
     let mut other = changed("From", "<sip:tybalt@evil.test>;tag=f9");
-    layer.receive(&source(Transport::Udp, "198.51.100.1:5060"), other.clone(), at(0));
-    other.headers.set("Via", VIA.replace("z9hG4bKp1", "z9hG4bKp2"));
+    layer.receive(
+        &source(Transport::Udp, "198.51.100.1:5060"),
+        other.clone(),
+        at(0),
+    );
+    other
+        .headers
+        .set("Via", VIA.replace("z9hG4bKp1", "z9hG4bKp2"));
     other.headers.set("Call-ID", "third");
     layer.receive(&udp(), other, at(0));
     assert_eq!(told(&mut layer), ["request MESSAGE"; 5]);
@@ -155,7 +188,9 @@ fn branches_of_rfc_2543_are_matched_by_the_whole() {
     assert_eq!(layer.counters().repeated_requests, 1);
     assert_eq!(sent(&mut layer), ["udp:192.0.2.1:5060 486"]);
     assert!(
-        !run_until(&mut layer, 40_000).iter().any(|l| l.ends_with("486")),
+        !run_until(&mut layer, 40_000)
+            .iter()
+            .any(|l| l.ends_with("486")),
         "the ACK stopped it"
     );
 }
@@ -186,7 +221,9 @@ fn a_merged_request_gets_482() {
 fn our_own_via_is_a_loop() {
     let mut layer = layer();
     let mut looped = incoming(Method::MESSAGE, VIA);
-    looped.headers.push("Via", "SIP/2.0/TLS GW.test;branch=z9hG4bKq");
+    looped
+        .headers
+        .push("Via", "SIP/2.0/TLS GW.test;branch=z9hG4bKq");
     layer.receive(&udp(), looped.clone(), at(0));
     assert_eq!(sent(&mut layer), ["udp:192.0.2.1:5060 482"]);
     looped.method = Method::ACK;
@@ -215,7 +252,10 @@ fn a_full_layer_refuses_with_503() {
     assert_eq!(response.status, 503);
     assert_eq!(response.headers.get("Retry-After"), Some("10"));
     assert_eq!(layer.counters().refused_requests, 1);
-    assert_over(&mut layer, &["3500 udp:192.0.2.1:5060 100", "32000 gone Unanswered"]);
+    assert_over(
+        &mut layer,
+        &["3500 udp:192.0.2.1:5060 100", "32000 gone Unanswered"],
+    );
 }
 
 #[test]
@@ -249,7 +289,10 @@ fn the_ack_of_a_2xx_is_told_once_and_ends_its_repetition() {
     let (id, request) = arrived(&mut layer);
     respond(&mut layer, id, &request, 180, 10);
     respond(&mut layer, id, &request, 200, 20);
-    assert_eq!(run_until(&mut layer, 600).last().unwrap(), "520 udp:192.0.2.1:5060 200");
+    assert_eq!(
+        run_until(&mut layer, 600).last().unwrap(),
+        "520 udp:192.0.2.1:5060 200"
+    );
     let mut ack = incoming(Method::ACK, &VIA.replace("p1", "p2"));
     ack.headers.set("To", "<sip:romeo@peer.test>;tag=other");
     layer.receive(&udp(), ack.clone(), at(601));
@@ -311,7 +354,10 @@ fn cancel_is_answered_and_told_in_time() {
     cancel.headers.set("CSeq", "9 CANCEL");
     layer.receive(&udp(), cancel, at(6));
     assert_eq!(sent(&mut layer), ["udp:192.0.2.1:5060 200"]);
-    assert_over(&mut layer, &["3506 udp:192.0.2.1:5060 100", "32006 gone Unanswered"]);
+    assert_over(
+        &mut layer,
+        &["3506 udp:192.0.2.1:5060 100", "32006 gone Unanswered"],
+    );
 }
 
 #[test]

@@ -1,0 +1,547 @@
+//! Answers to digest challenges (RFC 3261 §22, RFC 7616, RFC 8760).
+//!
+//! A password answers a challenge only when the realm is its own and the request went to its own domain. Every nonce is
+//! used once, so that no count of uses has to be kept.
+
+use std::fmt;
+
+use sha2::{Digest as _, Sha256};
+use stox_core::time::Entropy;
+use thiserror::Error;
+
+use crate::grammar::{quote, split_outside, trim, unquote};
+use crate::header::Headers;
+use crate::message::{Request, Response};
+
+/// A user name and password, and where they may be used.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// The SIP domain whose challenges are answered, in any case. No other domain sees an answer.
+    pub domain: String,
+    /// The realm, compared to the octet.
+    pub realm: String,
+    /// The user name there.
+    pub username: String,
+    /// The password.
+    pub password: String,
+}
+
+impl fmt::Debug for Credential {
+    /// Without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credential")
+            .field("domain", &self.domain)
+            .field("realm", &self.realm)
+            .field("username", &self.username)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a challenge is not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
+pub enum DigestError {
+    /// The response is no challenge, or none that can be read. The peer is at fault.
+    #[error("no readable digest challenge")]
+    NoChallenge,
+    /// Only algorithms or protections that we do not offer. We have MD5 and SHA-256, and `auth`.
+    #[error("no digest algorithm in common")]
+    Unsupported,
+    /// We have no password for the realm at this domain.
+    #[error("no credential for the realm at this domain")]
+    NoCredential,
+    /// The peer has seen our answer for the realm and challenges again: the password is wrong.
+    #[error("the credential was rejected")]
+    Rejected,
+}
+
+/// Adds to `request` the answers to the challenges of a 401 or 407 to it, in place of earlier ones. `domain` is the SIP
+/// domain that the request went to. The caller raises `CSeq` and sends it as a new transaction (RFC 3261 §22.2).
+///
+/// # Errors
+/// Why a challenge is not answered. The request is then unchanged.
+pub fn authorize(
+    request: &mut Request,
+    response: &Response,
+    domain: &str,
+    credentials: &[Credential],
+    entropy: &mut dyn Entropy,
+) -> Result<(), DigestError> {
+    let side = SIDES
+        .iter()
+        .find(|side| side.status == response.status)
+        .ok_or(DigestError::NoChallenge)?;
+    let answers = side
+        .chosen(&response.headers)?
+        .iter()
+        .map(|challenge| {
+            let credential = credentials
+                .iter()
+                .find(|c| c.realm == challenge.realm && c.domain.eq_ignore_ascii_case(domain))
+                .ok_or(DigestError::NoCredential)?;
+            if side.was_rejected(request, challenge) {
+                return Err(DigestError::Rejected);
+            }
+            Ok(challenge.answer(credential, request, &entropy.token()))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    request.headers.remove(side.answer);
+    for answer in answers {
+        request.headers.push(side.answer, answer);
+    }
+    Ok(())
+}
+
+/// Who challenges, and the names of the header fields.
+struct Side {
+    status: u16,
+    challenge: &'static str,
+    answer: &'static str,
+}
+
+const SIDES: [Side; 2] = [
+    Side {
+        status: 401,
+        challenge: "WWW-Authenticate",
+        answer: "Authorization",
+    },
+    Side {
+        status: 407,
+        challenge: "Proxy-Authenticate",
+        answer: "Proxy-Authorization",
+    },
+];
+
+/// The most challenges of one response that are looked at.
+const MAX_CHALLENGES: usize = 8;
+
+impl Side {
+    /// For each realm the first challenge that we can answer: the peer lists them by preference (RFC 8760 §2.4).
+    fn chosen(&self, headers: &Headers) -> Result<Vec<Challenge>, DigestError> {
+        let mut error = DigestError::NoChallenge;
+        let mut chosen: Vec<Challenge> = Vec::new();
+        for value in headers.get_all(self.challenge).take(MAX_CHALLENGES) {
+            match Challenge::parse(value) {
+                Ok(new) if chosen.iter().all(|old| old.realm != new.realm) => chosen.push(new),
+                Ok(_) => {}
+                Err(DigestError::Unsupported) => error = DigestError::Unsupported,
+                Err(_) => {}
+            }
+        }
+        if chosen.is_empty() {
+            Err(error)
+        } else {
+            Ok(chosen)
+        }
+    }
+
+    /// The request carried an answer for the realm, and the challenge does not say that its nonce was merely too old.
+    fn was_rejected(&self, request: &Request, challenge: &Challenge) -> bool {
+        request
+            .headers
+            .get_all(self.answer)
+            .filter_map(parameters)
+            .filter(|answer| find(answer, "realm") == Some(&challenge.realm))
+            .any(|answer| !challenge.stale || find(&answer, "nonce") == Some(&challenge.nonce))
+    }
+}
+
+/// A hash function and how its password hash is made.
+#[derive(Debug, Clone, Copy)]
+struct Algorithm {
+    name: &'static str,
+    hash: fn(&str) -> String,
+    /// The `-sess` variant (RFC 7616 §3.4.2).
+    session: bool,
+}
+
+const ALGORITHMS: [Algorithm; 4] = [
+    Algorithm {
+        name: "MD5",
+        hash: md5,
+        session: false,
+    },
+    Algorithm {
+        name: "MD5-sess",
+        hash: md5,
+        session: true,
+    },
+    Algorithm {
+        name: "SHA-256",
+        hash: sha256,
+        session: false,
+    },
+    Algorithm {
+        name: "SHA-256-sess",
+        hash: sha256,
+        session: true,
+    },
+];
+
+fn md5(text: &str) -> String {
+    use md5::Digest as _;
+    hex(&md5::Md5::digest(text.as_bytes()))
+}
+
+fn sha256(text: &str) -> String {
+    hex(&Sha256::digest(text.as_bytes()))
+}
+
+fn hex(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+/// One challenge that we can answer.
+#[derive(Debug)]
+struct Challenge {
+    realm: String,
+    nonce: String,
+    opaque: Option<String>,
+    algorithm: Algorithm,
+    /// The algorithm was written, so it is repeated.
+    names_algorithm: bool,
+    /// `qop=auth`; without, as in RFC 2069.
+    protected: bool,
+    stale: bool,
+}
+
+type Parameters = Vec<(String, String)>;
+
+/// The parameters of a `Digest` value, quotes resolved. `None` for another scheme.
+fn parameters(value: &str) -> Option<Parameters> {
+    let (scheme, rest) = trim(value).split_once([' ', '\t'])?;
+    scheme.eq_ignore_ascii_case("Digest").then(|| {
+        split_outside(rest, b',')
+            .filter_map(|item| item.split_once('='))
+            .map(|(name, text)| (trim(name).to_owned(), unquote(trim(text)).into_owned()))
+            .collect()
+    })
+}
+
+fn find<'a>(parameters: &'a Parameters, name: &str) -> Option<&'a String> {
+    parameters
+        .iter()
+        .find(|(found, _)| found.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value)
+}
+
+impl Challenge {
+    fn parse(value: &str) -> Result<Self, DigestError> {
+        let parameters = parameters(value).ok_or(DigestError::NoChallenge)?;
+        let required = |name| {
+            find(&parameters, name)
+                .cloned()
+                .ok_or(DigestError::NoChallenge)
+        };
+        let named = find(&parameters, "algorithm");
+        let algorithm = ALGORITHMS
+            .into_iter()
+            .find(|a| a.name.eq_ignore_ascii_case(named.map_or("MD5", |n| n)))
+            .ok_or(DigestError::Unsupported)?;
+        let qop = find(&parameters, "qop");
+        let protected = qop.is_some_and(|list| {
+            list.split(',')
+                .any(|option| trim(option).eq_ignore_ascii_case("auth"))
+        });
+        if qop.is_some() && !protected {
+            return Err(DigestError::Unsupported);
+        }
+        Ok(Self {
+            realm: required("realm")?,
+            nonce: required("nonce")?,
+            opaque: find(&parameters, "opaque").cloned(),
+            algorithm,
+            names_algorithm: named.is_some(),
+            protected,
+            stale: find(&parameters, "stale").is_some_and(|s| s.eq_ignore_ascii_case("true")),
+        })
+    }
+
+    /// The value of the answering header field.
+    fn answer(&self, credential: &Credential, request: &Request, cnonce: &str) -> String {
+        let response = self.response(credential, request.method.as_str(), &request.uri, cnonce);
+        let mut value = format!(
+            "Digest username={}, realm={}, nonce={}, uri={}, response=\"{response}\"",
+            quote(&credential.username),
+            quote(&self.realm),
+            quote(&self.nonce),
+            quote(&request.uri),
+        );
+        if self.names_algorithm {
+            value.push_str(", algorithm=");
+            value.push_str(self.algorithm.name);
+        }
+        if self.protected {
+            value.push_str(&format!(", qop=auth, nc={COUNT}"));
+        }
+        if self.protected || self.algorithm.session {
+            value.push_str(&format!(", cnonce=\"{cnonce}\""));
+        }
+        if let Some(opaque) = &self.opaque {
+            value.push_str(&format!(", opaque={}", quote(opaque)));
+        }
+        value
+    }
+
+    /// `request-digest` of RFC 7616 §3.4.1.
+    fn response(&self, credential: &Credential, method: &str, uri: &str, cnonce: &str) -> String {
+        let Credential {
+            username, password, ..
+        } = credential;
+        let (hash, nonce) = (self.algorithm.hash, &self.nonce);
+        let mut secret = hash(&format!("{username}:{}:{password}", self.realm));
+        if self.algorithm.session {
+            secret = hash(&format!("{secret}:{nonce}:{cnonce}"));
+        }
+        let action = hash(&format!("{method}:{uri}"));
+        if self.protected {
+            hash(&format!("{secret}:{nonce}:{COUNT}:{cnonce}:auth:{action}"))
+        } else {
+            hash(&format!("{secret}:{nonce}:{action}"))
+        }
+    }
+}
+
+/// The count of uses of a nonce, which is always its first.
+const COUNT: &str = "00000001";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::method::Method;
+    use stox_core::time::SeededEntropy;
+
+    fn credential(realm: &str, username: &str, password: &str) -> Credential {
+        Credential {
+            domain: "peer.test".into(),
+            realm: realm.into(),
+            username: username.into(),
+            password: password.into(),
+        }
+    }
+
+    fn challenged(status: u16, challenges: &[&str]) -> Response {
+        let mut response = Response::for_request(&request(), status, "Unauthorized");
+        let name = if status == 401 {
+            "WWW-Authenticate"
+        } else {
+            "Proxy-Authenticate"
+        };
+        for challenge in challenges {
+            response.headers.push(name, challenge);
+        }
+        response
+    }
+
+    fn request() -> Request {
+        Request::new(
+            Method::MESSAGE,
+            "sip:romeo@peer.test;opaque=user:epid:x;gruu",
+        )
+    }
+
+    fn attempt(
+        domain: &str,
+        response: &Response,
+        request: &mut Request,
+    ) -> Result<(), DigestError> {
+        let credentials = [
+            credential("r", "juliet", "secret"),
+            credential("s", "j2", "other"),
+        ];
+        authorize(
+            request,
+            response,
+            domain,
+            &credentials,
+            &mut SeededEntropy(1),
+        )
+    }
+
+    #[test]
+    fn the_vectors_of_the_standards() {
+        let old = (
+            "testrealm@host.com",
+            "dcd98b7102dd2f0e8b11d0f600bfb0c093",
+            "Circle Of Life",
+            "0a4f113b",
+        );
+        let new = (
+            "http-auth@example.org",
+            "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v",
+            "Circle of Life",
+            "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ",
+        );
+        for (algorithm, (realm, nonce, password, cnonce), expected) in [
+            ("MD5", old, "6629fae49393a05397450978507c4ef1"),
+            ("MD5", new, "8ca523f5e9506fed4657c9700eebdbec"),
+            (
+                "SHA-256",
+                new,
+                "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1",
+            ),
+        ] {
+            let text = format!(
+                "Digest realm=\"{realm}\", nonce=\"{nonce}\", qop=\"auth, auth-int\", algorithm={algorithm}"
+            );
+            let challenge = Challenge::parse(&text).unwrap();
+            let credential = credential(realm, "Mufasa", password);
+            let response = challenge.response(&credential, "GET", "/dir/index.html", cnonce);
+            assert_eq!(response, expected);
+        }
+    }
+
+    #[test]
+    fn an_answer_has_what_the_challenge_asks_for() {
+        for (challenge, expected) in [
+            (
+                r#"Digest realm="r", nonce="n\"1", qop="auth-int,auth", opaque="o", algorithm=md5"#,
+                r#"Digest username="juliet", realm="r", nonce="n\"1", uri="URI", response="…", algorithm=MD5, qop=auth, nc=00000001, cnonce="…", opaque="o""#,
+            ),
+            (
+                "digest\tNonce=n , REALM=\"r\"",
+                r#"Digest username="juliet", realm="r", nonce="n", uri="URI", response="…""#,
+            ),
+            (
+                r#"Digest realm="r",nonce="n",algorithm=SHA-256-sess"#,
+                r#"Digest username="juliet", realm="r", nonce="n", uri="URI", response="…", algorithm=SHA-256-sess, cnonce="…""#,
+            ),
+        ] {
+            let mut request = request();
+            attempt("Peer.Test", &challenged(401, &[challenge]), &mut request).unwrap();
+            let written = request.headers.get("Authorization").unwrap();
+            let mut shown = written.replace(&request.uri, "URI");
+            for name in ["response", "cnonce"] {
+                let parameters = parameters(written).unwrap();
+                if let Some(value) = find(&parameters, name) {
+                    shown = shown.replace(value, "…");
+                }
+            }
+            assert_eq!(shown, expected);
+        }
+    }
+
+    #[test]
+    fn another_implementation_agrees() {
+        use rsip::headers::auth::{Algorithm, AuthQop};
+        for (name, algorithm) in [("MD5", Algorithm::Md5), ("SHA-256", Algorithm::Sha256)] {
+            let text = format!(r#"Digest realm="r", nonce="abc", qop="auth", algorithm={name}"#);
+            let mut request = Request::new(Method::MESSAGE, "sip:romeo@peer.test");
+            attempt("peer.test", &challenged(401, &[&text]), &mut request).unwrap();
+            let written = parameters(request.headers.get("Authorization").unwrap()).unwrap();
+            let oracle = rsip::services::DigestGenerator {
+                username: "juliet",
+                password: "secret",
+                nonce: "abc",
+                uri: &rsip::Uri::try_from("sip:romeo@peer.test").unwrap(),
+                realm: "r",
+                method: &rsip::Method::Message,
+                qop: Some(&AuthQop::Auth {
+                    cnonce: find(&written, "cnonce").unwrap().clone(),
+                    nc: 1,
+                }),
+                algorithm,
+            };
+            assert!(oracle.verify(find(&written, "response").unwrap()), "{name}");
+        }
+    }
+
+    #[test]
+    fn each_realm_gets_its_own_answer_and_the_first_algorithm_that_we_have() {
+        let challenges = [
+            r#"Digest realm="r", nonce="1", algorithm=SHA-512-256, qop="auth""#,
+            r#"Digest realm="r", nonce="2", algorithm=SHA-256, qop="auth""#,
+            r#"Digest realm="r", nonce="3", algorithm=MD5, qop="auth""#,
+            r#"Digest realm="s", nonce="4", qop="auth""#,
+        ];
+        let mut request = request();
+        attempt("peer.test", &challenged(407, &challenges), &mut request).unwrap();
+        let answers: Vec<String> = request
+            .headers
+            .get_all("Proxy-Authorization")
+            .map(|value| find(&parameters(value).unwrap(), "nonce").unwrap().clone())
+            .collect();
+        assert_eq!(answers, ["2", "4"]);
+        assert_eq!(request.headers.get("Authorization"), None);
+    }
+
+    #[test]
+    fn no_password_leaves_its_realm_and_domain() {
+        let good = r#"Digest realm="r", nonce="1", qop="auth""#;
+        for (domain, status, challenges, expected) in [
+            ("evil.test", 401, &[good][..], DigestError::NoCredential),
+            ("", 401, &[good], DigestError::NoCredential),
+            (
+                "peer.test",
+                401,
+                &[r#"Digest realm="R", nonce="1""#],
+                DigestError::NoCredential,
+            ),
+            (
+                "peer.test",
+                401,
+                &[good, r#"Digest realm="evil", nonce="1""#],
+                DigestError::NoCredential,
+            ),
+            ("peer.test", 403, &[good], DigestError::NoChallenge),
+            ("peer.test", 401, &[], DigestError::NoChallenge),
+            (
+                "peer.test",
+                401,
+                &["Basic realm=\"r\""],
+                DigestError::NoChallenge,
+            ),
+            ("peer.test", 401, &["Digest"], DigestError::NoChallenge),
+            (
+                "peer.test",
+                401,
+                &["Digest realm=\"r\""],
+                DigestError::NoChallenge,
+            ),
+            (
+                "peer.test",
+                401,
+                &["Digest ,,=,realm=\"r\",\"\""],
+                DigestError::NoChallenge,
+            ),
+            (
+                "peer.test",
+                401,
+                &[r#"Digest realm="r", nonce="1", qop="auth-int""#],
+                DigestError::Unsupported,
+            ),
+            (
+                "peer.test",
+                401,
+                &[r#"Digest realm="r", nonce="1", algorithm=AKAv1-MD5"#],
+                DigestError::Unsupported,
+            ),
+        ] {
+            let mut request = request();
+            let result = attempt(domain, &challenged(status, challenges), &mut request);
+            assert_eq!(result, Err(expected), "{challenges:?}");
+            assert!(request.headers.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_second_challenge_is_a_rejection_unless_the_nonce_is_stale() {
+        let mut request = request();
+        let first = challenged(401, &[r#"Digest realm="r", nonce="1""#]);
+        attempt("peer.test", &first, &mut request).unwrap();
+        let again = challenged(401, &[r#"Digest realm="r", nonce="2""#]);
+        let result = attempt("peer.test", &again, &mut request);
+        assert_eq!(result, Err(DigestError::Rejected));
+        let same = challenged(401, &[r#"Digest realm="r", nonce="1", stale=true"#]);
+        let result = attempt("peer.test", &same, &mut request);
+        assert_eq!(result, Err(DigestError::Rejected));
+        let stale = challenged(401, &[r#"Digest realm="r", nonce="2", stale=TRUE"#]);
+        attempt("peer.test", &stale, &mut request).unwrap();
+        assert_eq!(request.headers.get_all("Authorization").count(), 1);
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        let shown = format!("{:?}", credential("r", "juliet", "secret"));
+        assert!(shown.contains("juliet") && !shown.contains("secret"));
+    }
+}
