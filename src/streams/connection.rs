@@ -1,0 +1,148 @@
+//! One TCP connection that may become a TLS connection in the middle.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use rustls::pki_types::CertificateDer;
+use stox_xmpp::stream::TlsInfo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+
+use crate::net::tls::{TlsSettings, Verifier, certificate_names, server_name};
+
+/// A write that does not finish in this time means a dead peer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Octets read at one time.
+const READ_SIZE: usize = 16 * 1024;
+
+/// A connection and its read buffer.
+pub(super) struct Connection {
+    wire: Wire,
+    buffer: BytesMut,
+}
+
+enum Wire {
+    Plain(TcpStream),
+    Client(Box<client::TlsStream<TcpStream>>),
+    Server(Box<server::TlsStream<TcpStream>>),
+    /// After a failed handshake.
+    Gone,
+}
+
+/// The connection ended or broke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Lost;
+
+/// Which end of the handshake we are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side<'a> {
+    /// We dialled this domain.
+    Client(&'a str),
+    /// We accepted.
+    Server,
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        // Stanzas are small and wait for answers; without Nagle's delay they go at once.
+        _ = stream.set_nodelay(true);
+        Self { wire: Wire::Plain(stream), buffer: BytesMut::with_capacity(READ_SIZE) }
+    }
+
+    /// The next octets.
+    pub(super) async fn read(&mut self) -> Result<Bytes, Lost> {
+        self.buffer.reserve(READ_SIZE);
+        let count = match &mut self.wire {
+            Wire::Plain(stream) => stream.read_buf(&mut self.buffer).await,
+            Wire::Client(stream) => stream.read_buf(&mut self.buffer).await,
+            Wire::Server(stream) => stream.read_buf(&mut self.buffer).await,
+            Wire::Gone => return Err(Lost),
+        };
+        match count {
+            Ok(count) if count > 0 => Ok(self.buffer.split().freeze()),
+            _ => Err(Lost),
+        }
+    }
+
+    /// Writes all of it.
+    pub(super) async fn write(&mut self, octets: &[u8]) -> Result<(), Lost> {
+        tracing::trace!(octets = %String::from_utf8_lossy(octets), "XMPP out");
+        let written = async {
+            match &mut self.wire {
+                Wire::Plain(stream) => stream.write_all(octets).await,
+                Wire::Client(stream) => {
+                    stream.write_all(octets).await?;
+                    stream.flush().await
+                }
+                Wire::Server(stream) => {
+                    stream.write_all(octets).await?;
+                    stream.flush().await
+                }
+                Wire::Gone => Err(std::io::ErrorKind::NotConnected.into()),
+            }
+        };
+        match timeout(WRITE_TIMEOUT, written).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(Lost),
+        }
+    }
+
+    /// Shakes hands.
+    ///
+    /// # Errors
+    /// Why it failed, in words.
+    pub(super) async fn start_tls(&mut self, side: Side<'_>, tls: &TlsSettings) -> Result<TlsInfo, String> {
+        let Wire::Plain(stream) = std::mem::replace(&mut self.wire, Wire::Gone) else {
+            return Err("TLS is already on".to_owned());
+        };
+        match side {
+            Side::Client(domain) => {
+                let connector = TlsConnector::from(tls.xmpp_client.clone());
+                let stream =
+                    connector.connect(server_name(domain)?, stream).await.map_err(|error| error.to_string())?;
+                let info = info(stream.get_ref().1.peer_certificates(), &tls.verifier, Verifier::server);
+                self.wire = Wire::Client(Box::new(stream));
+                Ok(info)
+            }
+            Side::Server => {
+                let acceptor = TlsAcceptor::from(tls.xmpp_server.clone());
+                let stream = acceptor.accept(stream).await.map_err(|error| error.to_string())?;
+                let info = info(stream.get_ref().1.peer_certificates(), &tls.verifier, Verifier::client);
+                self.wire = Wire::Server(Box::new(stream));
+                Ok(info)
+            }
+        }
+    }
+
+    /// Ends it in order, within a moment.
+    pub(super) async fn shutdown(&mut self) {
+        let done = async {
+            match &mut self.wire {
+                Wire::Plain(stream) => stream.shutdown().await,
+                Wire::Client(stream) => stream.shutdown().await,
+                Wire::Server(stream) => stream.shutdown().await,
+                Wire::Gone => Ok(()),
+            }
+        };
+        _ = timeout(Duration::from_secs(2), done).await;
+    }
+}
+
+/// The names for which a chain is valid: each name in it is put to the verifier.
+fn info(
+    chain: Option<&[CertificateDer<'static>]>,
+    verifier: &Verifier,
+    verify: fn(&Verifier, &[CertificateDer<'_>], &str) -> Result<(), String>,
+) -> TlsInfo {
+    let chain = chain.unwrap_or_default();
+    let names = chain.first().map(certificate_names).unwrap_or_default();
+    let is_valid = |name: &String| {
+        let probe = name.strip_prefix("*.").map_or_else(|| name.clone(), |parent| format!("probe.{parent}"));
+        verify(verifier, chain, &probe)
+            .inspect_err(|why| tracing::debug!(name, why, "the partner's certificate is not valid"))
+            .is_ok()
+    };
+    TlsInfo { valid_names: names.into_iter().filter(is_valid).collect() }
+}

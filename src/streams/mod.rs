@@ -1,0 +1,204 @@
+//! XMPP server-to-server connections: accepting, dialling, TLS, and the tasks that drive the stream machines.
+
+mod connection;
+mod inbound;
+mod outbound;
+mod rules;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use minidom::Element;
+use stox_xmpp::link::{Attempt, Loss};
+use stox_xmpp::stream::StanzaNumber;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::admin::InboundStatus;
+use crate::clock::Clock;
+use crate::engine::LinkName;
+use crate::net::dns::Dns;
+use crate::net::tls::TlsSettings;
+use crate::sockets::admission::Admission;
+
+pub use rules::Rules;
+
+/// Stanzas that wait to be written to one stream. The link's window keeps far fewer in flight.
+const WRITE_QUEUE: usize = 1_024;
+
+/// What the streams tell the engine.
+#[derive(Debug)]
+pub enum StreamArrival {
+    /// A stream to us is open.
+    Opened {
+        /// Its number.
+        stream: u64,
+        /// Its peer.
+        peer: SocketAddr,
+    },
+    /// A stream to us has proved a domain.
+    Proved {
+        /// Its number.
+        stream: u64,
+        /// The pair.
+        name: LinkName,
+        /// Inside TLS.
+        encrypted: bool,
+    },
+    /// A stanza on a proved stream.
+    Stanza {
+        /// The proved pair.
+        name: LinkName,
+        /// The stanza.
+        element: Element,
+        /// Where to say that it is handled.
+        handled: Handled,
+    },
+    /// A stream to us has ended.
+    Ended {
+        /// Its number.
+        stream: u64,
+    },
+    /// A stream of ours is authorised.
+    Ready(LinkName, Attempt),
+    /// A stream of ours has ended, or could not be had.
+    Lost(LinkName, Attempt, Loss),
+}
+
+/// Tells a stream that one of its stanzas is handled.
+#[derive(Debug)]
+pub struct Handled {
+    number: StanzaNumber,
+    /// Unbounded, and yet bounded by the stanzas that the stream itself has passed on.
+    stream: mpsc::UnboundedSender<StanzaNumber>,
+}
+
+impl Handled {
+    /// The gateway has taken the stanza over.
+    pub fn confirm(self) {
+        // A stream that is gone needs no acknowledgement.
+        _ = self.stream.send(self.number);
+    }
+}
+
+/// What every stream task needs.
+struct Shared {
+    rules: Rules,
+    tls: TlsSettings,
+    dns: Dns,
+    clock: Clock,
+    arrivals: mpsc::Sender<StreamArrival>,
+    admission: Arc<Admission>,
+    /// Dialback questions on their way at one time.
+    verifying: Arc<tokio::sync::Semaphore>,
+}
+
+/// All XMPP streams. Belongs to the engine's task.
+pub struct Streams {
+    shared: Arc<Shared>,
+    outbound: BTreeMap<LinkName, (Attempt, mpsc::Sender<Arc<Element>>)>,
+    inbound: BTreeMap<u64, InboundStatus>,
+    tasks: JoinSet<()>,
+}
+
+/// Parts that streams are made with.
+pub struct StreamParts {
+    /// Domains, partners and times.
+    pub rules: Rules,
+    /// Certificates.
+    pub tls: TlsSettings,
+    /// Resolver.
+    pub dns: Dns,
+    /// Time.
+    pub clock: Clock,
+    /// The way to the engine.
+    pub arrivals: mpsc::Sender<StreamArrival>,
+    /// Limits of accepted connections.
+    pub admission: Arc<Admission>,
+}
+
+impl Streams {
+    /// Without listeners yet.
+    #[must_use]
+    pub fn new(parts: StreamParts) -> Self {
+        let StreamParts { rules, tls, dns, clock, arrivals, admission } = parts;
+        let verifying = Arc::new(tokio::sync::Semaphore::new(256));
+        Self {
+            shared: Arc::new(Shared { rules, tls, dns, clock, arrivals, admission, verifying }),
+            outbound: BTreeMap::new(),
+            inbound: BTreeMap::new(),
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// Serves a bound listener.
+    pub fn serve(&mut self, listener: TcpListener) {
+        self.tasks.spawn(inbound::accept(self.shared.clone(), listener));
+    }
+
+    /// Opens a stream for a link.
+    pub fn connect(&mut self, name: LinkName, attempt: Attempt) {
+        let (writer, queue) = mpsc::channel(WRITE_QUEUE);
+        self.outbound.insert(name.clone(), (attempt, writer));
+        self.tasks.spawn(outbound::run(self.shared.clone(), name, attempt, queue));
+        while self.tasks.try_join_next().is_some() {}
+    }
+
+    /// Writes to a link's stream. A stream that is gone reports its loss by itself, and the link writes again.
+    pub fn write(&mut self, name: &LinkName, element: Arc<Element>) {
+        if let Some((_, writer)) = self.outbound.get(name)
+            && writer.try_send(element).is_err()
+        {
+            self.outbound.remove(name);
+        }
+    }
+
+    /// Lets a link's stream go, in order.
+    pub fn close(&mut self, name: &LinkName, attempt: Attempt) {
+        if self.outbound.get(name).is_some_and(|(current, _)| *current == attempt) {
+            self.outbound.remove(name);
+        }
+    }
+
+    /// Keeps the books for `status`.
+    pub fn note(&mut self, arrival: &StreamArrival) {
+        match arrival {
+            StreamArrival::Opened { stream, peer } => {
+                let status = InboundStatus { peer: peer.to_string(), encrypted: false, proved: Vec::new() };
+                self.inbound.insert(*stream, status);
+            }
+            StreamArrival::Proved { stream, name, encrypted } => {
+                if let Some(status) = self.inbound.get_mut(stream) {
+                    status.encrypted = *encrypted;
+                    status.proved.push(format!("{} -> {}", name.partner, name.local));
+                }
+            }
+            StreamArrival::Ended { stream } => {
+                self.inbound.remove(stream);
+            }
+            StreamArrival::Lost(name, attempt, _) => self.close(name, *attempt),
+            StreamArrival::Stanza { .. } | StreamArrival::Ready(..) => {}
+        }
+    }
+
+    /// The streams to us.
+    #[must_use]
+    pub fn inbound_status(&self) -> Vec<InboundStatus> {
+        self.inbound.values().cloned().collect()
+    }
+
+    /// Lets all outbound streams end in order, and waits for that until `deadline`.
+    pub async fn finish(mut self, deadline: tokio::time::Instant) {
+        let writers = std::mem::take(&mut self.outbound);
+        let closing = writers.len();
+        drop(writers);
+        if closing > 0 {
+            // The listeners' tasks never end; the closing streams do.
+            let drained = async { while self.tasks.join_next().await.is_some() {} };
+            _ = tokio::time::timeout_at(deadline, drained).await;
+        }
+        self.tasks.abort_all();
+    }
+}

@@ -1,0 +1,306 @@
+//! Dialled streams: for a link, or for one dialback question.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use minidom::Element;
+use stox_core::failure::{Failure, Local};
+use stox_xmpp::dialback::Trouble;
+use stox_xmpp::link::{Attempt, Loss};
+use stox_xmpp::stream::{
+    CloseReason, DomainPair, OutboundEvent, OutboundStream, PairError, StreamCommand, StreamCondition, VerifyRequest,
+};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::connection::{Connection, Lost, Side};
+use super::rules::Rules;
+use super::{Shared, StreamArrival};
+use crate::config::Partner;
+use crate::engine::LinkName;
+use crate::entropy::OsEntropy;
+use crate::net::lookup;
+
+/// How long TCP may take to one address.
+const TCP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Sleeps until then, or for ever.
+pub(super) async fn sleep_until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Carries a link's stanzas until the link or the stream ends.
+pub(super) async fn run(shared: Arc<Shared>, name: LinkName, attempt: Attempt, queue: mpsc::Receiver<Arc<Element>>) {
+    let loss = carry(&shared, &name, attempt, queue).await;
+    match &loss {
+        Some(Loss::Passing(failure) | Loss::Lasting(failure)) => {
+            tracing::debug!(partner = name.partner, ?failure, "XMPP stream to the partner is lost");
+        }
+        None => tracing::info!(partner = name.partner, local = name.local, "XMPP stream to the partner is closed"),
+    }
+    if let Some(loss) = loss {
+        _ = shared.arrivals.send(StreamArrival::Lost(name, attempt, loss)).await;
+    }
+}
+
+/// `None`: the link let the stream go.
+async fn carry(
+    shared: &Shared,
+    name: &LinkName,
+    attempt: Attempt,
+    mut queue: mpsc::Receiver<Arc<Element>>,
+) -> Option<Loss> {
+    let pair = DomainPair { local: name.local.clone(), remote: name.partner.clone() };
+    let Some(partner) = shared.rules.partner(&name.partner) else {
+        return Some(Loss::Lasting(Failure::Local(Local::NotAllowed)));
+    };
+    let mut task = match Task::dial(shared, &pair, partner, |machine, now| machine.authorise(pair.clone(), now)).await {
+        Ok(task) => task,
+        Err(loss) => return Some(loss),
+    };
+    tracing::info!(partner = name.partner, local = name.local, encrypted = task.encrypted, "XMPP stream to the partner is ready");
+    if shared.arrivals.send(StreamArrival::Ready(name.clone(), attempt)).await.is_err() {
+        return None;
+    }
+    let loss = task.carry(&mut queue).await;
+    task.connection.shutdown().await;
+    loss
+}
+
+/// Asks the authoritative server of a claimed domain about a dialback key.
+pub(super) async fn verify(shared: &Shared, request: VerifyRequest) -> Result<bool, Trouble> {
+    let _permit = shared.verifying.acquire().await.map_err(|_| Trouble::Timeout)?;
+    let partner = shared.rules.partner(&request.pair.remote).ok_or(Trouble::NotAllowed)?;
+    let pair = request.pair.clone();
+    let dialled = Task::dial(shared, &pair, partner, |machine, now| machine.verify(request.clone(), now)).await;
+    let mut task = dialled.map_err(|loss| match loss {
+        Loss::Passing(Failure::Local(local)) | Loss::Lasting(Failure::Local(local)) => trouble(local),
+        _ => Trouble::Unreachable,
+    })?;
+    task.machine.close(shared.clock.now());
+    _ = task.carry_out().await;
+    task.connection.shutdown().await;
+    task.verdict.unwrap_or(Err(Trouble::Timeout))
+}
+
+fn trouble(local: Local) -> Trouble {
+    match local {
+        Local::DomainNotFound => Trouble::NotFound,
+        Local::Timeout => Trouble::Timeout,
+        _ => Trouble::Unreachable,
+    }
+}
+
+struct Task<'a> {
+    shared: &'a Shared,
+    domain: &'a str,
+    machine: OutboundStream,
+    connection: Connection,
+    encrypted: bool,
+    ready: bool,
+    verdict: Option<Result<bool, Trouble>>,
+    loss: Option<Loss>,
+}
+
+impl<'a> Task<'a> {
+    /// Tries each address of the partner until a stream does what `ask` wants of it.
+    async fn dial(
+        shared: &'a Shared,
+        pair: &'a DomainPair,
+        partner: &Partner,
+        ask: impl Fn(&mut OutboundStream, stox_core::time::Now),
+    ) -> Result<Self, Loss> {
+        let addresses = match Rules::fixed_address(partner) {
+            Some(address) => Ok(vec![address]),
+            None => {
+                let mut entropy = OsEntropy::default();
+                lookup::xmpp(&shared.dns, &pair.remote, shared.rules.default_port, &mut entropy).await
+            }
+        };
+        let addresses = addresses.map_err(|local| {
+            tracing::warn!(partner = pair.remote, reason = ?local, "XMPP partner has no usable DNS records; ask its administrator for _xmpp-server._tcp or an address record");
+            match local {
+                Local::DomainNotFound => Loss::Lasting(Failure::Local(local)),
+                _ => Loss::Passing(Failure::Local(local)),
+            }
+        })?;
+        let settings = shared.rules.outbound(pair.clone(), partner);
+        let mut loss = Loss::Passing(Failure::Local(Local::Unreachable));
+        for address in addresses {
+            let stream = match timeout(TCP_TIMEOUT, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(error)) => {
+                    tracing::warn!(partner = pair.remote, %address, %error, "XMPP partner does not take the connection");
+                    continue;
+                }
+                Err(_) => {
+                    tracing::warn!(partner = pair.remote, %address, "XMPP partner does not answer");
+                    continue;
+                }
+            };
+            let mut task = Self {
+                shared,
+                domain: &pair.remote,
+                machine: OutboundStream::new(settings.clone(), shared.clock.now()),
+                connection: Connection::new(stream),
+                encrypted: false,
+                ready: false,
+                verdict: None,
+                loss: None,
+            };
+            ask(&mut task.machine, shared.clock.now());
+            loss = match task.negotiate().await {
+                Ok(()) => return Ok(task),
+                Err(loss) => loss,
+            };
+        }
+        Err(loss)
+    }
+
+    /// Runs until the pair is ready or the question is answered.
+    async fn negotiate(&mut self) -> Result<(), Loss> {
+        while !self.ready && self.verdict.is_none() {
+            if self.carry_out().await.is_err() {
+                break;
+            }
+            if !self.ready && self.verdict.is_none() {
+                self.wait().await;
+            }
+        }
+        if self.ready || self.verdict.is_some() {
+            return Ok(());
+        }
+        Err(self.loss.take().unwrap_or(Loss::Passing(Failure::Local(Local::TransportFailed))))
+    }
+
+    async fn wait(&mut self) {
+        let clock = self.shared.clock;
+        let wake = self.machine.poll_timeout().map(|at| clock.instant(at));
+        tokio::select! {
+            read = self.connection.read() => match read {
+                Ok(octets) => self.machine.receive(&octets, clock.now()),
+                Err(Lost) => self.machine.connection_lost(),
+            },
+            () = sleep_until(wake) => self.machine.handle_timeout(clock.now()),
+        }
+    }
+
+    /// Writes stanzas until the queue ends (`None`) or the stream does.
+    async fn carry(&mut self, queue: &mut mpsc::Receiver<Arc<Element>>) -> Option<Loss> {
+        let clock = self.shared.clock;
+        let mut let_go = false;
+        while self.carry_out().await.is_ok() {
+            let wake = self.machine.poll_timeout().map(|at| clock.instant(at));
+            tokio::select! {
+                read = self.connection.read() => match read {
+                    Ok(octets) => self.machine.receive(&octets, clock.now()),
+                    Err(Lost) => self.machine.connection_lost(),
+                },
+                stanza = queue.recv(), if !let_go => match stanza {
+                    Some(stanza) => self.write(&stanza),
+                    None => {
+                        let_go = true;
+                        self.machine.close(clock.now());
+                    }
+                },
+                () = sleep_until(wake) => self.machine.handle_timeout(clock.now()),
+            }
+        }
+        if let_go {
+            return None;
+        }
+        Some(self.loss.take().unwrap_or(Loss::Passing(Failure::Local(Local::TransportFailed))))
+    }
+
+    fn write(&mut self, stanza: &Element) {
+        if let Err(why) = self.machine.send(stanza, self.shared.clock.now()) {
+            // The link keeps the stanza until a fence passes it, and gives it up at its deadline.
+            tracing::warn!(partner = self.domain, %why, "a stanza could not be written to the partner");
+        }
+    }
+
+    /// Does what the machine asks for. `Err`: the stream is over.
+    async fn carry_out(&mut self) -> Result<(), Lost> {
+        while let Some(command) = self.machine.poll_command() {
+            match command {
+                StreamCommand::Write(octets) => {
+                    if self.connection.write(&octets).await.is_err() {
+                        self.machine.connection_lost();
+                    }
+                }
+                StreamCommand::StartTls => self.start_tls().await,
+                StreamCommand::Event(event) => self.event(event),
+                StreamCommand::Close => return Err(Lost),
+            }
+        }
+        Ok(())
+    }
+
+    async fn start_tls(&mut self) {
+        let time = self.shared.rules.inbound.timing.tls;
+        let handshake = self.connection.start_tls(Side::Client(self.domain), &self.shared.tls);
+        match timeout(time, handshake).await {
+            Ok(Ok(info)) => {
+                self.encrypted = true;
+                self.machine.tls_established(info, self.shared.clock.now());
+            }
+            Ok(Err(why)) => self.machine.tls_failed(why),
+            Err(_) => self.machine.tls_failed("no handshake in time"),
+        }
+    }
+
+    fn event(&mut self, event: OutboundEvent) {
+        match event {
+            OutboundEvent::Negotiated { .. } | OutboundEvent::Acknowledged(_) => {}
+            OutboundEvent::Ready(_) => self.ready = true,
+            OutboundEvent::PairRefused(pair, why) => {
+                tracing::warn!(partner = pair.remote, local = pair.local, %why, "XMPP partner does not accept our domain; check that its SRV record points at this gateway from the partner's network");
+                self.loss = Some(refusal(&why));
+                self.machine.close(self.shared.clock.now());
+            }
+            OutboundEvent::Verified(_, answer) => {
+                self.verdict = Some(answer.map_err(|_| Trouble::Unreachable));
+            }
+            OutboundEvent::Closed(reason) => self.closed(&reason),
+        }
+    }
+
+    fn closed(&mut self, reason: &CloseReason) {
+        match reason {
+            CloseReason::PeerClosed | CloseReason::Idle | CloseReason::Requested | CloseReason::ConnectionLost => {
+                tracing::debug!(partner = self.domain, %reason, "XMPP stream to the partner ended");
+            }
+            _ => tracing::warn!(partner = self.domain, %reason, "XMPP stream to the partner failed"),
+        }
+        if self.loss.is_none() {
+            self.loss = Some(loss(reason));
+        }
+    }
+}
+
+/// What the end of a stream means for what waits.
+fn loss(reason: &CloseReason) -> Loss {
+    let failed = Failure::Local(Local::TransportFailed);
+    match reason {
+        CloseReason::TlsNotOffered
+        | CloseReason::TlsRefused
+        | CloseReason::TlsFailed(_)
+        | CloseReason::CertificateNotValid(_) => Loss::Lasting(failed),
+        CloseReason::PeerError(error) if error.condition == StreamCondition::HostUnknown => {
+            Loss::Lasting(Failure::Local(Local::DomainNotFound))
+        }
+        _ => Loss::Passing(failed),
+    }
+}
+
+fn refusal(why: &PairError) -> Loss {
+    let failed = Failure::Local(Local::TransportFailed);
+    match why {
+        PairError::CertificateNotValid | PairError::Invalid => Loss::Lasting(failed),
+        PairError::Peer(_) | PairError::Timeout | PairError::Closed => Loss::Passing(failed),
+    }
+}
