@@ -1,2 +1,96 @@
 //! The gateway program.
-fn main() {}
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use stoxgate::cli::{Cli, Command, Settings};
+use stoxgate::config::Config;
+use stoxgate::{admin, config, log, map, run};
+
+/// Exit code for settings that are wrong.
+const WRONG_SETTINGS: u8 = 2;
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(settings) => serve(&settings),
+        Command::CheckConfig { settings, no_files } => check_config(&settings, no_files),
+        Command::Map { address } => match map::describe(&address) {
+            Ok(lines) => say(lines.trim_end()),
+            Err(why) => fail(&why),
+        },
+        Command::Status { settings, json, quiet } => status(&settings, json, quiet),
+        Command::Demo { hold, full } => stoxgate::demo::run(hold, full),
+    }
+}
+
+fn load(settings: &Settings) -> Result<Config, ExitCode> {
+    config::load(&settings.config, std::env::vars()).map_err(|problems| {
+        complain(&problems.to_string());
+        ExitCode::from(WRONG_SETTINGS)
+    })
+}
+
+fn serve(settings: &Settings) -> ExitCode {
+    let config = match load(settings) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    log::start(&config.log);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("cannot start: {error}")),
+    };
+    let outcome = runtime.block_on(run::serve(config));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&format!("cannot start: {error}")),
+    }
+}
+
+fn check_config(settings: &Settings, no_files: bool) -> ExitCode {
+    let config = match load(settings) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    if !no_files
+        && let Err(error) = stoxgate::net::tls::TlsSettings::load(&config.tls, config.sip.client_certificate)
+    {
+        complain(&format!("{}: TLS: {error}", settings.config.display()));
+        return ExitCode::from(WRONG_SETTINGS);
+    }
+    say(&format!("{} is good", settings.config.display()))
+}
+
+fn status(settings: &Settings, json: bool, quiet: bool) -> ExitCode {
+    let config = match load(settings) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let socket = &config.gateway.admin_socket;
+    match admin::ask(socket) {
+        Ok(_) if quiet => ExitCode::SUCCESS,
+        Ok(status) if json => match serde_json::to_string_pretty(&status) {
+            Ok(text) => say(&text),
+            Err(error) => fail(&error.to_string()),
+        },
+        Ok(status) => say(admin::describe(&status).trim_end()),
+        Err(_) if quiet => ExitCode::FAILURE,
+        Err(error) => fail(&format!("no gateway answers at {}: {error}; is it running with these settings?", socket.display())),
+    }
+}
+
+fn say(text: &str) -> ExitCode {
+    // Whoever closed our output does not want the rest of it.
+    _ = writeln!(std::io::stdout(), "{text}");
+    ExitCode::SUCCESS
+}
+
+fn complain(text: &str) {
+    _ = writeln!(std::io::stderr(), "stoxgate: {text}");
+}
+
+fn fail(text: &str) -> ExitCode {
+    complain(text);
+    ExitCode::FAILURE
+}

@@ -189,7 +189,7 @@ impl Task {
         let verdicts = self.verdict_sender.clone();
         if let Err(why) = self.permitted(&request.pair, certificate_valid) {
             tracing::warn!(partner = request.pair.remote, peer = %self.peer.ip(), "XMPP partner refused: {why}");
-            _ = verdicts.send((id, Err(Trouble::NotAllowed))).await;
+            _ = verdicts.send((id, Err(Trouble::Forbidden))).await;
             return;
         }
         let shared = self.shared.clone();

@@ -74,12 +74,12 @@ async fn carry(
 /// Asks the authoritative server of a claimed domain about a dialback key.
 pub(super) async fn verify(shared: &Shared, request: VerifyRequest) -> Result<bool, Trouble> {
     let _permit = shared.verifying.acquire().await.map_err(|_| Trouble::Timeout)?;
-    let partner = shared.rules.partner(&request.pair.remote).ok_or(Trouble::NotAllowed)?;
+    let partner = shared.rules.partner(&request.pair.remote).ok_or(Trouble::Forbidden)?;
     let pair = request.pair.clone();
     let dialled = Task::dial(shared, &pair, partner, |machine, now| machine.verify(request.clone(), now)).await;
     let mut task = dialled.map_err(|loss| match loss {
         Loss::Passing(Failure::Local(local)) | Loss::Lasting(Failure::Local(local)) => trouble(local),
-        _ => Trouble::Unreachable,
+        _ => Trouble::ConnectionFailed,
     })?;
     task.machine.close(shared.clock.now());
     _ = task.carry_out().await;
@@ -89,9 +89,9 @@ pub(super) async fn verify(shared: &Shared, request: VerifyRequest) -> Result<bo
 
 fn trouble(local: Local) -> Trouble {
     match local {
-        Local::DomainNotFound => Trouble::NotFound,
+        Local::DomainNotFound => Trouble::ServerNotFound,
         Local::Timeout => Trouble::Timeout,
-        _ => Trouble::Unreachable,
+        _ => Trouble::ConnectionFailed,
     }
 }
 
@@ -263,7 +263,7 @@ impl<'a> Task<'a> {
                 self.machine.close(self.shared.clock.now());
             }
             OutboundEvent::Verified(_, answer) => {
-                self.verdict = Some(answer.map_err(|_| Trouble::Unreachable));
+                self.verdict = Some(answer.map_err(|_| Trouble::ConnectionFailed));
             }
             OutboundEvent::Closed(reason) => self.closed(&reason),
         }

@@ -1,0 +1,256 @@
+//! The one task that owns the engine: takes every input, carries out every effect.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use stox_core::vocab::{StoreIn, StoreOut};
+use stox_sip::target::{TargetError, TransportPolicy};
+use stox_sip::transport::{Destination, Target};
+use stox_sip::ua::{Resolve, ResolveId};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use crate::admin::{BridgeStatus, LinkStatus, SipStatus, Status, StatusRequest};
+use crate::clock::Clock;
+use crate::engine::{Effect, Engine, StanzaToken};
+use crate::entropy::OsEntropy;
+use crate::net::dns::Dns;
+use crate::net::lookup;
+use crate::sockets::sip::{SipArrival, SipSockets};
+use crate::store::StoreWriter;
+use crate::streams::{Handled, StreamArrival, Streams};
+
+/// Effects carried out before inputs are looked at again.
+const RETRY_STORE: Duration = Duration::from_millis(100);
+
+/// The answer to one resolution.
+pub(super) type Resolved = (ResolveId, Result<Vec<Target>, TargetError>);
+
+/// Everything that the engine hears.
+pub(super) struct Inputs {
+    pub(super) sip: mpsc::Receiver<SipArrival>,
+    pub(super) xmpp: mpsc::Receiver<StreamArrival>,
+    pub(super) stored: mpsc::Receiver<StoreIn>,
+    pub(super) resolved: mpsc::Receiver<Resolved>,
+    pub(super) asked: mpsc::Receiver<StatusRequest>,
+    pub(super) stopping: mpsc::Receiver<()>,
+}
+
+/// The engine and what it works with.
+pub(super) struct EngineTask {
+    engine: Engine,
+    clock: Clock,
+    sockets: SipSockets,
+    streams: Streams,
+    store: StoreWriter,
+    /// What the store's queue had no room for, in order. Messages are refused instead.
+    backlog: VecDeque<StoreOut>,
+    dns: Dns,
+    resolving: mpsc::Sender<Resolved>,
+    policy: Arc<TransportPolicy>,
+    handled: BTreeMap<StanzaToken, Handled>,
+    next_token: u64,
+}
+
+impl EngineTask {
+    #[allow(clippy::too_many_arguments, reason = "each is one part of the process, named at the only call")]
+    pub(super) fn new(
+        engine: Engine,
+        clock: Clock,
+        sockets: SipSockets,
+        streams: Streams,
+        store: StoreWriter,
+        dns: Dns,
+        resolving: mpsc::Sender<Resolved>,
+        policy: Arc<TransportPolicy>,
+    ) -> Self {
+        Self {
+            engine,
+            clock,
+            sockets,
+            streams,
+            store,
+            backlog: VecDeque::new(),
+            dns,
+            resolving,
+            policy,
+            handled: BTreeMap::new(),
+            next_token: 0,
+        }
+    }
+
+    /// Runs until told to stop, then for as long as a clean stop needs, `stop_within` at most.
+    pub(super) async fn run(mut self, mut inputs: Inputs, stop_within: Duration) {
+        let mut deadline: Option<Instant> = None;
+        loop {
+            self.carry_out();
+            if deadline.is_some_and(|at| Instant::now() >= at) || (deadline.is_some() && self.engine.is_quiet()) {
+                break;
+            }
+            let wake = self.next_wake(deadline);
+            tokio::select! {
+                Some(arrival) = inputs.sip.recv() => self.sip(arrival),
+                Some(arrival) = inputs.xmpp.recv() => self.xmpp(arrival),
+                Some(answer) = inputs.stored.recv() => self.engine.stored(answer, self.clock.now()),
+                Some((id, targets)) = inputs.resolved.recv() => {
+                    self.engine.sip_resolved(id, targets, self.clock.now());
+                }
+                Some(reply) = inputs.asked.recv() => _ = reply.send(self.status()),
+                Some(()) = inputs.stopping.recv() => {
+                    if deadline.is_some() {
+                        tracing::warn!("told to stop again; stopping at once");
+                        break;
+                    }
+                    tracing::info!("stopping: contacts are told that their partners leave");
+                    self.engine.shut_down(self.clock.now());
+                    deadline = Some(Instant::now() + stop_within);
+                }
+                () = self.sockets.admit_next() => {}
+                () = sleep_until(wake) => self.engine.handle_timeout(self.clock.now()),
+            }
+        }
+        let last = Instant::now() + Duration::from_secs(2);
+        self.streams.finish(deadline.unwrap_or(last).min(last)).await;
+    }
+
+    fn next_wake(&self, deadline: Option<Instant>) -> Instant {
+        let mut wake = Instant::now() + Duration::from_secs(3600);
+        if let Some(at) = self.engine.poll_timeout() {
+            wake = wake.min(self.clock.instant(at));
+        }
+        if let Some(at) = deadline {
+            wake = wake.min(at);
+        }
+        if !self.backlog.is_empty() {
+            wake = wake.min(Instant::now() + RETRY_STORE);
+        }
+        wake
+    }
+
+    fn sip(&mut self, arrival: SipArrival) {
+        let now = self.clock.now();
+        match arrival {
+            SipArrival::Datagram { source, octets } => self.engine.datagram(&source, &octets, now),
+            SipArrival::Framed { source, message } => self.engine.framed(&source, message, now),
+            SipArrival::Closed(flow) => {
+                self.sockets.closed(flow);
+                self.engine.sip_closed(flow, now);
+            }
+            SipArrival::DialFailed { target, .. } => self.engine.sip_not_sent(&Destination::Dial(target), now),
+        }
+    }
+
+    fn xmpp(&mut self, arrival: StreamArrival) {
+        self.streams.note(&arrival);
+        let now = self.clock.now();
+        match arrival {
+            StreamArrival::Stanza { name, element, handled } => {
+                self.next_token += 1;
+                let token = StanzaToken(self.next_token);
+                self.handled.insert(token, handled);
+                self.engine.stanza(&name, &element, token, now);
+            }
+            StreamArrival::Proved { name, .. } => self.engine.partner_seen(&name, now),
+            StreamArrival::Ready(name, attempt) => self.engine.stream_ready(&name, attempt, now),
+            StreamArrival::Lost(name, attempt, loss) => self.engine.stream_lost(&name, attempt, loss, now),
+            StreamArrival::Opened { .. } | StreamArrival::Ended { .. } => {}
+        }
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(command) = self.backlog.pop_front() {
+            if let Err(command) = self.store.send(command) {
+                self.backlog.push_front(command);
+                break;
+            }
+        }
+        while let Some(effect) = self.engine.poll_effect() {
+            match effect {
+                Effect::Send(transmit) => {
+                    let destination = transmit.destination.clone();
+                    if self.sockets.send(transmit).is_err() {
+                        self.engine.sip_not_sent(&destination, self.clock.now());
+                    }
+                }
+                Effect::Resolve(resolve) => self.resolve(resolve),
+                Effect::Connect(name, attempt) => self.streams.connect(name, attempt),
+                Effect::Write(name, element) => self.streams.write(&name, element),
+                Effect::CloseStream(name, attempt, _) => self.streams.close(&name, attempt),
+                Effect::Store(command) => self.store(command),
+                Effect::Handled(token) => {
+                    if let Some(handled) = self.handled.remove(&token) {
+                        handled.confirm();
+                    }
+                }
+            }
+        }
+    }
+
+    fn store(&mut self, command: StoreOut) {
+        let refused = if self.backlog.is_empty() { self.store.send(command).err() } else { Some(command) };
+        match refused {
+            None => {}
+            Some(StoreOut::Keep(message)) => {
+                self.engine.stored(StoreIn::NotKept(message.reference), self.clock.now());
+            }
+            Some(command) => self.backlog.push_back(command),
+        }
+    }
+
+    fn resolve(&self, resolve: Resolve) {
+        let (dns, policy, resolving) = (self.dns.clone(), self.policy.clone(), self.resolving.clone());
+        tokio::spawn(async move {
+            let mut entropy = OsEntropy::default();
+            let host = resolve.hop.host.clone();
+            let targets = lookup::sip(&dns, resolve.hop, &policy, &mut entropy).await;
+            if let Err(why) = &targets {
+                tracing::warn!(host, %why, "a SIP domain cannot be resolved");
+            }
+            // Nobody waits for it when the process stops.
+            _ = resolving.send((resolve.id, targets)).await;
+        });
+    }
+
+    fn status(&self) -> Status {
+        let bridge = self.engine.bridge_status();
+        let sip = self.engine.sip_status();
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_seconds: self.clock.now().mono.as_secs(),
+            xmpp_inbound: self.streams.inbound_status(),
+            xmpp_links: self.engine.link_status().map(|(name, status)| link_status(name, &status)).collect(),
+            sip: SipStatus {
+                connections: self.sockets.open_connections(),
+                transactions: sip.client_transactions + sip.server_transactions,
+                subscriptions: sip.subscriptions,
+                watchers: sip.watchers,
+            },
+            bridge: BridgeStatus {
+                authorisations: bridge.contacts_by_state(),
+                pending_messages: bridge.messages_to_sip + bridge.messages_to_xmpp,
+            },
+        }
+    }
+}
+
+fn link_status(name: &crate::engine::LinkName, status: &stox_xmpp::link::LinkStatus) -> LinkStatus {
+    use stox_xmpp::link::LinkState;
+    let state = match status.state {
+        LinkState::Idle => "idle",
+        LinkState::Connecting => "connecting",
+        LinkState::Up => "up",
+        LinkState::Waiting { .. } => "waiting to try again",
+        LinkState::Refusing { .. } => "failed for now",
+        LinkState::Closed => "closed",
+    };
+    let words = |failure: &stox_core::failure::Failure| stox_core::failure::to_stanza(failure).text.unwrap_or_default();
+    LinkStatus {
+        local: name.local.clone(),
+        partner: name.partner.clone(),
+        state: state.to_owned(),
+        queued: status.queued,
+        unproved: status.unfenced,
+        last_failure: status.last_failure.as_ref().map(words),
+    }
+}

@@ -1,0 +1,195 @@
+//! The running gateway: opens everything, drives the engine, stops cleanly.
+
+mod engine_task;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use stox_core::time::Entropy;
+use stox_sip::transport::Transport;
+use stox_xmpp::dialback::DialbackSecret;
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::admin::AdminSocket;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::engine::{BoundPorts, Engine, Settings};
+use crate::entropy::OsEntropy;
+use crate::net::dns::{Dns, DnsError};
+use crate::net::tls::{TlsError, TlsSettings};
+use crate::sockets::admission::Admission;
+use crate::sockets::listen::{self, ListenError};
+use crate::sockets::sip::SipSockets;
+use crate::store::{SqliteStore, Store, StoreError, StoreWriter};
+use crate::streams::{Rules, StreamParts, Streams};
+
+use engine_task::{EngineTask, Inputs};
+
+/// Messages that wait for the engine from one kind of source. When it is full, the sources wait.
+const ENGINE_QUEUE: usize = 1_024;
+/// Store commands that wait for the disk.
+const STORE_QUEUE: usize = 16_384;
+
+/// Why the gateway could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Our certificate, key or authorities.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
+    /// A listener.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The database.
+    #[error("store: {0}; check gateway.state_dir")]
+    Store(#[from] StoreError),
+    /// The resolver.
+    #[error("DNS: {0}; set dns.servers")]
+    Dns(#[from] DnsError),
+    /// The admin socket.
+    #[error("admin socket {path}: {error}; set gateway.admin_socket")]
+    Admin {
+        /// Where.
+        path: String,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// Threads, signals.
+    #[error("the system refused: {0}")]
+    System(#[from] std::io::Error),
+}
+
+/// The listeners of one start, all bound before anything is served.
+struct Listeners {
+    xmpp: Vec<TcpListener>,
+    udp: Vec<UdpSocket>,
+    tcp: Vec<TcpListener>,
+    tls: Vec<TcpListener>,
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What kept it from starting, and what to do.
+pub async fn serve(config: Config) -> Result<(), StartError> {
+    let clock = Clock::start();
+    let tls = TlsSettings::load(&config.tls, config.sip.client_certificate)?;
+    let dns = Dns::new(&config.dns)?;
+    let mut store = SqliteStore::open(&config.gateway.state_dir)?;
+    let kept = store.load()?;
+    let secret = store.secret("dialback", &mut fresh_secret)?;
+    let listeners = Listeners::bind(&config)?;
+    let admin = open_admin(&config.gateway.admin_socket)?;
+
+    let mut engine = Engine::new(Settings::new(&config, listeners.ports()), || Box::new(OsEntropy::default()));
+    tracing::info!(authorisations = kept.authorisations.len(), unsettled = kept.unsettled.len(), "restoring what the last run left");
+    engine.restore(kept.authorisations, kept.unsettled, clock.now());
+
+    let (stop, stopping) = mpsc::channel(2);
+    let (sip_arrivals, sip) = mpsc::channel(ENGINE_QUEUE);
+    let (stream_arrivals, xmpp) = mpsc::channel(ENGINE_QUEUE);
+    let (store_answers, stored) = mpsc::channel(STORE_QUEUE);
+    let (resolving, resolved) = mpsc::channel(ENGINE_QUEUE);
+    let (asking, asked) = mpsc::channel(8);
+
+    let admit = || Admission::new(config.limits.connections, config.limits.connections_per_address);
+    let mut sockets = SipSockets::new(tls.clone(), sip_arrivals, admit(), sip_limits(&config));
+    let rules = Rules::new(&config, DialbackSecret::new(secret.as_bytes()));
+    let mut streams =
+        Streams::new(StreamParts { rules, tls, dns: dns.clone(), clock, arrivals: stream_arrivals, admission: admit() });
+    listeners.serve(&mut sockets, &mut streams);
+    // The engine always reads these answers, so this waits only while it works.
+    let answer = Box::new(move |answer| _ = store_answers.blocking_send(answer));
+    let writer = StoreWriter::start(Box::new(store), STORE_QUEUE, answer)?;
+    tokio::spawn(admin.serve(asking));
+    spawn_signals(stop)?;
+
+    let inputs = Inputs { sip, xmpp, stored, resolved, asked, stopping };
+    let transports = Arc::new(config.sip_transports());
+    tracing::info!(host = config.gateway.host, version = env!("CARGO_PKG_VERSION"), "stoxgate is ready");
+    EngineTask::new(engine, clock, sockets, streams, writer, dns, resolving, transports)
+        .run(inputs, config.gateway.stop_within)
+        .await;
+    tracing::info!("stoxgate has stopped");
+    Ok(())
+}
+
+fn fresh_secret() -> String {
+    let mut entropy = OsEntropy::default();
+    (0..4).map(|_| entropy.token()).collect()
+}
+
+fn sip_limits(config: &Config) -> stox_sip::parse::Limits {
+    stox_sip::parse::Limits { body: config.limits.sip_body, ..Default::default() }
+}
+
+fn open_admin(path: &Path) -> Result<AdminSocket, StartError> {
+    AdminSocket::open(path).map_err(|error| StartError::Admin { path: path.display().to_string(), error })
+}
+
+fn spawn_signals(stop: mpsc::Sender<()>) -> std::io::Result<()> {
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let mut signals = signal(kind)?;
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            while signals.recv().await.is_some() {
+                if stop.send(()).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    Ok(())
+}
+
+impl Listeners {
+    fn bind(config: &Config) -> Result<Self, StartError> {
+        let tcp = |addresses: &[SocketAddr]| addresses.iter().map(|at| listen::tcp(*at)).collect::<Result<_, _>>();
+        let listeners = Self {
+            xmpp: tcp(&config.xmpp.listen)?,
+            udp: config.sip.udp.iter().map(|at| listen::udp(*at)).collect::<Result<_, _>>()?,
+            tcp: tcp(&config.sip.tcp)?,
+            tls: tcp(&config.sip.tls)?,
+        };
+        listeners.report();
+        Ok(listeners)
+    }
+
+    fn report(&self) {
+        let streams = [("XMPP", &self.xmpp), ("SIP over TCP", &self.tcp), ("SIP over TLS", &self.tls)];
+        for (protocol, listeners) in streams {
+            for address in listeners.iter().filter_map(|listener| listener.local_addr().ok()) {
+                tracing::info!(%address, "listening for {protocol}");
+            }
+        }
+        for address in self.udp.iter().filter_map(|socket| socket.local_addr().ok()) {
+            tracing::info!(%address, "listening for SIP over UDP");
+        }
+    }
+
+    fn ports(&self) -> BoundPorts {
+        let first = |listeners: &[TcpListener]| listeners.first().and_then(|l| l.local_addr().ok()).map(|a| a.port());
+        BoundPorts {
+            udp: self.udp.first().and_then(|socket| socket.local_addr().ok()).map(|a| a.port()),
+            tcp: first(&self.tcp),
+            tls: first(&self.tls),
+        }
+    }
+
+    fn serve(self, sockets: &mut SipSockets, streams: &mut Streams) {
+        for listener in self.xmpp {
+            streams.serve(listener);
+        }
+        for socket in self.udp {
+            sockets.serve_udp(socket);
+        }
+        for listener in self.tcp {
+            sockets.serve_stream(listener, Transport::Tcp);
+        }
+        for listener in self.tls {
+            sockets.serve_stream(listener, Transport::Tls);
+        }
+    }
+}
