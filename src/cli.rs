@@ -48,15 +48,6 @@ pub enum Command {
         #[arg(long)]
         quiet: bool,
     },
-    /// Show the gateway at work on this machine, between an XMPP server and a SIP endpoint that it starts itself.
-    Demo {
-        /// Leave everything running afterwards, and print how to connect.
-        #[arg(long)]
-        hold: bool,
-        /// Show each message in full.
-        #[arg(long)]
-        full: bool,
-    },
 }
 
 /// Where the settings are.

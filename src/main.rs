@@ -20,7 +20,6 @@ fn main() -> ExitCode {
             Err(why) => fail(&why),
         },
         Command::Status { settings, json, quiet } => status(&settings, json, quiet),
-        Command::Demo { hold, full } => stoxgate::demo::run(hold, full),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use stox_core::address::Jid;
+use stox_core::address::{Jid, Scheme, jid_to_sip, sip_to_jid};
 
 /// Describes the translation of `address`, one line a step.
 ///
@@ -20,9 +20,9 @@ fn is_sip(address: &str) -> bool {
 fn from_sip(text: &str) -> Result<String, String> {
     let refused = |error: &dyn std::fmt::Display| format!("{text} cannot cross to XMPP: {error}");
     let address = stox_sip::adapt::address::from_text(text).map_err(|error| refused(&error))?;
-    let jid = stox_core::address::sip_to_jid(&address).map_err(|error| refused(&error))?;
+    let jid = sip_to_jid(&address).map_err(|error| refused(&error))?;
     let mut lines = format!("SIP   {text}\nXMPP  {jid}\n");
-    let back = stox_core::address::jid_to_sip(&jid).map_err(|error| refused(&error))?;
+    let back = jid_to_sip(&jid, Scheme::Sip).map_err(|error| refused(&error))?;
     _ = writeln!(lines, "back  {back}");
     Ok(lines)
 }
@@ -30,9 +30,9 @@ fn from_sip(text: &str) -> Result<String, String> {
 fn from_xmpp(text: &str) -> Result<String, String> {
     let refused = |error: &dyn std::fmt::Display| format!("{text} cannot cross to SIP: {error}");
     let jid: Jid = text.parse().map_err(|error| refused(&error))?;
-    let address = stox_core::address::jid_to_sip(&jid).map_err(|error| refused(&error))?;
+    let address = jid_to_sip(&jid, Scheme::Sip).map_err(|error| refused(&error))?;
     let mut lines = format!("XMPP  {text}\nSIP   {address}\n");
-    let back = stox_core::address::sip_to_jid(&address).map_err(|error| refused(&error))?;
+    let back = sip_to_jid(&address).map_err(|error| refused(&error))?;
     _ = writeln!(lines, "back  {back}");
     Ok(lines)
 }

@@ -224,6 +224,7 @@ fn check_next_hop(uri: &str) -> Result<(), String> {
 
 fn credentials(table: &mut Table, folder: &Path) -> Option<Credentials> {
     let realm = table.required("realm", "the realm that the challenge names");
+    let domain: Option<String> = table.required("domain", "the SIP domain whose servers may ask for the password");
     let user = table.required("user", "the user name for the realm");
     let password: Option<String> = table.optional("password");
     let file: Option<PathBuf> = table.optional("password_file");
@@ -246,6 +247,7 @@ fn credentials(table: &mut Table, folder: &Path) -> Option<Credentials> {
     };
     Some(Credentials {
         realm: realm?,
+        domain: domain?.to_lowercase(),
         user: user?,
         password: password?,
     })
@@ -273,6 +275,7 @@ fn limits(table: &mut Table) -> Limits {
         sip_body: table.or("sip_body", 65_536),
         message_wait: table.or("message_wait", seconds(15)).0,
         transactions: table.or("transactions", 20_000),
+        messages_per_second: table.or("messages_per_second", 50),
     };
     if limits.stanza < 10_000 {
         table.problem("stanza", "must be at least 10000 (RFC 6120 §13.12)");

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde::de::{self, Deserialize, Deserializer};
 use stox_core::policy::DomainPattern;
+use stox_sip::target::TransportPolicy;
+use stox_sip::transport::Transport;
 
 /// All settings, checked.
 #[derive(Debug, Clone)]
@@ -213,6 +215,8 @@ pub struct SipDomain {
 pub struct Credentials {
     /// Realm.
     pub realm: String,
+    /// The SIP domain whose servers may ask. No other one ever sees an answer.
+    pub domain: String,
     /// User.
     pub user: String,
     /// Password.
@@ -264,6 +268,32 @@ impl<'de> Deserialize<'de> for Network {
     }
 }
 
+impl Config {
+    /// The transports that outgoing requests may use: those that we listen on, and those that a next hop names. Whoever
+    /// listens on TLS only never speaks in clear.
+    #[must_use]
+    pub fn sip_transports(&self) -> TransportPolicy {
+        let named = self.sip.domains.iter().filter_map(|domain| domain.next_hop.as_deref()).filter_map(named_transport);
+        let listening = [
+            (Transport::Tls, self.sip.tls.is_empty()),
+            (Transport::Tcp, self.sip.tcp.is_empty()),
+            (Transport::Udp, self.sip.udp.is_empty()),
+        ];
+        let named: Vec<Transport> = named.collect();
+        let transports = listening
+            .into_iter()
+            .filter(|(transport, absent)| !absent || named.contains(transport))
+            .map(|(transport, _)| transport)
+            .collect();
+        TransportPolicy { transports, naptr: true }
+    }
+}
+
+fn named_transport(next_hop: &str) -> Option<Transport> {
+    let uri = stox_sip::uri::Uri::parse(next_hop).ok()?;
+    Transport::from_parameter(uri.param("transport")?)
+}
+
 /// `[subscriptions]`
 #[derive(Debug, Clone)]
 pub struct Subscriptions {
@@ -294,6 +324,8 @@ pub struct Limits {
     pub message_wait: Duration,
     /// SIP transactions at one time.
     pub transactions: usize,
+    /// MESSAGEs a second from one SIP domain; four times as many at once.
+    pub messages_per_second: u32,
 }
 
 /// A duration written `90s`, `10m`, `1h 30m`, or as a number of seconds.

@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use minidom::Element;
-use stox_core::bridge::{Bridge, Status as BridgeStatus};
+use stox_core::bridge::{Bridge, Snapshot};
 use stox_core::time::{Entropy, Now};
 use stox_core::vocab::{Command, Grant, Input, Pair, Ref, StoreIn, StoreOut, Unsettled, XmppIn, XmppOut};
-use stox_sip::framing::FrameError;
+use stox_sip::message::Message;
+use stox_sip::parse::ParseError;
 use stox_sip::target::TargetError;
 use stox_sip::transport::{Destination, FlowId, Source, Target, Transmit};
 use stox_sip::ua::{Resolve, ResolveId, UserAgent};
@@ -24,7 +25,7 @@ use stox_xmpp::link::{Attempt, CloseReason, LinkStatus, Loss, Outgoing};
 use stox_xmpp::server::{self, Software};
 
 pub use links::{LinkName, Links};
-pub use settings::Settings;
+pub use settings::{BoundPorts, Settings};
 
 /// Names an inbound stanza until the engine has taken responsibility for it (XEP-0198).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -93,7 +94,7 @@ impl Engine {
     }
 
     /// A message, or the end of all sense, has arrived on a connection.
-    pub fn framed(&mut self, source: &Source, message: Result<Bytes, FrameError>, now: Now) {
+    pub fn framed(&mut self, source: &Source, message: Result<Message, ParseError>, now: Now) {
         self.sip.receive_framed(source, message, now);
         self.settle(now);
     }
@@ -205,7 +206,7 @@ impl Engine {
 
     /// Contacts and messages in numbers.
     #[must_use]
-    pub fn bridge_status(&self) -> BridgeStatus {
+    pub fn bridge_status(&self) -> Snapshot {
         self.bridge.status()
     }
 

@@ -1,15 +1,14 @@
 //! From the administrator's settings to each machine's.
 
-use std::net::SocketAddr;
 
 use stox_core::bridge;
+use stox_core::policy::{self, Policy};
 use stox_sip::ua::settings as sip;
-use stox_sip::ua::trust::{AddressBlock, DomainPattern as SipPattern, SipDomain};
-use stox_sip::uri::Uri;
+use stox_sip::ua::trust::{AddressBlock, SipDomain};
 use stox_xmpp::link;
 use stox_xmpp::server::Software;
 
-use crate::config::{Config, DomainPattern};
+use crate::config::{self, Config};
 
 /// Partners that may be linked at one time.
 const MAX_LINKS: usize = 5_000;
@@ -55,7 +54,38 @@ impl Settings {
 }
 
 fn bridge(config: &Config) -> bridge::Settings {
-    todo!()
+    let allowed: Vec<_> = config.xmpp.partners.iter().map(|partner| partner.domain.clone()).collect();
+    let domains = config.sip.domains.iter().map(|domain| policy::SipDomain {
+        name: domain.domain.clone(),
+        allowed: allowed.clone(),
+    });
+    bridge::Settings {
+        policy: Policy::new(domains),
+        restart_spread: config.subscriptions.restart_spread,
+        max_pending_per_domain: config.limits.queue,
+        ..bridge::Settings::default()
+    }
+}
+
+fn link(config: &Config) -> link::Settings {
+    link::Settings {
+        queue: config.limits.queue,
+        message_wait: config.limits.message_wait,
+        fence_timeout: config.xmpp.fence_timeout,
+        keepalive: config.xmpp.keepalive,
+        idle: config.xmpp.idle_close,
+        ..link::Settings::default()
+    }
+}
+
+fn sip_domain(domain: &config::SipDomain) -> SipDomain {
+    let block = |network: &config::Network| AddressBlock { address: network.address, prefix: network.prefix };
+    SipDomain {
+        name: domain.domain.clone(),
+        next_hop: domain.next_hop.clone(),
+        trusted_addresses: domain.trusted_addresses.iter().map(block).collect(),
+        certificate_names: domain.certificate_names.clone(),
+    }
 }
 
 fn sip(config: &Config, ports: BoundPorts) -> sip::Settings {
@@ -65,14 +95,27 @@ fn sip(config: &Config, ports: BoundPorts) -> sip::Settings {
     local.tcp_port = ports.tcp.unwrap_or(local.tcp_port);
     local.tls_port = ports.tls.unwrap_or(local.tls_port);
     let listeners = config.sip.udp.iter().chain(&config.sip.tcp).chain(&config.sip.tls);
-    local.aliases = listeners.map(SocketAddr::ip).filter(|ip| !ip.is_unspecified()).map(|ip| ip.to_string()).collect();
-    settings.xmpp_domains = config.xmpp.partners.iter().map(|partner| SipPattern::parse(&partner.domain.to_string())).collect();
+    local.aliases = listeners.map(|address| address.ip()).filter(|ip| !ip.is_unspecified()).map(|ip| ip.to_string()).collect();
+    settings.xmpp_domains = config.xmpp.partners.iter().map(|partner| partner.domain.clone()).collect();
     settings.sip_domains = config.sip.domains.iter().map(sip_domain).collect();
     settings.subscribe_expires = config.subscriptions.expires;
     settings.watcher_expires = config.subscriptions.expires;
     settings.min_expires = config.subscriptions.min_expires;
     settings.notify_interval = config.subscriptions.notify_interval;
     settings.page_limit = config.sip.page_limit;
+    settings.transactions.max_servers = config.limits.transactions;
+    settings.transactions.max_clients = config.limits.transactions;
+    settings.limits.messages_per_second = config.limits.messages_per_second;
+    settings.credentials = config.sip.credentials.iter().map(credential).collect();
     settings.product = format!("stoxgate/{}", env!("CARGO_PKG_VERSION"));
     settings
+}
+
+fn credential(credentials: &config::Credentials) -> sip::Credential {
+    sip::Credential {
+        realm: credentials.realm.clone(),
+        domain: credentials.domain.clone(),
+        username: credentials.user.clone(),
+        password: credentials.password.clone(),
+    }
 }

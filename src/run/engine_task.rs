@@ -21,7 +21,7 @@ use crate::sockets::sip::{SipArrival, SipSockets};
 use crate::store::StoreWriter;
 use crate::streams::{Handled, StreamArrival, Streams};
 
-/// Effects carried out before inputs are looked at again.
+/// When a store that was full is tried again.
 const RETRY_STORE: Duration = Duration::from_millis(100);
 
 /// The answer to one resolution.
@@ -96,7 +96,10 @@ impl EngineTask {
                 Some((id, targets)) = inputs.resolved.recv() => {
                     self.engine.sip_resolved(id, targets, self.clock.now());
                 }
-                Some(reply) = inputs.asked.recv() => _ = reply.send(self.status()),
+                Some(reply) = inputs.asked.recv() => {
+                    // Whoever asked may have gone.
+                    _ = reply.send(self.status());
+                }
                 Some(()) = inputs.stopping.recv() => {
                     if deadline.is_some() {
                         tracing::warn!("told to stop again; stopping at once");

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use super::trust::{DomainPattern, SipDomain, same_host};
+use std::net::IpAddr;
+
+use stox_core::address::canonical_domain;
+use stox_core::policy::DomainPattern;
+
+use super::trust::{SipDomain, same_host};
 use crate::transaction::{self, SentBy};
 use crate::transport::{TRANSPORTS, Transport, TransportRow};
 
@@ -205,5 +210,27 @@ impl Settings {
         self.credentials
             .iter()
             .any(|credential| same_host(&credential.domain, domain))
+    }
+}
+
+/// A host by number belongs to nobody's domain.
+fn is_literal(host: &str) -> bool {
+    host.starts_with('[') || host.parse::<IpAddr>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn serves_the_domains_of_its_patterns_but_no_literals() {
+        let mut settings = Settings::new("gw.example");
+        settings.xmpp_domains = vec![DomainPattern::parse("jabber.example")];
+        assert!(settings.serves("JABBER.example"));
+        assert!(!settings.serves("x.jabber.example"));
+        settings.xmpp_domains = vec![DomainPattern::parse("*")];
+        assert!(settings.serves("any.example"));
+        assert!(!settings.serves("192.0.2.1"));
+        assert!(!settings.serves("[::1]"));
     }
 }

@@ -144,36 +144,6 @@ pub(crate) fn is_within(host: &str, domain: &str) -> bool {
     }
 }
 
-/// An XMPP domain that we speak for on SIP.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DomainPattern {
-    /// This domain.
-    Exact(String),
-    /// Every domain name, address literals excepted.
-    Any,
-}
-
-impl DomainPattern {
-    /// `*` or a domain name.
-    #[must_use]
-    pub fn parse(text: &str) -> Self {
-        if text == "*" {
-            Self::Any
-        } else {
-            Self::Exact(text.to_owned())
-        }
-    }
-
-    /// Whether the host of a SIP URI is meant.
-    #[must_use]
-    pub fn matches(&self, host: &str) -> bool {
-        match self {
-            Self::Exact(name) => same_host(name, host),
-            Self::Any => !host.starts_with('[') && host.parse::<IpAddr>().is_err(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
@@ -280,12 +250,4 @@ mod tests {
         }
     }
 
-    #[test]
-    fn patterns() {
-        assert!(DomainPattern::parse("jabber.example").matches("JABBER.example"));
-        assert!(!DomainPattern::parse("jabber.example").matches("x.jabber.example"));
-        assert!(DomainPattern::parse("*").matches("any.example"));
-        assert!(!DomainPattern::parse("*").matches("192.0.2.1"));
-        assert!(!DomainPattern::parse("*").matches("[::1]"));
-    }
 }
