@@ -19,7 +19,11 @@ fn main() -> ExitCode {
             Ok(lines) => say(lines.trim_end()),
             Err(why) => fail(&why),
         },
-        Command::Status { settings, json, quiet } => status(&settings, json, quiet),
+        Command::Status {
+            settings,
+            json,
+            quiet,
+        } => status(&settings, json, quiet),
     }
 }
 
@@ -36,7 +40,10 @@ fn serve(settings: &Settings) -> ExitCode {
         Err(code) => return code,
     };
     log::start(&config.log);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start: {error}")),
     };
@@ -53,7 +60,8 @@ fn check_config(settings: &Settings, no_files: bool) -> ExitCode {
         Err(code) => return code,
     };
     if !no_files
-        && let Err(error) = stoxgate::net::tls::TlsSettings::load(&config.tls, config.sip.client_certificate)
+        && let Err(error) =
+            stoxgate::net::tls::TlsSettings::load(&config.tls, config.sip.client_certificate)
     {
         complain(&format!("{}: TLS: {error}", settings.config.display()));
         return ExitCode::from(WRONG_SETTINGS);
@@ -75,7 +83,10 @@ fn status(settings: &Settings, json: bool, quiet: bool) -> ExitCode {
         },
         Ok(status) => say(admin::describe(&status).trim_end()),
         Err(_) if quiet => ExitCode::FAILURE,
-        Err(error) => fail(&format!("no gateway answers at {}: {error}; is it running with these settings?", socket.display())),
+        Err(error) => fail(&format!(
+            "no gateway answers at {}: {error}; is it running with these settings?",
+            socket.display()
+        )),
     }
 }
 

@@ -9,11 +9,17 @@ use stox_core::address::{Jid, Scheme, jid_to_sip, sip_to_jid};
 /// # Errors
 /// Why the address cannot cross, in words.
 pub fn describe(address: &str) -> Result<String, String> {
-    if is_sip(address) { from_sip(address) } else { from_xmpp(address) }
+    if is_sip(address) {
+        from_sip(address)
+    } else {
+        from_xmpp(address)
+    }
 }
 
 fn is_sip(address: &str) -> bool {
-    let scheme = address.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
+    let scheme = address
+        .split_once(':')
+        .map(|(scheme, _)| scheme.to_ascii_lowercase());
     scheme.is_some_and(|scheme| matches!(scheme.as_str(), "sip" | "sips" | "im" | "pres" | "tel"))
 }
 

@@ -224,7 +224,10 @@ fn check_next_hop(uri: &str) -> Result<(), String> {
 
 fn credentials(table: &mut Table, folder: &Path) -> Option<Credentials> {
     let realm = table.required("realm", "the realm that the challenge names");
-    let domain: Option<String> = table.required("domain", "the SIP domain whose servers may ask for the password");
+    let domain: Option<String> = table.required(
+        "domain",
+        "the SIP domain whose servers may ask for the password",
+    );
     let user = table.required("user", "the user name for the realm");
     let password: Option<String> = table.optional("password");
     let file: Option<PathBuf> = table.optional("password_file");

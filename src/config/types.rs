@@ -273,7 +273,12 @@ impl Config {
     /// listens on TLS only never speaks in clear.
     #[must_use]
     pub fn sip_transports(&self) -> TransportPolicy {
-        let named = self.sip.domains.iter().filter_map(|domain| domain.next_hop.as_deref()).filter_map(named_transport);
+        let named = self
+            .sip
+            .domains
+            .iter()
+            .filter_map(|domain| domain.next_hop.as_deref())
+            .filter_map(named_transport);
         let listening = [
             (Transport::Tls, self.sip.tls.is_empty()),
             (Transport::Tcp, self.sip.tcp.is_empty()),
@@ -285,7 +290,10 @@ impl Config {
             .filter(|(transport, absent)| !absent || named.contains(transport))
             .map(|(transport, _)| transport)
             .collect();
-        TransportPolicy { transports, naptr: true }
+        TransportPolicy {
+            transports,
+            naptr: true,
+        }
     }
 }
 

@@ -25,7 +25,10 @@ impl LinkName {
     /// The canonical name of a pair.
     #[must_use]
     pub fn new(local: &str, partner: &str) -> Self {
-        Self { local: canonical_domain(local), partner: canonical_domain(partner) }
+        Self {
+            local: canonical_domain(local),
+            partner: canonical_domain(partner),
+        }
     }
 }
 
@@ -66,18 +69,32 @@ impl Links {
                 self.forget_idle();
             }
             if self.links.len() >= self.limit {
-                tracing::warn!(partner = name.partner, limit = self.limit, "too many XMPP partners at one time; a stanza is refused");
-                self.settled.extend(outgoing.reference.map(|r| (r, Err(Failure::Local(Local::Overloaded)))));
+                tracing::warn!(
+                    partner = name.partner,
+                    limit = self.limit,
+                    "too many XMPP partners at one time; a stanza is refused"
+                );
+                self.settled.extend(
+                    outgoing
+                        .reference
+                        .map(|r| (r, Err(Failure::Local(Local::Overloaded)))),
+                );
                 return;
             }
-            let link = Link::new(self.settings.clone(), &name.local, &name.partner, (self.entropy)());
+            let link = Link::new(
+                self.settings.clone(),
+                &name.local,
+                &name.partner,
+                (self.entropy)(),
+            );
             self.links.insert(name.clone(), link);
         }
         self.with(name, |link| link.send(outgoing, now));
     }
 
     pub(super) fn receive_iq(&mut self, name: &LinkName, iq: &Iq, now: Now) -> bool {
-        self.with(name, |link| link.receive_iq(iq, now)).unwrap_or(false)
+        self.with(name, |link| link.receive_iq(iq, now))
+            .unwrap_or(false)
     }
 
     pub(super) fn stream_ready(&mut self, name: &LinkName, attempt: Attempt, now: Now) {
@@ -97,8 +114,12 @@ impl Links {
     }
 
     pub(super) fn handle_timeout(&mut self, now: Now) {
-        let due: Vec<LinkName> =
-            self.timeouts.iter().take_while(|(at, _)| *at <= now.mono).map(|(_, name)| name.clone()).collect();
+        let due: Vec<LinkName> = self
+            .timeouts
+            .iter()
+            .take_while(|(at, _)| *at <= now.mono)
+            .map(|(_, name)| name.clone())
+            .collect();
         for name in due {
             self.with(&name, |link| link.handle_timeout(now));
         }
@@ -145,11 +166,18 @@ impl Links {
         let result = work(link);
         while let Some(command) = link.poll_command() {
             match command {
-                LinkCommand::Connect(attempt) => self.effects.push_back(Effect::Connect(name.clone(), attempt)),
-                LinkCommand::Write(element) => self.effects.push_back(Effect::Write(name.clone(), element)),
-                LinkCommand::Settled { reference, outcome } => self.settled.push_back((reference, outcome)),
+                LinkCommand::Connect(attempt) => self
+                    .effects
+                    .push_back(Effect::Connect(name.clone(), attempt)),
+                LinkCommand::Write(element) => {
+                    self.effects.push_back(Effect::Write(name.clone(), element))
+                }
+                LinkCommand::Settled { reference, outcome } => {
+                    self.settled.push_back((reference, outcome))
+                }
                 LinkCommand::CloseStream { attempt, reason } => {
-                    self.effects.push_back(Effect::CloseStream(name.clone(), attempt, reason));
+                    self.effects
+                        .push_back(Effect::CloseStream(name.clone(), attempt, reason));
                 }
             }
         }

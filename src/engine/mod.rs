@@ -14,7 +14,9 @@ use bytes::Bytes;
 use minidom::Element;
 use stox_core::bridge::{Bridge, Snapshot};
 use stox_core::time::{Entropy, Now};
-use stox_core::vocab::{Command, Grant, Input, Pair, Ref, StoreIn, StoreOut, Unsettled, XmppIn, XmppOut};
+use stox_core::vocab::{
+    Command, Grant, Input, Pair, Ref, StoreIn, StoreOut, Unsettled, XmppIn, XmppOut,
+};
 use stox_sip::message::Message;
 use stox_sip::parse::ParseError;
 use stox_sip::target::TargetError;
@@ -66,7 +68,10 @@ pub struct Engine {
 
 impl Engine {
     /// An engine that knows nobody yet. `entropy` is called once for each machine that needs numbers.
-    pub fn new(settings: Settings, entropy: impl Fn() -> Box<dyn Entropy> + Send + 'static) -> Self {
+    pub fn new(
+        settings: Settings,
+        entropy: impl Fn() -> Box<dyn Entropy> + Send + 'static,
+    ) -> Self {
         Self {
             bridge: Bridge::new(settings.bridge, entropy()),
             sip: UserAgent::new(settings.sip, entropy()),
@@ -80,7 +85,12 @@ impl Engine {
     }
 
     /// Takes what the last run left behind.
-    pub fn restore(&mut self, authorisations: Vec<(Pair, Grant)>, unsettled: Vec<Unsettled>, now: Now) {
+    pub fn restore(
+        &mut self,
+        authorisations: Vec<(Pair, Grant)>,
+        unsettled: Vec<Unsettled>,
+        now: Now,
+    ) {
         self.bridge.restore(authorisations, unsettled, now);
         self.settle(now);
     }
@@ -112,7 +122,12 @@ impl Engine {
     }
 
     /// The answer to [`Effect::Resolve`].
-    pub fn sip_resolved(&mut self, id: ResolveId, targets: Result<Vec<Target>, TargetError>, now: Now) {
+    pub fn sip_resolved(
+        &mut self,
+        id: ResolveId,
+        targets: Result<Vec<Target>, TargetError>,
+        now: Now,
+    ) {
         self.sip.resolved(id, targets, now);
         self.settle(now);
     }
@@ -132,7 +147,9 @@ impl Engine {
                 }
             }
             adapt::Inbound::Reply(reply) => self.links.send(name, plain(reply), now),
-            adapt::Inbound::Ignored(why) => tracing::debug!(partner = name.partner, %why, "stanza ignored"),
+            adapt::Inbound::Ignored(why) => {
+                tracing::debug!(partner = name.partner, %why, "stanza ignored")
+            }
         }
         self.settle(now);
         if let Some(token) = self.current.take() {
@@ -173,7 +190,14 @@ impl Engine {
     /// When [`Self::handle_timeout`] has something to do, in monotonic time.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
-        [self.bridge.poll_timeout(), self.sip.poll_timeout(), self.links.poll_timeout()].into_iter().flatten().min()
+        [
+            self.bridge.poll_timeout(),
+            self.sip.poll_timeout(),
+            self.links.poll_timeout(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Does what is due.
@@ -233,7 +257,8 @@ impl Engine {
             }
             while let Some((reference, outcome)) = self.links.poll_settled() {
                 idle = false;
-                self.bridge.handle(Input::Xmpp(XmppIn::Settled { reference, outcome }), now);
+                self.bridge
+                    .handle(Input::Xmpp(XmppIn::Settled { reference, outcome }), now);
             }
             while let Some(command) = self.bridge.poll_command() {
                 idle = false;
@@ -243,9 +268,12 @@ impl Engine {
                 break;
             }
         }
-        self.effects.extend(std::iter::from_fn(|| self.sip.poll_resolve()).map(Effect::Resolve));
-        self.effects.extend(std::iter::from_fn(|| self.sip.poll_transmit()).map(Effect::Send));
-        self.effects.extend(std::iter::from_fn(|| self.links.poll_effect()));
+        self.effects
+            .extend(std::iter::from_fn(|| self.sip.poll_resolve()).map(Effect::Resolve));
+        self.effects
+            .extend(std::iter::from_fn(|| self.sip.poll_transmit()).map(Effect::Send));
+        self.effects
+            .extend(std::iter::from_fn(|| self.links.poll_effect()));
     }
 
     fn carry_out(&mut self, command: Command, now: Now) {
@@ -265,18 +293,31 @@ impl Engine {
 
     fn send_stanza(&mut self, out: &XmppOut, now: Now) {
         let (from, to, reference) = match out {
-            XmppOut::Message { reference, from, to, .. } => (from, to, Some(*reference)),
+            XmppOut::Message {
+                reference,
+                from,
+                to,
+                ..
+            } => (from, to, Some(*reference)),
             XmppOut::MessageError { from, to, .. }
             | XmppOut::Presence { from, to, .. }
             | XmppOut::PresenceError { from, to, .. } => (from, to, None),
         };
         let name = LinkName::new(&from.domain, &to.domain);
-        let outgoing = Outgoing { reference, element: adapt::write(out, now), deadline: None };
+        let outgoing = Outgoing {
+            reference,
+            element: adapt::write(out, now),
+            deadline: None,
+        };
         self.links.send(&name, outgoing, now);
     }
 }
 
 /// A stanza whose fate nobody waits for.
 fn plain(element: Element) -> Outgoing {
-    Outgoing { reference: None, element, deadline: None }
+    Outgoing {
+        reference: None,
+        element,
+        deadline: None,
+    }
 }

@@ -1,6 +1,5 @@
 //! From the administrator's settings to each machine's.
 
-
 use stox_core::bridge;
 use stox_core::policy::{self, Policy};
 use stox_sip::ua::settings as sip;
@@ -48,13 +47,21 @@ impl Settings {
             sip: sip(config, ports),
             link: link(config),
             max_links: MAX_LINKS,
-            software: Software { name: "stoxgate".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
+            software: Software {
+                name: "stoxgate".to_owned(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+            },
         }
     }
 }
 
 fn bridge(config: &Config) -> bridge::Settings {
-    let allowed: Vec<_> = config.xmpp.partners.iter().map(|partner| partner.domain.clone()).collect();
+    let allowed: Vec<_> = config
+        .xmpp
+        .partners
+        .iter()
+        .map(|partner| partner.domain.clone())
+        .collect();
     let domains = config.sip.domains.iter().map(|domain| policy::SipDomain {
         name: domain.domain.clone(),
         allowed: allowed.clone(),
@@ -79,7 +86,10 @@ fn link(config: &Config) -> link::Settings {
 }
 
 fn sip_domain(domain: &config::SipDomain) -> SipDomain {
-    let block = |network: &config::Network| AddressBlock { address: network.address, prefix: network.prefix };
+    let block = |network: &config::Network| AddressBlock {
+        address: network.address,
+        prefix: network.prefix,
+    };
     SipDomain {
         name: domain.domain.clone(),
         next_hop: domain.next_hop.clone(),
@@ -94,9 +104,23 @@ fn sip(config: &Config, ports: BoundPorts) -> sip::Settings {
     local.udp_port = ports.udp.unwrap_or(local.udp_port);
     local.tcp_port = ports.tcp.unwrap_or(local.tcp_port);
     local.tls_port = ports.tls.unwrap_or(local.tls_port);
-    let listeners = config.sip.udp.iter().chain(&config.sip.tcp).chain(&config.sip.tls);
-    local.aliases = listeners.map(|address| address.ip()).filter(|ip| !ip.is_unspecified()).map(|ip| ip.to_string()).collect();
-    settings.xmpp_domains = config.xmpp.partners.iter().map(|partner| partner.domain.clone()).collect();
+    let listeners = config
+        .sip
+        .udp
+        .iter()
+        .chain(&config.sip.tcp)
+        .chain(&config.sip.tls);
+    local.aliases = listeners
+        .map(|address| address.ip())
+        .filter(|ip| !ip.is_unspecified())
+        .map(|ip| ip.to_string())
+        .collect();
+    settings.xmpp_domains = config
+        .xmpp
+        .partners
+        .iter()
+        .map(|partner| partner.domain.clone())
+        .collect();
     settings.sip_domains = config.sip.domains.iter().map(sip_domain).collect();
     settings.subscribe_expires = config.subscriptions.expires;
     settings.watcher_expires = config.subscriptions.expires;

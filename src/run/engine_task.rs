@@ -54,7 +54,10 @@ pub(super) struct EngineTask {
 }
 
 impl EngineTask {
-    #[allow(clippy::too_many_arguments, reason = "each is one part of the process, named at the only call")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "each is one part of the process, named at the only call"
+    )]
     pub(super) fn new(
         engine: Engine,
         clock: Clock,
@@ -85,7 +88,9 @@ impl EngineTask {
         let mut deadline: Option<Instant> = None;
         loop {
             self.carry_out();
-            if deadline.is_some_and(|at| Instant::now() >= at) || (deadline.is_some() && self.engine.is_quiet()) {
+            if deadline.is_some_and(|at| Instant::now() >= at)
+                || (deadline.is_some() && self.engine.is_quiet())
+            {
                 break;
             }
             let wake = self.next_wake(deadline);
@@ -114,7 +119,9 @@ impl EngineTask {
             }
         }
         let last = Instant::now() + Duration::from_secs(2);
-        self.streams.finish(deadline.unwrap_or(last).min(last)).await;
+        self.streams
+            .finish(deadline.unwrap_or(last).min(last))
+            .await;
     }
 
     fn next_wake(&self, deadline: Option<Instant>) -> Instant {
@@ -140,7 +147,9 @@ impl EngineTask {
                 self.sockets.closed(flow);
                 self.engine.sip_closed(flow, now);
             }
-            SipArrival::DialFailed { target, .. } => self.engine.sip_not_sent(&Destination::Dial(target), now),
+            SipArrival::DialFailed { target, .. } => {
+                self.engine.sip_not_sent(&Destination::Dial(target), now)
+            }
         }
     }
 
@@ -148,7 +157,11 @@ impl EngineTask {
         self.streams.note(&arrival);
         let now = self.clock.now();
         match arrival {
-            StreamArrival::Stanza { name, element, handled } => {
+            StreamArrival::Stanza {
+                name,
+                element,
+                handled,
+            } => {
                 self.next_token += 1;
                 let token = StanzaToken(self.next_token);
                 self.handled.insert(token, handled);
@@ -156,7 +169,9 @@ impl EngineTask {
             }
             StreamArrival::Proved { name, .. } => self.engine.partner_seen(&name, now),
             StreamArrival::Ready(name, attempt) => self.engine.stream_ready(&name, attempt, now),
-            StreamArrival::Lost(name, attempt, loss) => self.engine.stream_lost(&name, attempt, loss, now),
+            StreamArrival::Lost(name, attempt, loss) => {
+                self.engine.stream_lost(&name, attempt, loss, now)
+            }
             StreamArrival::Opened { .. } | StreamArrival::Ended { .. } => {}
         }
     }
@@ -191,18 +206,27 @@ impl EngineTask {
     }
 
     fn store(&mut self, command: StoreOut) {
-        let refused = if self.backlog.is_empty() { self.store.send(command).err() } else { Some(command) };
+        let refused = if self.backlog.is_empty() {
+            self.store.send(command).err()
+        } else {
+            Some(command)
+        };
         match refused {
             None => {}
             Some(StoreOut::Keep(message)) => {
-                self.engine.stored(StoreIn::NotKept(message.reference), self.clock.now());
+                self.engine
+                    .stored(StoreIn::NotKept(message.reference), self.clock.now());
             }
             Some(command) => self.backlog.push_back(command),
         }
     }
 
     fn resolve(&self, resolve: Resolve) {
-        let (dns, policy, resolving) = (self.dns.clone(), self.policy.clone(), self.resolving.clone());
+        let (dns, policy, resolving) = (
+            self.dns.clone(),
+            self.policy.clone(),
+            self.resolving.clone(),
+        );
         tokio::spawn(async move {
             let mut entropy = OsEntropy::default();
             let host = resolve.hop.host.clone();
@@ -217,12 +241,24 @@ impl EngineTask {
 
     fn status(&self) -> Status {
         let bridge = self.engine.bridge_status();
+        let watching = bridge
+            .watching
+            .iter()
+            .map(|(state, count)| (format!("XMPP user watches SIP user: {state}"), *count));
+        let watched = bridge
+            .watched
+            .iter()
+            .map(|(state, count)| (format!("SIP user watches XMPP user: {state}"), *count));
         let sip = self.engine.sip_status();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: self.clock.now().mono.as_secs(),
             xmpp_inbound: self.streams.inbound_status(),
-            xmpp_links: self.engine.link_status().map(|(name, status)| link_status(name, &status)).collect(),
+            xmpp_links: self
+                .engine
+                .link_status()
+                .map(|(name, status)| link_status(name, &status))
+                .collect(),
             sip: SipStatus {
                 connections: self.sockets.open_connections(),
                 transactions: sip.client_transactions + sip.server_transactions,
@@ -230,7 +266,10 @@ impl EngineTask {
                 watchers: sip.watchers,
             },
             bridge: BridgeStatus {
-                authorisations: bridge.contacts_by_state(),
+                authorisations: watching
+                    .chain(watched)
+                    .filter(|(_, count)| *count > 0)
+                    .collect(),
                 pending_messages: bridge.messages_to_sip + bridge.messages_to_xmpp,
             },
         }
@@ -247,7 +286,11 @@ fn link_status(name: &crate::engine::LinkName, status: &stox_xmpp::link::LinkSta
         LinkState::Refusing { .. } => "failed for now",
         LinkState::Closed => "closed",
     };
-    let words = |failure: &stox_core::failure::Failure| stox_core::failure::to_stanza(failure).text.unwrap_or_default();
+    let words = |failure: &stox_core::failure::Failure| {
+        stox_core::failure::to_stanza(failure)
+            .text
+            .unwrap_or_default()
+    };
     LinkStatus {
         local: name.local.clone(),
         partner: name.partner.clone(),

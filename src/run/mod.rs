@@ -83,8 +83,14 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     let listeners = Listeners::bind(&config)?;
     let admin = open_admin(&config.gateway.admin_socket)?;
 
-    let mut engine = Engine::new(Settings::new(&config, listeners.ports()), || Box::new(OsEntropy::default()));
-    tracing::info!(authorisations = kept.authorisations.len(), unsettled = kept.unsettled.len(), "restoring what the last run left");
+    let mut engine = Engine::new(Settings::new(&config, listeners.ports()), || {
+        Box::new(OsEntropy::default())
+    });
+    tracing::info!(
+        authorisations = kept.authorisations.len(),
+        unsettled = kept.unsettled.len(),
+        "restoring what the last run left"
+    );
     engine.restore(kept.authorisations, kept.unsettled, clock.now());
 
     let (stop, stopping) = mpsc::channel(2);
@@ -94,11 +100,22 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     let (resolving, resolved) = mpsc::channel(ENGINE_QUEUE);
     let (asking, asked) = mpsc::channel(8);
 
-    let admit = || Admission::new(config.limits.connections, config.limits.connections_per_address);
+    let admit = || {
+        Admission::new(
+            config.limits.connections,
+            config.limits.connections_per_address,
+        )
+    };
     let mut sockets = SipSockets::new(tls.clone(), sip_arrivals, admit(), sip_limits(&config));
     let rules = Rules::new(&config, DialbackSecret::new(secret.as_bytes()));
-    let mut streams =
-        Streams::new(StreamParts { rules, tls, dns: dns.clone(), clock, arrivals: stream_arrivals, admission: admit() });
+    let mut streams = Streams::new(StreamParts {
+        rules,
+        tls,
+        dns: dns.clone(),
+        clock,
+        arrivals: stream_arrivals,
+        admission: admit(),
+    });
     listeners.serve(&mut sockets, &mut streams);
     // The engine always reads these answers, so this waits only while it works.
     let answer = Box::new(move |answer| _ = store_answers.blocking_send(answer));
@@ -106,12 +123,25 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     tokio::spawn(admin.serve(asking));
     spawn_signals(stop)?;
 
-    let inputs = Inputs { sip, xmpp, stored, resolved, asked, stopping };
+    let inputs = Inputs {
+        sip,
+        xmpp,
+        stored,
+        resolved,
+        asked,
+        stopping,
+    };
     let transports = Arc::new(config.sip_transports());
-    tracing::info!(host = config.gateway.host, version = env!("CARGO_PKG_VERSION"), "stoxgate is ready");
-    EngineTask::new(engine, clock, sockets, streams, writer, dns, resolving, transports)
-        .run(inputs, config.gateway.stop_within)
-        .await;
+    tracing::info!(
+        host = config.gateway.host,
+        version = env!("CARGO_PKG_VERSION"),
+        "stoxgate is ready"
+    );
+    EngineTask::new(
+        engine, clock, sockets, streams, writer, dns, resolving, transports,
+    )
+    .run(inputs, config.gateway.stop_within)
+    .await;
     tracing::info!("stoxgate has stopped");
     Ok(())
 }
@@ -122,11 +152,17 @@ fn fresh_secret() -> String {
 }
 
 fn sip_limits(config: &Config) -> stox_sip::parse::Limits {
-    stox_sip::parse::Limits { body: config.limits.sip_body, ..Default::default() }
+    stox_sip::parse::Limits {
+        body: config.limits.sip_body,
+        ..Default::default()
+    }
 }
 
 fn open_admin(path: &Path) -> Result<AdminSocket, StartError> {
-    AdminSocket::open(path).map_err(|error| StartError::Admin { path: path.display().to_string(), error })
+    AdminSocket::open(path).map_err(|error| StartError::Admin {
+        path: path.display().to_string(),
+        error,
+    })
 }
 
 fn spawn_signals(stop: mpsc::Sender<()>) -> std::io::Result<()> {
@@ -146,10 +182,20 @@ fn spawn_signals(stop: mpsc::Sender<()>) -> std::io::Result<()> {
 
 impl Listeners {
     fn bind(config: &Config) -> Result<Self, StartError> {
-        let tcp = |addresses: &[SocketAddr]| addresses.iter().map(|at| listen::tcp(*at)).collect::<Result<_, _>>();
+        let tcp = |addresses: &[SocketAddr]| {
+            addresses
+                .iter()
+                .map(|at| listen::tcp(*at))
+                .collect::<Result<_, _>>()
+        };
         let listeners = Self {
             xmpp: tcp(&config.xmpp.listen)?,
-            udp: config.sip.udp.iter().map(|at| listen::udp(*at)).collect::<Result<_, _>>()?,
+            udp: config
+                .sip
+                .udp
+                .iter()
+                .map(|at| listen::udp(*at))
+                .collect::<Result<_, _>>()?,
             tcp: tcp(&config.sip.tcp)?,
             tls: tcp(&config.sip.tls)?,
         };
@@ -158,21 +204,41 @@ impl Listeners {
     }
 
     fn report(&self) {
-        let streams = [("XMPP", &self.xmpp), ("SIP over TCP", &self.tcp), ("SIP over TLS", &self.tls)];
+        let streams = [
+            ("XMPP", &self.xmpp),
+            ("SIP over TCP", &self.tcp),
+            ("SIP over TLS", &self.tls),
+        ];
         for (protocol, listeners) in streams {
-            for address in listeners.iter().filter_map(|listener| listener.local_addr().ok()) {
+            for address in listeners
+                .iter()
+                .filter_map(|listener| listener.local_addr().ok())
+            {
                 tracing::info!(%address, "listening for {protocol}");
             }
         }
-        for address in self.udp.iter().filter_map(|socket| socket.local_addr().ok()) {
+        for address in self
+            .udp
+            .iter()
+            .filter_map(|socket| socket.local_addr().ok())
+        {
             tracing::info!(%address, "listening for SIP over UDP");
         }
     }
 
     fn ports(&self) -> BoundPorts {
-        let first = |listeners: &[TcpListener]| listeners.first().and_then(|l| l.local_addr().ok()).map(|a| a.port());
+        let first = |listeners: &[TcpListener]| {
+            listeners
+                .first()
+                .and_then(|l| l.local_addr().ok())
+                .map(|a| a.port())
+        };
         BoundPorts {
-            udp: self.udp.first().and_then(|socket| socket.local_addr().ok()).map(|a| a.port()),
+            udp: self
+                .udp
+                .first()
+                .and_then(|socket| socket.local_addr().ok())
+                .map(|a| a.port()),
             tcp: first(&self.tcp),
             tls: first(&self.tls),
         }

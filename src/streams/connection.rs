@@ -48,7 +48,10 @@ impl Connection {
     pub(super) fn new(stream: TcpStream) -> Self {
         // Stanzas are small and wait for answers; without Nagle's delay they go at once.
         _ = stream.set_nodelay(true);
-        Self { wire: Wire::Plain(stream), buffer: BytesMut::with_capacity(READ_SIZE) }
+        Self {
+            wire: Wire::Plain(stream),
+            buffer: BytesMut::with_capacity(READ_SIZE),
+        }
     }
 
     /// The next octets.
@@ -93,23 +96,40 @@ impl Connection {
     ///
     /// # Errors
     /// Why it failed, in words.
-    pub(super) async fn start_tls(&mut self, side: Side<'_>, tls: &TlsSettings) -> Result<TlsInfo, String> {
+    pub(super) async fn start_tls(
+        &mut self,
+        side: Side<'_>,
+        tls: &TlsSettings,
+    ) -> Result<TlsInfo, String> {
         let Wire::Plain(stream) = std::mem::replace(&mut self.wire, Wire::Gone) else {
             return Err("TLS is already on".to_owned());
         };
         match side {
             Side::Client(domain) => {
                 let connector = TlsConnector::from(tls.xmpp_client.clone());
-                let stream =
-                    connector.connect(server_name(domain)?, stream).await.map_err(|error| error.to_string())?;
-                let info = info(stream.get_ref().1.peer_certificates(), &tls.verifier, Verifier::server);
+                let stream = connector
+                    .connect(server_name(domain)?, stream)
+                    .await
+                    .map_err(|error| error.to_string())?;
+                let info = info(
+                    stream.get_ref().1.peer_certificates(),
+                    &tls.verifier,
+                    Verifier::server,
+                );
                 self.wire = Wire::Client(Box::new(stream));
                 Ok(info)
             }
             Side::Server => {
                 let acceptor = TlsAcceptor::from(tls.xmpp_server.clone());
-                let stream = acceptor.accept(stream).await.map_err(|error| error.to_string())?;
-                let info = info(stream.get_ref().1.peer_certificates(), &tls.verifier, Verifier::client);
+                let stream = acceptor
+                    .accept(stream)
+                    .await
+                    .map_err(|error| error.to_string())?;
+                let info = info(
+                    stream.get_ref().1.peer_certificates(),
+                    &tls.verifier,
+                    Verifier::client,
+                );
                 self.wire = Wire::Server(Box::new(stream));
                 Ok(info)
             }
@@ -139,10 +159,14 @@ fn info(
     let chain = chain.unwrap_or_default();
     let names = chain.first().map(certificate_names).unwrap_or_default();
     let is_valid = |name: &String| {
-        let probe = name.strip_prefix("*.").map_or_else(|| name.clone(), |parent| format!("probe.{parent}"));
+        let probe = name
+            .strip_prefix("*.")
+            .map_or_else(|| name.clone(), |parent| format!("probe.{parent}"));
         verify(verifier, chain, &probe)
             .inspect_err(|why| tracing::debug!(name, why, "the partner's certificate is not valid"))
             .is_ok()
     };
-    TlsInfo { valid_names: names.into_iter().filter(is_valid).collect() }
+    TlsInfo {
+        valid_names: names.into_iter().filter(is_valid).collect(),
+    }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use stox_xmpp::dialback::Trouble;
 use stox_xmpp::stream::{
-    CloseReason, DomainPair, InboundEvent, InboundStream, StanzaNumber, StreamCommand, VerifyId, VerifyRequest,
+    CloseReason, DomainPair, InboundEvent, InboundStream, StanzaNumber, StreamCommand, VerifyId,
+    VerifyRequest,
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -43,13 +44,24 @@ pub(super) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
 
 async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, _admitted: Admitted) {
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    if shared.arrivals.send(StreamArrival::Opened { stream: number, peer }).await.is_err() {
+    if shared
+        .arrivals
+        .send(StreamArrival::Opened {
+            stream: number,
+            peer,
+        })
+        .await
+        .is_err()
+    {
         return;
     }
     let mut task = Task::new(shared.clone(), stream, peer, number);
     task.run().await;
     task.connection.shutdown().await;
-    _ = shared.arrivals.send(StreamArrival::Ended { stream: number }).await;
+    _ = shared
+        .arrivals
+        .send(StreamArrival::Ended { stream: number })
+        .await;
 }
 
 type Verdict = (VerifyId, Result<bool, Trouble>);
@@ -71,7 +83,11 @@ struct Task {
 impl Task {
     fn new(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, number: u64) -> Self {
         let mut entropy = OsEntropy::default();
-        let machine = InboundStream::new(shared.rules.inbound.clone(), &mut entropy, shared.clock.now());
+        let machine = InboundStream::new(
+            shared.rules.inbound.clone(),
+            &mut entropy,
+            shared.clock.now(),
+        );
         let (verdict_sender, verdicts) = mpsc::channel(64);
         let (handled_sender, handled) = mpsc::unbounded_channel();
         Self {
@@ -136,7 +152,8 @@ impl Task {
         match tokio::time::timeout(time, handshake).await {
             Ok(Ok(info)) => {
                 self.encrypted = true;
-                self.machine.tls_established(info, &mut self.entropy, self.shared.clock.now());
+                self.machine
+                    .tls_established(info, &mut self.entropy, self.shared.clock.now());
             }
             Ok(Err(why)) => self.machine.tls_failed(why),
             Err(_) => self.machine.tls_failed("no handshake in time"),
@@ -145,11 +162,25 @@ impl Task {
 
     async fn event(&mut self, event: InboundEvent) -> Result<(), Lost> {
         match event {
-            InboundEvent::Opened { from, to, encrypted } => {
+            InboundEvent::Opened {
+                from,
+                to,
+                encrypted,
+            } => {
                 tracing::debug!(peer = %self.peer, ?from, ?to, encrypted, "XMPP stream opened");
             }
-            InboundEvent::VerifyKey { id, pair, stream_id, key, certificate_valid } => {
-                let request = VerifyRequest { pair, stream_id, key };
+            InboundEvent::VerifyKey {
+                id,
+                pair,
+                stream_id,
+                key,
+                certificate_valid,
+            } => {
+                let request = VerifyRequest {
+                    pair,
+                    stream_id,
+                    key,
+                };
                 self.verify(id, request, certificate_valid).await;
             }
             InboundEvent::DomainProved(pair) => {
@@ -161,11 +192,18 @@ impl Task {
                 };
                 self.shared.arrivals.send(arrival).await.map_err(|_| Lost)?;
             }
-            InboundEvent::Stanza { pair, number, element } => {
+            InboundEvent::Stanza {
+                pair,
+                number,
+                element,
+            } => {
                 let arrival = StreamArrival::Stanza {
                     name: LinkName::new(&pair.local, &pair.remote),
                     element,
-                    handled: Handled { number, stream: self.handled_sender.clone() },
+                    handled: Handled {
+                        number,
+                        stream: self.handled_sender.clone(),
+                    },
                 };
                 self.shared.arrivals.send(arrival).await.map_err(|_| Lost)?;
             }
@@ -177,7 +215,10 @@ impl Task {
     fn closed(&self, reason: &CloseReason) {
         let peer = self.peer.ip();
         match reason {
-            CloseReason::PeerClosed | CloseReason::Idle | CloseReason::Requested | CloseReason::ConnectionLost => {
+            CloseReason::PeerClosed
+            | CloseReason::Idle
+            | CloseReason::Requested
+            | CloseReason::ConnectionLost => {
                 tracing::debug!(%peer, %reason, "XMPP stream from a partner ended");
             }
             _ => tracing::warn!(%peer, %reason, "XMPP stream from a partner was ended"),
@@ -200,13 +241,18 @@ impl Task {
     }
 
     fn permitted(&self, pair: &DomainPair, certificate_valid: bool) -> Result<(), &'static str> {
-        let partner =
-            self.shared.rules.partner(&pair.remote).ok_or("no [[xmpp.partner]] rule allows this domain")?;
+        let partner = self
+            .shared
+            .rules
+            .partner(&pair.remote)
+            .ok_or("no [[xmpp.partner]] rule allows this domain")?;
         if partner.tls == StreamTls::Required && !self.encrypted {
             return Err("its rule requires TLS and the stream is in clear");
         }
         if partner.certificate == CertificateRule::Verify && !certificate_valid {
-            return Err("its rule requires a certificate that is valid for the domain, and the one shown is not; check its names, dates and authority, and tls.roots");
+            return Err(
+                "its rule requires a certificate that is valid for the domain, and the one shown is not; check its names, dates and authority, and tls.roots",
+            );
         }
         Ok(())
     }

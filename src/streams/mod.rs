@@ -123,10 +123,25 @@ impl Streams {
     /// Without listeners yet.
     #[must_use]
     pub fn new(parts: StreamParts) -> Self {
-        let StreamParts { rules, tls, dns, clock, arrivals, admission } = parts;
+        let StreamParts {
+            rules,
+            tls,
+            dns,
+            clock,
+            arrivals,
+            admission,
+        } = parts;
         let verifying = Arc::new(tokio::sync::Semaphore::new(256));
         Self {
-            shared: Arc::new(Shared { rules, tls, dns, clock, arrivals, admission, verifying }),
+            shared: Arc::new(Shared {
+                rules,
+                tls,
+                dns,
+                clock,
+                arrivals,
+                admission,
+                verifying,
+            }),
             outbound: BTreeMap::new(),
             inbound: BTreeMap::new(),
             tasks: JoinSet::new(),
@@ -135,14 +150,16 @@ impl Streams {
 
     /// Serves a bound listener.
     pub fn serve(&mut self, listener: TcpListener) {
-        self.tasks.spawn(inbound::accept(self.shared.clone(), listener));
+        self.tasks
+            .spawn(inbound::accept(self.shared.clone(), listener));
     }
 
     /// Opens a stream for a link.
     pub fn connect(&mut self, name: LinkName, attempt: Attempt) {
         let (writer, queue) = mpsc::channel(WRITE_QUEUE);
         self.outbound.insert(name.clone(), (attempt, writer));
-        self.tasks.spawn(outbound::run(self.shared.clone(), name, attempt, queue));
+        self.tasks
+            .spawn(outbound::run(self.shared.clone(), name, attempt, queue));
         while self.tasks.try_join_next().is_some() {}
     }
 
@@ -157,7 +174,11 @@ impl Streams {
 
     /// Lets a link's stream go, in order.
     pub fn close(&mut self, name: &LinkName, attempt: Attempt) {
-        if self.outbound.get(name).is_some_and(|(current, _)| *current == attempt) {
+        if self
+            .outbound
+            .get(name)
+            .is_some_and(|(current, _)| *current == attempt)
+        {
             self.outbound.remove(name);
         }
     }
@@ -166,13 +187,23 @@ impl Streams {
     pub fn note(&mut self, arrival: &StreamArrival) {
         match arrival {
             StreamArrival::Opened { stream, peer } => {
-                let status = InboundStatus { peer: peer.to_string(), encrypted: false, proved: Vec::new() };
+                let status = InboundStatus {
+                    peer: peer.to_string(),
+                    encrypted: false,
+                    proved: Vec::new(),
+                };
                 self.inbound.insert(*stream, status);
             }
-            StreamArrival::Proved { stream, name, encrypted } => {
+            StreamArrival::Proved {
+                stream,
+                name,
+                encrypted,
+            } => {
                 if let Some(status) = self.inbound.get_mut(stream) {
                     status.encrypted = *encrypted;
-                    status.proved.push(format!("{} -> {}", name.partner, name.local));
+                    status
+                        .proved
+                        .push(format!("{} -> {}", name.partner, name.local));
                 }
             }
             StreamArrival::Ended { stream } => {

@@ -8,7 +8,8 @@ use stox_core::failure::{Failure, Local};
 use stox_xmpp::dialback::Trouble;
 use stox_xmpp::link::{Attempt, Loss};
 use stox_xmpp::stream::{
-    CloseReason, DomainPair, OutboundEvent, OutboundStream, PairError, StreamCommand, StreamCondition, VerifyRequest,
+    CloseReason, DomainPair, OutboundEvent, OutboundStream, PairError, StreamCommand,
+    StreamCondition, VerifyRequest,
 };
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -34,16 +35,32 @@ pub(super) async fn sleep_until(at: Option<tokio::time::Instant>) {
 }
 
 /// Carries a link's stanzas until the link or the stream ends.
-pub(super) async fn run(shared: Arc<Shared>, name: LinkName, attempt: Attempt, queue: mpsc::Receiver<Arc<Element>>) {
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    name: LinkName,
+    attempt: Attempt,
+    queue: mpsc::Receiver<Arc<Element>>,
+) {
     let loss = carry(&shared, &name, attempt, queue).await;
     match &loss {
         Some(Loss::Passing(failure) | Loss::Lasting(failure)) => {
-            tracing::debug!(partner = name.partner, ?failure, "XMPP stream to the partner is lost");
+            tracing::debug!(
+                partner = name.partner,
+                ?failure,
+                "XMPP stream to the partner is lost"
+            );
         }
-        None => tracing::info!(partner = name.partner, local = name.local, "XMPP stream to the partner is closed"),
+        None => tracing::info!(
+            partner = name.partner,
+            local = name.local,
+            "XMPP stream to the partner is closed"
+        ),
     }
     if let Some(loss) = loss {
-        _ = shared.arrivals.send(StreamArrival::Lost(name, attempt, loss)).await;
+        _ = shared
+            .arrivals
+            .send(StreamArrival::Lost(name, attempt, loss))
+            .await;
     }
 }
 
@@ -54,16 +71,33 @@ async fn carry(
     attempt: Attempt,
     mut queue: mpsc::Receiver<Arc<Element>>,
 ) -> Option<Loss> {
-    let pair = DomainPair { local: name.local.clone(), remote: name.partner.clone() };
+    let pair = DomainPair {
+        local: name.local.clone(),
+        remote: name.partner.clone(),
+    };
     let Some(partner) = shared.rules.partner(&name.partner) else {
         return Some(Loss::Lasting(Failure::Local(Local::NotAllowed)));
     };
-    let mut task = match Task::dial(shared, &pair, partner, |machine, now| machine.authorise(pair.clone(), now)).await {
+    let mut task = match Task::dial(shared, &pair, partner, |machine, now| {
+        machine.authorise(pair.clone(), now)
+    })
+    .await
+    {
         Ok(task) => task,
         Err(loss) => return Some(loss),
     };
-    tracing::info!(partner = name.partner, local = name.local, encrypted = task.encrypted, "XMPP stream to the partner is ready");
-    if shared.arrivals.send(StreamArrival::Ready(name.clone(), attempt)).await.is_err() {
+    tracing::info!(
+        partner = name.partner,
+        local = name.local,
+        encrypted = task.encrypted,
+        "XMPP stream to the partner is ready"
+    );
+    if shared
+        .arrivals
+        .send(StreamArrival::Ready(name.clone(), attempt))
+        .await
+        .is_err()
+    {
         return None;
     }
     let loss = task.carry(&mut queue).await;
@@ -73,12 +107,24 @@ async fn carry(
 
 /// Asks the authoritative server of a claimed domain about a dialback key.
 pub(super) async fn verify(shared: &Shared, request: VerifyRequest) -> Result<bool, Trouble> {
-    let _permit = shared.verifying.acquire().await.map_err(|_| Trouble::Timeout)?;
-    let partner = shared.rules.partner(&request.pair.remote).ok_or(Trouble::Forbidden)?;
+    let _permit = shared
+        .verifying
+        .acquire()
+        .await
+        .map_err(|_| Trouble::Timeout)?;
+    let partner = shared
+        .rules
+        .partner(&request.pair.remote)
+        .ok_or(Trouble::Forbidden)?;
     let pair = request.pair.clone();
-    let dialled = Task::dial(shared, &pair, partner, |machine, now| machine.verify(request.clone(), now)).await;
+    let dialled = Task::dial(shared, &pair, partner, |machine, now| {
+        machine.verify(request.clone(), now)
+    })
+    .await;
     let mut task = dialled.map_err(|loss| match loss {
-        Loss::Passing(Failure::Local(local)) | Loss::Lasting(Failure::Local(local)) => trouble(local),
+        Loss::Passing(Failure::Local(local)) | Loss::Lasting(Failure::Local(local)) => {
+            trouble(local)
+        }
         _ => Trouble::ConnectionFailed,
     })?;
     task.machine.close(shared.clock.now());
@@ -118,7 +164,13 @@ impl<'a> Task<'a> {
             Some(address) => Ok(vec![address]),
             None => {
                 let mut entropy = OsEntropy::default();
-                lookup::xmpp(&shared.dns, &pair.remote, shared.rules.default_port, &mut entropy).await
+                lookup::xmpp(
+                    &shared.dns,
+                    &pair.remote,
+                    shared.rules.default_port,
+                    &mut entropy,
+                )
+                .await
             }
         };
         let addresses = addresses.map_err(|local| {
@@ -174,7 +226,10 @@ impl<'a> Task<'a> {
         if self.ready || self.verdict.is_some() {
             return Ok(());
         }
-        Err(self.loss.take().unwrap_or(Loss::Passing(Failure::Local(Local::TransportFailed))))
+        Err(self
+            .loss
+            .take()
+            .unwrap_or(Loss::Passing(Failure::Local(Local::TransportFailed))))
     }
 
     async fn wait(&mut self) {
@@ -213,7 +268,11 @@ impl<'a> Task<'a> {
         if let_go {
             return None;
         }
-        Some(self.loss.take().unwrap_or(Loss::Passing(Failure::Local(Local::TransportFailed))))
+        Some(
+            self.loss
+                .take()
+                .unwrap_or(Loss::Passing(Failure::Local(Local::TransportFailed))),
+        )
     }
 
     fn write(&mut self, stanza: &Element) {
@@ -242,7 +301,9 @@ impl<'a> Task<'a> {
 
     async fn start_tls(&mut self) {
         let time = self.shared.rules.inbound.timing.tls;
-        let handshake = self.connection.start_tls(Side::Client(self.domain), &self.shared.tls);
+        let handshake = self
+            .connection
+            .start_tls(Side::Client(self.domain), &self.shared.tls);
         match timeout(time, handshake).await {
             Ok(Ok(info)) => {
                 self.encrypted = true;
@@ -271,10 +332,15 @@ impl<'a> Task<'a> {
 
     fn closed(&mut self, reason: &CloseReason) {
         match reason {
-            CloseReason::PeerClosed | CloseReason::Idle | CloseReason::Requested | CloseReason::ConnectionLost => {
+            CloseReason::PeerClosed
+            | CloseReason::Idle
+            | CloseReason::Requested
+            | CloseReason::ConnectionLost => {
                 tracing::debug!(partner = self.domain, %reason, "XMPP stream to the partner ended");
             }
-            _ => tracing::warn!(partner = self.domain, %reason, "XMPP stream to the partner failed"),
+            _ => {
+                tracing::warn!(partner = self.domain, %reason, "XMPP stream to the partner failed")
+            }
         }
         if self.loss.is_none() {
             self.loss = Some(loss(reason));

@@ -26,10 +26,20 @@ impl Rules {
     /// From the settings and the gateway's dialback secret.
     #[must_use]
     pub fn new(config: &Config, secret: DialbackSecret) -> Self {
-        let limits = Limits { octets_after_auth: config.limits.stanza, ..Limits::default() };
-        let timing = Timing { idle: config.xmpp.idle_close, ..Timing::default() };
-        let local_domains: BTreeSet<String> =
-            config.sip.domains.iter().map(|domain| canonical_domain(&domain.domain)).collect();
+        let limits = Limits {
+            octets_after_auth: config.limits.stanza,
+            ..Limits::default()
+        };
+        let timing = Timing {
+            idle: config.xmpp.idle_close,
+            ..Timing::default()
+        };
+        let local_domains: BTreeSet<String> = config
+            .sip
+            .domains
+            .iter()
+            .map(|domain| canonical_domain(&domain.domain))
+            .collect();
         let inbound = InboundSettings {
             local_domains,
             unclaimable_domains: BTreeSet::new(),
@@ -50,7 +60,9 @@ impl Rules {
     /// The rule for a partner; none means that it may not use the gateway.
     #[must_use]
     pub fn partner(&self, domain: &str) -> Option<&Partner> {
-        self.partners.iter().find(|partner| partner.domain.matches(domain))
+        self.partners
+            .iter()
+            .find(|partner| partner.domain.matches(domain))
     }
 
     /// How to dial a partner.
@@ -80,7 +92,10 @@ impl Rules {
 
 /// The stream's own rule is the weakest of all partners'; [`super::inbound`] holds each claim to its partner's rule.
 fn inbound_rule(partners: &[Partner]) -> TlsRule {
-    if partners.iter().all(|partner| partner.tls == StreamTls::Required) {
+    if partners
+        .iter()
+        .all(|partner| partner.tls == StreamTls::Required)
+    {
         TlsRule::Required
     } else if partners.iter().all(|partner| partner.tls == StreamTls::Off) {
         TlsRule::Never

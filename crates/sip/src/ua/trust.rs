@@ -249,5 +249,4 @@ mod tests {
             assert_eq!(is_within(host, domain), within, "{host} {domain}");
         }
     }
-
 }
