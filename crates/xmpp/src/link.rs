@@ -539,6 +539,7 @@ impl Link {
             self.commands.push_back(LinkCommand::Write(element));
         }
         if up.fence.is_some() || !self.queue.wants_fence() {
+            up.fence_due = None;
             return;
         }
         let due = *up
@@ -605,9 +606,10 @@ impl Link {
         match (&up.fence, up.fence_due) {
             (Some(fence), _) => fence.written_at + self.settings.fence_timeout,
             (None, Some(due)) => due,
-            (None, None) => {
+            (None, None) if self.queue.is_empty() => {
                 (up.quiet_since + self.settings.keepalive).min(up.idle_since + self.settings.idle)
             }
+            (None, None) => up.quiet_since + self.settings.keepalive,
         }
     }
 
