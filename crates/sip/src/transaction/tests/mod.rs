@@ -1,5 +1,6 @@
 //! Tests on virtual time.
 
+mod chaos;
 mod clients;
 mod lossy;
 mod machines;
