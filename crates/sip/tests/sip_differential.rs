@@ -1,6 +1,14 @@
 //! The same messages read by rsip, where rsip is right: long header names, no folding, ASCII, methods that it knows,
 //! `Content-Length` present and correct, no `transport` parameter (rsip writes it in upper case).
 
+// Helpers of tests may fail a test.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
 use proptest::prelude::*;
 use stox_sip::message::{Message, Request, Response};
 use stox_sip::method::Method;

@@ -1,5 +1,13 @@
 //! Properties of the codecs, on generated values and on mutations of the corpus.
 
+// Helpers of tests may fail a test.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
 mod invariants;
 
 use std::path::Path;

@@ -1,5 +1,6 @@
 //! Header fields: the list as it stands in a message, and the values that the gateway reads and writes.
 
+mod auth;
 mod date;
 mod fields;
 mod name_addr;
@@ -7,6 +8,7 @@ mod params;
 mod values;
 mod via;
 
+pub use auth::{Challenge, Credentials};
 pub use date::SipDate;
 pub(crate) use fields::LineDefect;
 pub use fields::{Field, Headers};

@@ -1,7 +1,7 @@
 //! What holds for every input, shared by the tests and the fuzz targets.
 
-// Each test takes what it needs.
-#![allow(dead_code, unreachable_pub)]
+// Each test takes what it needs, and fails by panicking.
+#![allow(dead_code, unreachable_pub, clippy::expect_used)]
 
 use stox_sip::framing::{Frame, StreamFramer};
 use stox_sip::header::{Contact, HeaderValue, NameAddr, Via};
