@@ -175,8 +175,7 @@ fn every_vector_of_this_layer_holds() {
             (Expected::Refused(status), Err(refusal)) => {
                 assert_eq!(refusal.status, *status, "{id}")
             }
-            (Expected::Empty, Ok(Inbound::Empty))
-            | (Expected::Expired, Ok(Inbound::Expired(_))) => {}
+            (Expected::Empty, Ok(Inbound::Empty)) | (Expected::Expired, Ok(Inbound::Expired)) => {}
             (Expected::Composing(active), Ok(Inbound::Composing(state))) => {
                 assert_eq!(state.active, *active, "{id}")
             }
@@ -312,6 +311,15 @@ fn the_best_part_of_an_alternative_is_taken() {
     assert_eq!(
         im(multipart("alternative", &["\r\none", "\r\ntwo"])).bodies[0].text,
         "two"
+    );
+    // A blank part does not win.
+    assert_eq!(
+        im(multipart("alternative", &["\r\n ", html])).bodies[0].text,
+        "rich"
+    );
+    assert_eq!(
+        im(multipart("alternative", &["\r\n ", image])).bodies[0].text,
+        " "
     );
     assert_eq!(status(multipart("alternative", &[image])), 415);
     assert_eq!(status(multipart("unheard-of", &[plain])), 415);
@@ -538,7 +546,7 @@ fn a_message_expires_by_its_own_clock_only() {
     };
     let fresh = Some("Sun, 01 Mar 2026 09:59:30 GMT");
     assert!(matches!(result(fresh, "60"), Inbound::Message(_)));
-    assert!(matches!(result(fresh, "10"), Inbound::Expired(_)));
+    assert!(matches!(result(fresh, "10"), Inbound::Expired));
     assert!(matches!(result(fresh, "soon"), Inbound::Message(_)));
     assert!(matches!(result(None, "0"), Inbound::Message(_)));
     assert!(matches!(

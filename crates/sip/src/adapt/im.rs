@@ -23,8 +23,8 @@ use crate::message::Request;
 pub enum Inbound {
     /// Something to read.
     Message(Im),
-    /// Something to read that its sender did not want to be shown any more by now (RFC 3428 §7).
-    Expired(Im),
+    /// A text that its sender did not want to be shown any more by now (RFC 3428 §7): dropped.
+    Expired,
     /// The sender is typing, or has stopped.
     Composing(Composing),
     /// A delivery or display receipt.
@@ -68,10 +68,9 @@ pub fn read(request: &Request, now: Now) -> Result<Inbound, Refusal> {
     if text.body.is_empty() {
         return Ok(Inbound::Empty);
     }
-    let im = assemble(headers, text);
     Ok(match expiry(headers) {
-        Some(end) if end < now.wall => Inbound::Expired(im),
-        _ => Inbound::Message(im),
+        Some(end) if end < now.wall => Inbound::Expired,
+        _ => Inbound::Message(assemble(headers, text)),
     })
 }
 

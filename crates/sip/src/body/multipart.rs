@@ -126,26 +126,26 @@ struct DelimiterLine {
     closing: bool,
 }
 
+/// The lines that are delimiters. Only they are looked at to their end, so the work is linear.
 fn delimiter_lines(body: &[u8], delimiter: &[u8]) -> impl Iterator<Item = DelimiterLine> {
     let found: Vec<usize> = memmem::find_iter(body, delimiter).collect();
     let length = delimiter.len();
     found.into_iter().filter_map(move |start| {
-        let at_line_start = start == 0 || body.get(start - 1) == Some(&b'\n');
+        if start > 0 && body.get(start - 1) != Some(&b'\n') {
+            return None;
+        }
         let rest = body.get(start + length..)?;
         let (closing, rest) = match rest.strip_prefix(b"--") {
             Some(rest) => (true, rest),
             None => (false, rest),
         };
-        let line = rest
-            .split(|&octet| octet == b'\n')
-            .next()
-            .unwrap_or_default();
+        let line_length = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        let (line, behind) = rest.split_at_checked(line_length)?;
         let blank = line
             .iter()
             .all(|octet| matches!(octet, b' ' | b'\t' | b'\r'));
-        let behind = (rest.len() - line.len()).min(1) + line.len();
-        let end = body.len() - rest.len() + behind;
-        (at_line_start && (blank || closing)).then_some(DelimiterLine {
+        let end = body.len() - behind.len() + behind.len().min(1);
+        (blank || closing).then_some(DelimiterLine {
             start,
             end,
             closing,

@@ -12,7 +12,7 @@ use quick_xml::reader::NsReader;
 use super::text::is_xml_char;
 
 /// Octets of one document.
-pub const MAX_OCTETS: usize = 262_144;
+pub const MAX_OCTETS: usize = 65_536;
 /// Open elements at a time.
 pub const MAX_DEPTH: usize = 32;
 /// Elements of one document.

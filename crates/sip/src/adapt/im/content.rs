@@ -211,7 +211,8 @@ fn parts<'a>(content: &Content<'a>, media_type: &MediaType) -> Result<Vec<Part<'
         .map_err(|_| Unusable::Malformed("Malformed Multipart"))
 }
 
-/// The best part that can be used; of equal ones the last, as the sender prefers it (RFC 2046 §5.1.4).
+/// The best part that can be used and is not blank; of equal ones the last, as the sender prefers it (RFC 2046
+/// §5.1.4).
 fn read_alternative(
     content: &Content<'_>,
     media_type: &MediaType,
@@ -220,10 +221,15 @@ fn read_alternative(
     let mut parts = parts(content, media_type)?;
     parts.reverse();
     parts.sort_by_key(rank);
-    let mut usable = parts
-        .iter()
-        .filter_map(|part| read_part(part, content.language, depth).ok());
-    usable.next().ok_or(Unusable::Type)
+    let mut blank = None;
+    for part in &parts {
+        match read_part(part, content.language, depth) {
+            Ok(Found::Text(text)) if text.body.trim().is_empty() => blank = Some(Found::Text(text)),
+            Ok(found) => return Ok(found),
+            Err(_) => {}
+        }
+    }
+    blank.ok_or(Unusable::Type)
 }
 
 /// All texts, one after the other. Parts that cannot be shown are passed over, unless the sender says outright that

@@ -107,7 +107,7 @@ fn unique_id(element: &Element, position: usize, taken: &mut BTreeSet<String>) -
     let written = element
         .attribute("id")
         .map(str::trim)
-        .filter(|id| !id.is_empty());
+        .filter(|id| !id.is_empty() && !id.contains(char::is_control));
     let candidates = [
         written.map(tuple_id::decode),
         written.map(str::to_owned),

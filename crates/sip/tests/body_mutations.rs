@@ -1,0 +1,120 @@
+//! Invariants of the bodies on damaged documents, and on the corpora of the fuzz targets.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::expect_used
+)]
+
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+
+mod body_invariants;
+
+fn files(folder: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(folder);
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.sort();
+    paths
+        .iter()
+        .map(|path| std::fs::read(path).unwrap())
+        .collect()
+}
+
+/// Small documents to start from.
+fn seeds(folder: &str) -> Vec<Vec<u8>> {
+    files(folder)
+        .into_iter()
+        .filter(|seed| !seed.is_empty() && seed.len() < 2000)
+        .collect()
+}
+
+/// One change of a document.
+#[derive(Debug, Clone)]
+enum Change {
+    Set(prop::sample::Index, u8),
+    Insert(prop::sample::Index, u8),
+    Remove(prop::sample::Index, usize),
+    Repeat(prop::sample::Index, usize),
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let octet = || {
+        prop_oneof![
+            any::<u8>(),
+            proptest::sample::select(b"<>&;/'\"= -\r\n".to_vec())
+        ]
+    };
+    prop_oneof![
+        (any::<prop::sample::Index>(), octet()).prop_map(|(at, octet)| Change::Set(at, octet)),
+        (any::<prop::sample::Index>(), octet()).prop_map(|(at, octet)| Change::Insert(at, octet)),
+        (any::<prop::sample::Index>(), 1..40_usize)
+            .prop_map(|(at, length)| Change::Remove(at, length)),
+        (any::<prop::sample::Index>(), 1..80_usize)
+            .prop_map(|(at, length)| Change::Repeat(at, length)),
+    ]
+}
+
+fn damaged(seed: &[u8], changes: &[Change]) -> Vec<u8> {
+    let mut octets = seed.to_vec();
+    for change in changes {
+        let length = octets.len().max(1);
+        match change {
+            Change::Set(at, octet) => {
+                let at = at.index(length);
+                octets.splice(at..(at + 1).min(octets.len()), [*octet]);
+            }
+            Change::Insert(at, octet) => octets.insert(at.index(length).min(octets.len()), *octet),
+            Change::Remove(at, count) => {
+                let at = at.index(length).min(octets.len());
+                octets.drain(at..(at + count).min(octets.len()));
+            }
+            Change::Repeat(at, count) => {
+                let at = at.index(length).min(octets.len());
+                let piece = octets[at..(at + count).min(octets.len())].to_vec();
+                octets.splice(at..at, piece);
+            }
+        }
+    }
+    octets
+}
+
+const MESSAGE: &[u8] = b"From: <im:a@b>\r\nSubject: x\r\n\r\nContent-Type: multipart/mixed;boundary=b\r\n\r\n--b\r\n\
+    Content-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\ncaf=E9\r\n\
+    --b\r\nContent-Type: multipart/alternative;boundary=b\r\nContent-Disposition: x;handling=required\r\n\r\n--b\r\n\r\n\
+    one\r\n--b\r\nContent-Type: text/html\r\n\r\n<p class=\"x\">two &amp; <script>x</script></p>\r\n--b--\r\n--b--\r\n";
+
+proptest! {
+    #[test]
+    fn damaged_presence_documents(
+        seed in proptest::sample::select(seeds("fixtures/corpus/pidf")),
+        changes in proptest::collection::vec(change(), 1..5),
+    ) {
+        body_invariants::presence(&damaged(&seed, &changes));
+    }
+
+    #[test]
+    fn damaged_messages(changes in proptest::collection::vec(change(), 1..6)) {
+        body_invariants::message(&damaged(MESSAGE, &changes));
+    }
+}
+
+#[test]
+fn whole_presence_documents() {
+    let documents = files("fixtures/corpus/pidf");
+    assert_eq!(documents.len(), 32);
+    documents
+        .iter()
+        .for_each(|octets| body_invariants::presence(octets));
+}
+
+#[test]
+fn whole_messages() {
+    body_invariants::message(MESSAGE);
+}
