@@ -1,8 +1,7 @@
 //! What a user agent is told about itself, its peers and its limits.
 
-use std::time::Duration;
-
 use std::net::IpAddr;
+use std::time::Duration;
 
 use stox_core::address::canonical_domain;
 use stox_core::policy::DomainPattern;
@@ -197,10 +196,11 @@ impl Settings {
     #[must_use]
     pub fn serves(&self, host: &str) -> bool {
         self.sip_domain(host).is_none()
+            && !is_literal(host)
             && self
                 .xmpp_domains
                 .iter()
-                .any(|pattern| pattern.matches(host))
+                .any(|pattern| pattern.matches(&canonical_domain(host)))
     }
 }
 
