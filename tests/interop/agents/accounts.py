@@ -19,7 +19,7 @@ async def create(user: str, server: tuple[str, int]) -> None:
         writer.write(f'<iq type="set" id="r" to="{domain}"><query xmlns="jabber:iq:register"><username>{name}'
                      f"</username><password>{PASSWORD}</password></query></iq>".encode())
         answer = await asyncio.wait_for(reader.read(4096), LIMIT)
-    except (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError) as error:
+    except (TimeoutError, OSError, asyncio.IncompleteReadError) as error:
         raise RuntimeError(f"account {user}: {error!r}") from error
     finally:
         writer.close()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Callable, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 
@@ -52,7 +53,7 @@ class Inbox:
             left = limit - asyncio.get_running_loop().time()
             try:
                 await asyncio.wait_for(self._bell.wait(), max(left, 0))
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 waiting = "; ".join(map(str, self.events[-8:])) or "nothing"
                 raise Missed(f"waited {seconds:g} s for {wanted}; unread: {waiting}") from None
 

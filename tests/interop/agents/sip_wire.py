@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable, cast
+from typing import cast
 
 from agents.ladder import Ladder
 from agents.sip_text import Malformed, SipMessage, frame, parse
@@ -192,7 +193,7 @@ class Wire:
             wait = min(interval, limit - loop.time()) if resend else limit - loop.time()
             try:
                 response = await asyncio.wait_for(queue.get(), max(wait, 0))
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 if loop.time() >= limit:
                     return SipMessage(status=NO_ANSWER, reason="no answer")
                 interval = min(interval * 2, T2)

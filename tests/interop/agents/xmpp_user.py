@@ -63,7 +63,7 @@ class XmppUser:
         self.client.connect(self.server, disable_starttls=True, force_starttls=False)
         try:
             await asyncio.wait_for(asyncio.shield(self._ready), LOGIN_LIMIT)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             raise RuntimeError(f"{self.user} could not log in within {LOGIN_LIMIT:g} s") from None
         self.show("online")
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from pathlib import Path
+import contextlib
 
 
 class LabError(Exception):
@@ -45,20 +46,16 @@ class Service:
         """Signal the whole process group (ip netns exec replaces itself, su does not)."""
         if self.process is None:
             return
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
-        except ProcessLookupError:
-            pass
 
     def stop(self, grace: float = 5.0) -> int | None:
         """End the process politely, then by force; return its exit code."""
         if self.process is None:
             return None
         self.signal(signal.SIGTERM)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(grace)
-        except subprocess.TimeoutExpired:
-            pass
         self.kill()
         return self.process.returncode
 

@@ -75,9 +75,9 @@ class Network:
         (etc / "resolv.conf").write_text(f"nameserver {DNS.v4}\noptions timeout:1 attempts:2\n")
         (etc / "hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")
         run("ip", "netns", "add", name)
-        batch = [f"link set lo up",
+        batch = ["link set lo up",
                  f"link add name eth0 type veth peer name {host.name} netns {self.switch}",
-                 f"link set eth0 up"]
+                 "link set eth0 up"]
         for number in (host.number, *host.extra):
             batch.append(f"addr add {v4(number)}/24 dev eth0")
             batch.append(f"addr add {v6(number)}/64 dev eth0 nodad")

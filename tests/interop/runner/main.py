@@ -120,7 +120,8 @@ def _keep(world: World) -> int:
     print("hosts:")
     for host in HOSTS:
         print(f"  {world.network.namespace(host):20} {host.v4:12} {host.v6}")
-    print(f"XMPP domains on prosody:  {' '.join(PROSODY_DOMAINS)}\nXMPP domains on ejabberd: {' '.join(EJABBERD_DOMAINS)}"
+    print(f"XMPP domains on prosody:  {' '.join(PROSODY_DOMAINS)}\n"
+          f"XMPP domains on ejabberd: {' '.join(EJABBERD_DOMAINS)}"
           "\n  (any account: register in-band, without TLS, on port 5222)")
     print(f"SIP domains on kamailio:  {' '.join(KAMAILIO_DOMAINS)}\n  (any account: just REGISTER, no password)")
     print(f"certificates, configurations and logs: {world.folder}")

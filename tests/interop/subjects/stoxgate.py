@@ -34,7 +34,7 @@ class Stoxgate:
         (folder / "state").mkdir()
         config = folder / "gateway.toml"
         config.write_text(configuration(options, self.world.authority.folder, folder / "state"))
-        command = self.world.network.exec(GATEWAY, str(self.binary), "run", "--config", str(config))
+        command = self.world.network.exec(GATEWAY, str(self.binary), "serve", "--config", str(config))
         self.service = Service(self.name, command, folder / "log", cwd=folder)
         self.resume()
 
@@ -82,7 +82,9 @@ def configuration(options: Options, certificates: Path, state: Path) -> str:
              "[xmpp]", 'listen = ["0.0.0.0:5269", "[::]:5269"]',
              "[[xmpp.partner]]", 'domain = "*"', 'tls = "required"',
              f'certificate = "{options.xmpp_certificate}"',
-             "[sip]", *(f'{kind} = ["0.0.0.0:{port}", "[::]:{port}"]' for kind, port in PORTS.items())]
+             "[subscriptions]", 'notify_interval = "1s"', 'restart_spread = "2s"',
+             "[sip]", f'client_certificate = "{options.sip_tls_client}"',
+             *(f'{kind} = ["0.0.0.0:{port}", "[::]:{port}"]' for kind, port in PORTS.items())]
     for domain in SIP_DOMAINS:
         lines += _domain(domain, options)
     return "\n".join(lines) + "\n"
