@@ -1,1 +1,327 @@
+//! The bridge from outside: inputs and the commands that they must lead to, on virtual time, with nothing left over.
 
+use crate::address::{Jid, Scheme, SipAddress};
+use crate::failure::{Condition, Failure, SipStatus, StanzaError, to_sip};
+use crate::policy::{DomainPattern, Policy, SipDomain};
+use crate::time::SeededEntropy;
+use crate::vocab::{
+    Document, EndReason, Im, PresenceKind, Ref, ResourcePresence, Show, SipOut, StoreOut,
+    SubscriptionEvent, Text, Tuple, WatcherEvent, WatcherState, XmppOut,
+};
+
+use super::*;
+
+mod chaos;
+mod messages;
+mod watchers;
+mod watching;
+
+const ALMA: &str = "alma@jabber.example";
+const BRUNO: &str = "bruno@ocs.example";
+
+/// A bridge and its clock.
+struct World {
+    bridge: Bridge,
+    now: Now,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings {
+            policy: Policy::new([SipDomain {
+                name: "ocs.example".to_owned(),
+                allowed: vec![DomainPattern::parse("jabber.example")],
+            }]),
+            ..Settings::default()
+        };
+        change(&mut settings);
+        Self {
+            bridge: Bridge::new(settings, Box::new(SeededEntropy(7))),
+            now: Now::default(),
+        }
+    }
+
+    /// All commands that wait, in words.
+    fn drain(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.bridge.poll_command())
+            .map(|command| words(&command))
+            .collect()
+    }
+
+    /// Gives one input and expects exactly these commands.
+    fn expect(&mut self, input: Input, commands: &[&str]) {
+        let shown = format!("{input:?}");
+        self.bridge.handle(input, self.now);
+        assert_eq!(self.drain(), commands, "after {shown}");
+    }
+
+    /// Lets time pass, timer by timer, and expects exactly these commands.
+    fn pass(&mut self, seconds: u64, commands: &[&str]) {
+        let end = self.now.mono + Duration::from_secs(seconds);
+        while let Some(at) = self.bridge.poll_timeout().filter(|at| *at <= end) {
+            self.now = self.now.after(at.saturating_sub(self.now.mono));
+            self.bridge.handle_timeout(self.now);
+        }
+        self.now = self.now.after(end - self.now.mono);
+        assert_eq!(self.drain(), commands, "in {seconds} s");
+    }
+
+    /// Nothing is under way and no timer runs.
+    fn is_settled(&mut self) {
+        assert_eq!(self.bridge.poll_timeout(), None);
+        assert_eq!(self.drain(), Vec::<String>::new());
+        let status = self.bridge.status();
+        assert_eq!((status.messages_to_sip, status.messages_to_xmpp), (0, 0));
+    }
+
+    /// The states of both machines and the authorisations that the store should hold.
+    fn holds(&self, watching: &[&str], watched: &[&str]) {
+        let status = self.bridge.status();
+        assert_eq!(Vec::from_iter(status.watching.keys().copied()), watching);
+        assert_eq!(Vec::from_iter(status.watched.keys().copied()), watched);
+    }
+}
+
+fn jid(text: &str) -> Jid {
+    Jid::parse(text).unwrap()
+}
+
+fn sip(user_at_host: &str) -> SipAddress {
+    let (user, host) = match user_at_host.split_once('@') {
+        Some((user, host)) => (Some(user.to_owned()), host),
+        None => (None, user_at_host),
+    };
+    SipAddress {
+        scheme: Scheme::Sip,
+        user,
+        host: host.to_owned(),
+        gr: None,
+    }
+}
+
+fn body(text: &str) -> Text {
+    Text {
+        lang: None,
+        text: text.to_owned(),
+    }
+}
+
+fn im(id: &str, text: &str) -> Im {
+    Im {
+        id: (!id.is_empty()).then(|| id.to_owned()),
+        bodies: vec![body(text)],
+        ..Im::default()
+    }
+}
+
+fn presence(from: &str, kind: PresenceKind) -> Input {
+    Input::Xmpp(XmppIn::Presence {
+        from: jid(from),
+        to: jid(BRUNO),
+        id: Some("p1".to_owned()),
+        kind,
+    })
+}
+
+fn available(show: Option<Show>) -> PresenceKind {
+    PresenceKind::Available(ResourcePresence {
+        show,
+        ..ResourcePresence::default()
+    })
+}
+
+fn unavailable() -> PresenceKind {
+    PresenceKind::Unavailable(vec![])
+}
+
+fn presence_error(from: &str, condition: Condition) -> Input {
+    Input::Xmpp(XmppIn::PresenceError {
+        from: jid(from),
+        to: jid(BRUNO),
+        error: StanzaError::new(condition),
+    })
+}
+
+fn subscription(reference: u64, event: SubscriptionEvent) -> Input {
+    Input::Sip(SipIn::Subscription {
+        reference: Ref(reference),
+        event,
+    })
+}
+
+fn active(tuples: &[(&str, bool)]) -> SubscriptionEvent {
+    SubscriptionEvent::Active(Some(document(tuples)))
+}
+
+fn ended(reason: EndReason, retry_after: Option<u64>) -> SubscriptionEvent {
+    SubscriptionEvent::Ended {
+        reason,
+        retry_after: retry_after.map(Duration::from_secs),
+        document: None,
+    }
+}
+
+fn refused(code: u16) -> SubscriptionEvent {
+    SubscriptionEvent::Refused(Failure::Sip(SipStatus::new(code, "")))
+}
+
+fn watcher(reference: u64, event: WatcherEvent) -> Input {
+    Input::Sip(SipIn::Watcher {
+        reference: Ref(reference),
+        event,
+    })
+}
+
+fn arrived(poll: bool) -> WatcherEvent {
+    WatcherEvent::Arrived {
+        watcher: sip(BRUNO),
+        presentity: sip(ALMA),
+        poll,
+    }
+}
+
+fn document(tuples: &[(&str, bool)]) -> Document {
+    let tuples = tuples.iter().map(|(id, open)| Tuple {
+        id: (*id).to_owned(),
+        open: Some(*open),
+        ..Tuple::default()
+    });
+    Document {
+        tuples: tuples.collect(),
+        ..Document::default()
+    }
+}
+
+fn words(command: &Command) -> String {
+    match command {
+        Command::Xmpp(out) => xmpp_words(out),
+        Command::Sip(out) => sip_words(out),
+        Command::Store(StoreOut::Put { pair, grant }) => {
+            format!("put {} {grant:?}", pair_words(pair))
+        }
+        Command::Store(StoreOut::Remove(pair)) => format!("remove {}", pair_words(pair)),
+        Command::Store(StoreOut::Keep(message)) => format!("keep {}", message.reference.0),
+        Command::Store(StoreOut::Settle(reference)) => format!("settle {}", reference.0),
+    }
+}
+
+fn pair_words(pair: &Pair) -> String {
+    match pair.direction {
+        Direction::XmppWatchesSip => format!("{} -> {}", pair.xmpp, pair.sip),
+        Direction::SipWatchesXmpp => format!("{} -> {}", pair.sip, pair.xmpp),
+    }
+}
+
+fn xmpp_words(out: &XmppOut) -> String {
+    match out {
+        XmppOut::Message {
+            reference,
+            from,
+            to,
+            im,
+        } => {
+            let id = im.id.as_deref().unwrap_or("-");
+            format!("{from} > {to} message {} {id}", reference.0)
+        }
+        XmppOut::MessageError {
+            from,
+            to,
+            id,
+            error,
+        } => {
+            let id = id.as_deref().unwrap_or("-");
+            format!("{from} > {to} error {id} {}", error.condition.name())
+        }
+        XmppOut::Presence { from, to, kind } => format!("{from} > {to} {}", kind_words(kind)),
+        XmppOut::PresenceError {
+            from,
+            to,
+            id,
+            error,
+        } => {
+            let id = id.as_deref().unwrap_or("-");
+            format!(
+                "{from} > {to} presence-error {id} {}",
+                error.condition.name()
+            )
+        }
+    }
+}
+
+fn kind_words(kind: &PresenceKind) -> String {
+    match kind {
+        PresenceKind::Available(presence) => match presence.show {
+            Some(show) => format!("available {show:?}"),
+            None => "available".to_owned(),
+        },
+        PresenceKind::Unavailable(_) => "unavailable".to_owned(),
+        PresenceKind::Subscribe => "subscribe".to_owned(),
+        PresenceKind::Subscribed => "subscribed".to_owned(),
+        PresenceKind::Unsubscribe => "unsubscribe".to_owned(),
+        PresenceKind::Unsubscribed => "unsubscribed".to_owned(),
+        PresenceKind::Probe => "probe".to_owned(),
+    }
+}
+
+fn sip_words(out: &SipOut) -> String {
+    let code = |failure: &Failure| to_sip(failure).code;
+    match out {
+        SipOut::Message {
+            reference,
+            from,
+            to,
+            ..
+        } => format!("MESSAGE {} {from} > {to}", reference.0),
+        SipOut::AnswerMessage { reference, outcome } => {
+            let code = outcome.as_ref().map_or_else(code, |()| 200);
+            format!("answer {} {code}", reference.0)
+        }
+        SipOut::Subscribe {
+            reference,
+            watcher,
+            presentity,
+            poll,
+        } => {
+            let method = if *poll { "POLL" } else { "SUBSCRIBE" };
+            format!("{method} {} {watcher} > {presentity}", reference.0)
+        }
+        SipOut::Unsubscribe { reference } => format!("UNSUBSCRIBE {}", reference.0),
+        SipOut::AcceptWatcher { reference } => format!("accept {}", reference.0),
+        SipOut::RefuseWatcher { reference, failure } => {
+            format!("refuse {} {}", reference.0, code(failure))
+        }
+        SipOut::Notify {
+            reference,
+            state,
+            document,
+        } => {
+            let state = match state {
+                WatcherState::Pending => "pending".to_owned(),
+                WatcherState::Active => "active".to_owned(),
+                WatcherState::Terminated {
+                    reason,
+                    retry_after,
+                } => match retry_after {
+                    Some(after) => format!("over {reason:?} {}", after.as_secs()),
+                    None => format!("over {reason:?}"),
+                },
+            };
+            format!("NOTIFY {} {state}{}", reference.0, document_words(document))
+        }
+    }
+}
+
+fn document_words(document: &Option<Document>) -> String {
+    let tuples = document.iter().flat_map(|document| &document.tuples);
+    tuples
+        .map(|tuple| {
+            let basic = if tuple.open == Some(true) { "+" } else { "-" };
+            let show = tuple.show.map(|show| format!("{show:?}"));
+            format!(" {}{basic}{}", tuple.id, show.unwrap_or_default())
+        })
+        .collect()
+}
