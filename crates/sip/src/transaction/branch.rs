@@ -3,8 +3,8 @@
 use sha2::{Digest, Sha256};
 use stox_core::time::Entropy;
 
-/// What every branch begins with that identifies its transaction alone (RFC 3261 §8.1.1.7).
-pub(super) const MAGIC_COOKIE: &str = "z9hG4bK";
+use crate::header::MAGIC_COOKIE;
+
 /// The most of a hint that a branch takes over.
 const HINT_LENGTH: usize = 64;
 

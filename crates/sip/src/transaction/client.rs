@@ -56,6 +56,13 @@ enum Cancel {
     Sent(Duration),
 }
 
+/// A request with its `Via`, and where it goes.
+struct Ready {
+    request: Request,
+    branch: String,
+    hop: Hop,
+}
+
 #[derive(Debug)]
 struct Attempt {
     machine: ClientMachine,
@@ -210,9 +217,12 @@ impl Clients {
         let id = self.fresh_id();
         let mut sent = Client::new(cancel, VecDeque::new(), None, now, shared);
         sent.reported = false;
-        let (request, branch) = (sent.request.clone(), attempt.branch.clone());
-        let hop = attempt.hop.clone();
-        sent.launch(id, request, branch, hop, shared, &mut self.by_branch, now);
+        let ready = Ready {
+            request: sent.request.clone(),
+            branch: attempt.branch.clone(),
+            hop: attempt.hop.clone(),
+        };
+        sent.launch(id, ready, shared, &mut self.by_branch, now);
         self.settle(id, sent, shared);
     }
 
@@ -305,28 +315,32 @@ impl Client {
             };
             let mut request = self.request.clone();
             request.headers.push_front("Via", our_via);
-            if self.launch(id, request, branch, hop, shared, by_branch, now) {
+            let ready = Ready {
+                request,
+                branch,
+                hop,
+            };
+            if self.launch(id, ready, shared, by_branch, now) {
                 return true;
             }
         }
         false
     }
 
-    /// Sends `request` as it is. `false` when the hop cannot carry it.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "all parts of one attempt, made in two places"
-    )]
+    /// Sends a request as it is. `false` when the hop cannot carry it.
     fn launch(
         &mut self,
         id: ClientId,
-        request: Request,
-        branch: String,
-        hop: Hop,
+        ready: Ready,
         shared: &mut Shared,
         by_branch: &mut HashMap<Key, ClientId>,
         now: Duration,
     ) -> bool {
+        let Ready {
+            request,
+            branch,
+            hop,
+        } = ready;
         let reliable = hop.transport.row().reliable;
         let bytes = request.to_bytes();
         if !reliable && bytes.len() > MAX_DATAGRAM {
@@ -357,7 +371,6 @@ impl Client {
         shared: &mut Shared,
         now: Duration,
     ) -> Next {
-        let current = index + 1 == self.attempts.len();
         let Some(attempt) = self.attempts.get_mut(index) else {
             return Next::Nothing;
         };
@@ -368,7 +381,7 @@ impl Client {
         if steps.contains(&Step::Acknowledge) {
             attempt.acknowledge(&response, shared);
         }
-        if !steps.contains(&Step::Deliver) || !current {
+        if !steps.contains(&Step::Deliver) {
             return Next::Nothing;
         }
         if response.status == 503 && self.cancel == Cancel::No && now < self.give_up_at {
@@ -471,7 +484,7 @@ impl Client {
 
     fn fail(&mut self, id: ClientId, cause: FailureCause, shared: &mut Shared) {
         self.ring_until = None;
-        if self.reported && !self.concluded {
+        if self.reported {
             shared
                 .events
                 .push_back(TransactionEvent::Failed { id, cause });
