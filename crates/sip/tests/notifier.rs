@@ -107,7 +107,10 @@ fn none_subscribe_pending_active() {
     assert_eq!(first.uri, TARGET);
     assert_eq!(first.field("From"), answer.field("To"));
     // COMPAT(ocs): the epid stays in the dialog's headers.
-    assert_eq!(first.field("To"), "<sip:bruno@ocs.example>;tag=w1;epid=0a1b");
+    assert_eq!(
+        first.field("To"),
+        "<sip:bruno@ocs.example>;tag=w1;epid=0a1b"
+    );
     assert_eq!(first.field("Call-ID"), "s2x-1@ocs.example");
     assert_eq!(first.field("Event"), "presence");
     assert_eq!(first.field("Subscription-State"), "pending;expires=3600");
@@ -123,7 +126,11 @@ fn none_subscribe_pending_active() {
     let second = agent.says_request("NOTIFY");
     assert_eq!(second.field("Subscription-State"), "active;expires=3540");
     assert_eq!(second.field("Content-Type"), "application/pidf+xml");
-    assert!(body(&second).contains("pres:alma@jabber.example"), "{}", body(&second));
+    assert!(
+        body(&second).contains("pres:alma@jabber.example"),
+        "{}",
+        body(&second)
+    );
     assert!(body(&second).contains("hello"));
     assert_eq!(
         second.headers.cseq().unwrap().number,
@@ -148,7 +155,12 @@ fn expires_is_never_longer_than_asked() {
 
 #[test]
 fn brief_wishes_are_refused_below_an_hour_only() {
-    for (least, asked, refused) in [(60, "59", true), (60, "60", false), (7200, "3600", false), (7200, "3599", true)] {
+    for (least, asked, refused) in [
+        (60, "59", true),
+        (60, "60", false),
+        (7200, "3600", false),
+        (7200, "3599", true),
+    ] {
         let mut settings = world();
         settings.min_expires = Duration::from_secs(least);
         let mut agent = Agent::with(settings);
@@ -170,7 +182,10 @@ fn poll() {
     assert_eq!(accept(&mut agent, reference).field("Expires"), "0");
     notify(&mut agent, reference, TIMEOUT, open("here"));
     let request = agent.says_request("NOTIFY");
-    assert_eq!(request.field("Subscription-State"), "terminated;reason=timeout");
+    assert_eq!(
+        request.field("Subscription-State"),
+        "terminated;reason=timeout"
+    );
     assert!(body(&request).contains("here"));
     agent.hears_answer(&request, 200, "");
     agent.is_silent();
@@ -215,9 +230,21 @@ fn terminated_states_say_why_and_never_for_how_long() {
     let rows = [
         (EndReason::Rejected, Some(9), "terminated;reason=rejected"),
         (EndReason::NoResource, None, "terminated;reason=noresource"),
-        (EndReason::Probation, Some(90), "terminated;reason=probation;retry-after=90"),
-        (EndReason::Giveup, Some(5), "terminated;reason=giveup;retry-after=5"),
-        (EndReason::Deactivated, None, "terminated;reason=deactivated"),
+        (
+            EndReason::Probation,
+            Some(90),
+            "terminated;reason=probation;retry-after=90",
+        ),
+        (
+            EndReason::Giveup,
+            Some(5),
+            "terminated;reason=giveup;retry-after=5",
+        ),
+        (
+            EndReason::Deactivated,
+            None,
+            "terminated;reason=deactivated",
+        ),
         (EndReason::Timeout, None, "terminated;reason=timeout"),
         (EndReason::Unknown, None, "terminated"),
     ];
@@ -260,7 +287,8 @@ fn active_refresh() {
     // A stale one, a copy under the same number, another package, an unknown dialog.
     let stale = from_bruno("SUBSCRIBE", "s6", 4, &tag, &asks("300"), "");
     let copy = from_bruno("SUBSCRIBE", "s7", 5, &tag, &asks("300"), "");
-    let other = from_bruno("SUBSCRIBE", "s8", 6, &tag, &asks("300"), "").replace("Event: presence", "Event: presence;id=2");
+    let other = from_bruno("SUBSCRIBE", "s8", 6, &tag, &asks("300"), "")
+        .replace("Event: presence", "Event: presence;id=2");
     let gone = from_bruno("SUBSCRIBE", "s9", 9, "gone", &asks("300"), "");
     for (text, status) in [(stale, 500), (copy, 200), (other, 481), (gone, 481)] {
         agent.hears(&text);
@@ -281,7 +309,10 @@ fn active_left() {
     agent.is_silent();
     notify(&mut agent, reference, TIMEOUT, Some(Document::default()));
     let request = agent.says_request("NOTIFY");
-    assert_eq!(request.field("Subscription-State"), "terminated;reason=timeout");
+    assert_eq!(
+        request.field("Subscription-State"),
+        "terminated;reason=timeout"
+    );
     agent.hears_answer(&request, 200, "");
     assert_eq!(agent.ua.status().watchers, 0);
     agent.hears(&from_bruno("SUBSCRIBE", "s7", 7, &tag, &asks("600"), ""));
@@ -299,7 +330,10 @@ fn active_expired() {
     assert_eq!(event(&mut agent), (reference, WatcherEvent::Expired));
     notify(&mut agent, reference, TIMEOUT, None);
     let request = agent.says_request("NOTIFY");
-    assert_eq!(request.field("Subscription-State"), "terminated;reason=timeout");
+    assert_eq!(
+        request.field("Subscription-State"),
+        "terminated;reason=timeout"
+    );
     agent.hears_answer(&request, 200, "");
     assert_eq!(agent.ua.status().watchers, 0);
     agent.is_silent();
@@ -307,14 +341,20 @@ fn active_expired() {
 
 #[test]
 fn notify_refused_or_unanswered() {
-    for status in [404, 405, 408, 410, 416, 480, 481, 482, 483, 484, 485, 489, 501, 604] {
+    for status in [
+        404, 405, 408, 410, 416, 480, 481, 482, 483, 484, 485, 489, 501, 604,
+    ] {
         let mut agent = Agent::new();
         let (reference, _) = active(&mut agent);
         agent.passes_seconds(6);
         notify(&mut agent, reference, WatcherState::Active, open("x"));
         let request = agent.says_request("NOTIFY");
         agent.hears_answer(&request, status, "");
-        assert_eq!(event(&mut agent), (reference, WatcherEvent::Broken), "{status}");
+        assert_eq!(
+            event(&mut agent),
+            (reference, WatcherEvent::Broken),
+            "{status}"
+        );
         notify(&mut agent, reference, WatcherState::Active, open("y"));
         agent.is_silent();
     }
@@ -391,7 +431,10 @@ fn event_id_is_kept() {
     let (reference, _) = event(&mut agent);
     accept(&mut agent, reference);
     notify(&mut agent, reference, WatcherState::Active, None);
-    assert_eq!(agent.says_request("NOTIFY").field("Event"), "presence;id=\"4 2\"");
+    assert_eq!(
+        agent.says_request("NOTIFY").field("Event"),
+        "presence;id=\"4 2\""
+    );
 }
 
 #[test]
@@ -426,8 +469,14 @@ fn a_notify_that_loses_its_connection_is_sent_another_way() {
     agent.ua.transport_failed(&first.destination, now);
     agent.pump();
     let second = agent.says();
-    assert!(matches!(second.destination, Destination::Dial(_)), "{second:?}");
-    assert_eq!(second.request().field("CSeq"), first.request().field("CSeq"));
+    assert!(
+        matches!(second.destination, Destination::Dial(_)),
+        "{second:?}"
+    );
+    assert_eq!(
+        second.request().field("CSeq"),
+        first.request().field("CSeq")
+    );
     agent.is_silent();
 }
 
@@ -459,12 +508,17 @@ fn over_udp_only_near_contacts_are_trusted() {
 fn routes_of_the_watcher_are_kept_in_order() {
     let mut agent = Agent::new();
     agent.source = from_edge(Transport::Udp);
-    let asks = format!("Record-Route: <sip:p1.ocs.example;lr>\r\nRecord-Route: <sip:p2.ocs.example;lr>\r\n{ASKS}");
+    let asks = format!(
+        "Record-Route: <sip:p1.ocs.example;lr>\r\nRecord-Route: <sip:p2.ocs.example;lr>\r\n{ASKS}"
+    );
     agent.hears(&from_bruno("SUBSCRIBE", "s1", 1, "", &asks, ""));
     let (reference, _) = event(&mut agent);
     let answer = accept(&mut agent, reference);
     let routes = ["<sip:p1.ocs.example;lr>", "<sip:p2.ocs.example;lr>"];
-    assert_eq!(answer.headers.values("Record-Route").collect::<Vec<_>>(), routes);
+    assert_eq!(
+        answer.headers.values("Record-Route").collect::<Vec<_>>(),
+        routes
+    );
     notify(&mut agent, reference, WatcherState::Active, None);
     let request = agent.says_request("NOTIFY");
     assert_eq!(request.headers.values("Route").collect::<Vec<_>>(), routes);
@@ -478,7 +532,10 @@ fn subscribes_that_are_refused() {
         ("Event: dialog\r\n", 489),
         ("", 489),
         ("Event: presence\r\nAccept: text/plain\r\n", 406),
-        ("Event: presence\r\nRequire: adhoclist, categoryList\r\n", 420),
+        (
+            "Event: presence\r\nRequire: adhoclist, categoryList\r\n",
+            420,
+        ),
     ];
     for (more, status) in rows {
         let mut agent = Agent::new();
@@ -494,14 +551,26 @@ fn subscribes_that_are_refused() {
         agent.is_silent();
     }
     let mut agent = Agent::new();
-    agent.hears(&from_bruno("SUBSCRIBE", "s1", 1, "", "Event: presence\r\n", ""));
+    agent.hears(&from_bruno(
+        "SUBSCRIBE",
+        "s1",
+        1,
+        "",
+        "Event: presence\r\n",
+        "",
+    ));
     agent.says_response(400);
     agent.is_silent();
 }
 
 #[test]
 fn accept_ranges_allow_pidf() {
-    for accept in ["", "Accept: */*\r\n", "Accept: application/*\r\n", "Accept: text/plain, application/pidf+xml\r\n"] {
+    for accept in [
+        "",
+        "Accept: */*\r\n",
+        "Accept: application/*\r\n",
+        "Accept: text/plain, application/pidf+xml\r\n",
+    ] {
         let mut agent = Agent::new();
         // COMPAT(ocs): what Communicator asks for beside it does no harm.
         let more = format!(

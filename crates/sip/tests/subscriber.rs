@@ -7,13 +7,12 @@ use std::time::Duration;
 use agent::{Agent, EDGE, Fields, Notify, OPEN, PIDF_TYPE, REF, alma, bruno, world};
 use stox_core::failure::{Failure, Local};
 use stox_core::vocab::{Document, EndReason, SipIn, SipOut, SubscriptionEvent};
+use stox_sip::digest::Credential;
 use stox_sip::message::Request;
 use stox_sip::target::TargetError;
 use stox_sip::transport::Destination;
-use stox_sip::ua::settings::Credential;
 
 const CONTACT: &str = "Contact: <sip:bruno@edge.ocs.example:5061;transport=tls>\r\n";
-const ACTIVE: &str = "Subscription-State: active;expires=1800\r\n";
 const PENDING: &str = "Subscription-State: pending;expires=3600\r\n";
 
 fn subscribe(agent: &mut Agent, poll: bool) -> Request {
@@ -37,7 +36,13 @@ fn neutral(agent: &mut Agent) -> Request {
 /// The first NOTIFY has made it active, with 1800 s left.
 fn active(agent: &mut Agent) -> Request {
     let request = neutral(agent);
-    agent.hears_notify(&request, &Notify { cseq: 2, ..Notify::default() });
+    agent.hears_notify(
+        &request,
+        &Notify {
+            cseq: 2,
+            ..Notify::default()
+        },
+    );
     agent.says_response(200);
     assert_eq!(event(agent), SubscriptionEvent::Active(None));
     agent.is_silent();
@@ -75,7 +80,11 @@ fn none_subscribe() {
     let request = subscribe(&mut agent, false);
     assert_eq!(request.uri, "sip:bruno@ocs.example");
     assert_eq!(request.field("To"), "<sip:bruno@ocs.example>");
-    assert!(request.field("From").starts_with("<sip:alma@jabber.example>;tag="));
+    assert!(
+        request
+            .field("From")
+            .starts_with("<sip:alma@jabber.example>;tag=")
+    );
     assert_eq!(request.field("Event"), "presence");
     assert!(request.headers.lists("Accept", "application/pidf+xml"));
     assert_eq!(request.field("Expires"), "3600");
@@ -84,7 +93,11 @@ fn none_subscribe() {
         request.field("Contact"),
         "<sip:alma@gw.jabber.example:5061;transport=tls>"
     );
-    assert!(request.field("Via").starts_with("SIP/2.0/TLS gw.jabber.example:5061;branch=z9hG4bK"));
+    assert!(
+        request
+            .field("Via")
+            .starts_with("SIP/2.0/TLS gw.jabber.example:5061;branch=z9hG4bK")
+    );
     assert!(request.body.is_empty());
     agent.is_silent();
 }
@@ -259,7 +272,15 @@ fn active_news_and_broken_documents() {
     ];
     for (index, (more, body, open)) in rows.into_iter().enumerate() {
         let cseq = 3 + u32::try_from(index).unwrap();
-        agent.hears_notify(&request, &Notify { cseq, more, body, ..Notify::default() });
+        agent.hears_notify(
+            &request,
+            &Notify {
+                cseq,
+                more,
+                body,
+                ..Notify::default()
+            },
+        );
         agent.says_response(200);
         let SubscriptionEvent::Active(document) = event(&mut agent) else {
             panic!("not active");
@@ -293,12 +314,17 @@ fn active_refresh_in_the_dialog() {
 
 #[test]
 fn refresh_errors_that_end_the_dialog() {
-    for status in [404, 405, 410, 416, 480, 481, 482, 483, 484, 485, 489, 501, 604] {
+    for status in [
+        404, 405, 410, 416, 480, 481, 482, 483, 484, 485, 489, 501, 604,
+    ] {
         let mut agent = Agent::new();
         let refresh = refreshing(&mut agent);
         agent.hears_answer(&refresh, status, "");
         let event = event(&mut agent);
-        assert!(matches!(event, SubscriptionEvent::Lost(_)) && failed_with(status, &event), "{status}");
+        assert!(
+            matches!(event, SubscriptionEvent::Lost(_)) && failed_with(status, &event),
+            "{status}"
+        );
         agent.is_silent();
     }
 }
@@ -310,9 +336,19 @@ fn refresh_errors_that_leave_it_until_expiry() {
         let refresh = refreshing(&mut agent);
         agent.hears_answer(&refresh, status, "");
         agent.is_silent();
-        agent.hears_notify(&refresh, &Notify { cseq: 7, ..Notify::default() });
+        agent.hears_notify(
+            &refresh,
+            &Notify {
+                cseq: 7,
+                ..Notify::default()
+            },
+        );
         agent.says_response(200);
-        assert_eq!(event(&mut agent), SubscriptionEvent::Active(None), "{status}");
+        assert_eq!(
+            event(&mut agent),
+            SubscriptionEvent::Active(None),
+            "{status}"
+        );
         agent.is_silent();
     }
     let mut agent = Agent::new();
@@ -355,7 +391,14 @@ fn active_terminated() {
         let mut agent = Agent::new();
         let request = active(&mut agent);
         let state = format!("Subscription-State: terminated;reason={words}\r\n");
-        agent.hears_notify(&request, &Notify { cseq: 6, state: &state, ..Notify::default() });
+        agent.hears_notify(
+            &request,
+            &Notify {
+                cseq: 6,
+                state: &state,
+                ..Notify::default()
+            },
+        );
         agent.says_response(200);
         let ended = SubscriptionEvent::Ended {
             reason,
@@ -363,7 +406,13 @@ fn active_terminated() {
             document: None,
         };
         assert_eq!(event(&mut agent), ended);
-        agent.hears_notify(&request, &Notify { cseq: 7, ..Notify::default() });
+        agent.hears_notify(
+            &request,
+            &Notify {
+                cseq: 7,
+                ..Notify::default()
+            },
+        );
         agent.says_response(481);
         agent.is_silent();
     }
@@ -374,12 +423,27 @@ fn subscription_state_in_any_case_and_order() {
     let mut agent = Agent::new();
     let request = active(&mut agent);
     let state = "Subscription-State: Terminated ; retry-after=5 ;reason = rejected\r\n";
-    agent.hears_notify(&request, &Notify { cseq: 6, state, ..Notify::default() });
+    agent.hears_notify(
+        &request,
+        &Notify {
+            cseq: 6,
+            state,
+            ..Notify::default()
+        },
+    );
     agent.says_response(200);
-    let SubscriptionEvent::Ended { reason, retry_after, .. } = event(&mut agent) else {
+    let SubscriptionEvent::Ended {
+        reason,
+        retry_after,
+        ..
+    } = event(&mut agent)
+    else {
         panic!("not ended");
     };
-    assert_eq!((reason, retry_after), (EndReason::Rejected, Some(Duration::from_secs(5))));
+    assert_eq!(
+        (reason, retry_after),
+        (EndReason::Rejected, Some(Duration::from_secs(5)))
+    );
 }
 
 #[test]
@@ -412,7 +476,10 @@ fn active_unsubscribe() {
         agent.hears_notify(&request, &Notify { cseq: 9, ..last });
         agent.says_response(481);
         agent.is_silent();
-        assert_eq!(agent.ua.poll_timeout().is_some(), agent.ua.status().server_transactions > 0);
+        assert_eq!(
+            agent.ua.poll_timeout().is_some(),
+            agent.ua.status().server_transactions > 0
+        );
     }
 }
 
@@ -484,11 +551,41 @@ fn a_poll_has_a_dialog_of_its_own_and_one_answer() {
 #[test]
 fn notifies_that_are_refused() {
     let rows = [
-        (Notify { event: "Event: dialog\r\n", ..Notify::default() }, 489),
-        (Notify { event: "", ..Notify::default() }, 400),
-        (Notify { state: "", ..Notify::default() }, 400),
-        (Notify { tag: "fork6", ..Notify::default() }, 481),
-        (Notify { more: "Require: eventlist\r\n", ..Notify::default() }, 420),
+        (
+            Notify {
+                event: "Event: dialog\r\n",
+                ..Notify::default()
+            },
+            489,
+        ),
+        (
+            Notify {
+                event: "",
+                ..Notify::default()
+            },
+            400,
+        ),
+        (
+            Notify {
+                state: "",
+                ..Notify::default()
+            },
+            400,
+        ),
+        (
+            Notify {
+                tag: "fork6",
+                ..Notify::default()
+            },
+            481,
+        ),
+        (
+            Notify {
+                more: "Require: eventlist\r\n",
+                ..Notify::default()
+            },
+            420,
+        ),
     ];
     for (notify, status) in rows {
         let mut agent = Agent::new();
@@ -509,8 +606,19 @@ fn notifies_that_are_refused() {
 fn notifies_out_of_order() {
     let mut agent = Agent::new();
     let request = active(&mut agent);
-    for (cseq, status, is_news) in [(9, 200, true), (5, 500, false), (9, 200, false), (10, 200, true)] {
-        agent.hears_notify(&request, &Notify { cseq, ..Notify::default() });
+    for (cseq, status, is_news) in [
+        (9, 200, true),
+        (5, 500, false),
+        (9, 200, false),
+        (10, 200, true),
+    ] {
+        agent.hears_notify(
+            &request,
+            &Notify {
+                cseq,
+                ..Notify::default()
+            },
+        );
         agent.says_response(status);
         assert_eq!(agent.ua.poll_input().is_some(), is_news, "{cseq}");
     }
@@ -529,9 +637,19 @@ fn benotify_counts_and_is_never_answered() {
         ..Notify::default()
     };
     agent.hears_notify(&request, &notify);
-    assert!(matches!(event(&mut agent), SubscriptionEvent::Active(Some(_))));
+    assert!(matches!(
+        event(&mut agent),
+        SubscriptionEvent::Active(Some(_))
+    ));
     agent.hears_notify(&request, &Notify { cseq: 3, ..notify });
-    agent.hears_notify(&request, &Notify { cseq: 13, event: "", ..notify });
+    agent.hears_notify(
+        &request,
+        &Notify {
+            cseq: 13,
+            event: "",
+            ..notify
+        },
+    );
     agent.is_silent();
     agent.passes_seconds(60);
     agent.is_silent();
@@ -548,14 +666,23 @@ fn routes_are_followed_loose_and_strict() {
         (
             "<sip:p1.ocs.example>, <sip:p2.ocs.example;lr>",
             "sip:p1.ocs.example",
-            vec!["<sip:p2.ocs.example;lr>", "<sip:bruno@edge.ocs.example:5061;transport=tls>"],
+            vec![
+                "<sip:p2.ocs.example;lr>",
+                "<sip:bruno@edge.ocs.example:5061;transport=tls>",
+            ],
         ),
     ];
     for (recorded, uri, routes) in rows {
         let mut agent = Agent::new();
         let request = neutral(&mut agent);
         let more = format!("Record-Route: {recorded}\r\n");
-        agent.hears_notify(&request, &Notify { more: &more, ..Notify::default() });
+        agent.hears_notify(
+            &request,
+            &Notify {
+                more: &more,
+                ..Notify::default()
+            },
+        );
         agent.passes_seconds(1750);
         let refresh = agent.says_requests().pop().unwrap();
         assert_eq!(refresh.uri, uri);
@@ -568,12 +695,24 @@ fn routes_are_followed_loose_and_strict() {
 fn the_first_notify_without_contact_uses_that_of_the_200() {
     let mut agent = Agent::new();
     let request = neutral(&mut agent);
-    agent.hears_notify(&request, &Notify { contact: "", ..Notify::default() });
+    agent.hears_notify(
+        &request,
+        &Notify {
+            contact: "",
+            ..Notify::default()
+        },
+    );
     agent.says_response(200);
     assert_eq!(event(&mut agent), SubscriptionEvent::Active(None));
     let mut agent = Agent::new();
     let request = subscribe(&mut agent, false);
-    agent.hears_notify(&request, &Notify { contact: "", ..Notify::default() });
+    agent.hears_notify(
+        &request,
+        &Notify {
+            contact: "",
+            ..Notify::default()
+        },
+    );
     agent.says_response(400);
     agent.is_silent();
 }
@@ -585,7 +724,10 @@ fn a_configured_next_hop_is_used_for_its_domain() {
     let mut agent = Agent::with(settings);
     subscribe(&mut agent, false);
     let hop = &agent.resolved[0].hop;
-    assert_eq!((hop.host.as_str(), hop.port), ("edge.ocs.example", Some(5066)));
+    assert_eq!(
+        (hop.host.as_str(), hop.port),
+        ("edge.ocs.example", Some(5066))
+    );
 }
 
 #[test]

@@ -403,7 +403,7 @@ impl UserAgent {
 
     /// Answers a challenge under the next CSeq of the usage.
     fn challenged(&mut self, challenged: Challenged, now: Now) {
-        let cseq = match challenged.outgoing.purpose {
+        let cseq = match challenged.purpose() {
             Purpose::Page(reference) => with!(self.pages.next_cseq(reference), now),
             Purpose::Subscription(reference) => self.subscriptions.next_cseq(reference),
             Purpose::Watcher(reference) => self.watchers.next_cseq(reference),

@@ -8,6 +8,7 @@ use stox_core::time::{Entropy, Now};
 use super::effects::{Fate, Outgoing, Purpose};
 use super::routing;
 use super::settings::Settings;
+use crate::digest;
 use crate::message::Response;
 use crate::target::{NextHop, TargetError};
 use crate::transaction::{ClientId, FailureCause, Route, TransactionLayer};
@@ -26,12 +27,15 @@ pub struct Resolve {
     pub hop: NextHop,
 }
 
+/// The most challenges of one request that are answered: a server's, a proxy's, and one stale nonce.
+const MAX_ANSWERS: u8 = 3;
+
 /// A request without final response.
 #[derive(Debug)]
 struct InFlight {
     outgoing: Outgoing,
-    /// It carries credentials already: a second challenge is final.
-    authorised: bool,
+    /// How many challenges were answered.
+    answers: u8,
 }
 
 /// What became of a response.
@@ -48,8 +52,15 @@ pub(super) enum Step {
 /// A request that was challenged, and by what.
 #[derive(Debug)]
 pub(super) struct Challenged {
-    pub(super) outgoing: Outgoing,
+    in_flight: InFlight,
     response: Response,
+}
+
+impl Challenged {
+    /// The usage that the request belongs to.
+    pub(super) fn purpose(&self) -> Purpose {
+        self.in_flight.outgoing.purpose
+    }
 }
 
 /// All requests on their way.
@@ -87,7 +98,7 @@ impl Requests {
     ) -> Result<(), (Purpose, Failure)> {
         let in_flight = InFlight {
             outgoing,
-            authorised: false,
+            answers: 0,
         };
         self.launch(in_flight, settings, transactions, now)
     }
@@ -187,10 +198,12 @@ impl Requests {
             return Step::Nothing;
         };
         let challenged = matches!(response.status, 401 | 407);
-        let domain = &in_flight.outgoing.domain;
-        if challenged && !in_flight.authorised && settings.can_answer(domain) {
+        if challenged
+            && in_flight.answers < MAX_ANSWERS
+            && settings.can_answer(&in_flight.outgoing.domain)
+        {
             return Step::Challenged(Box::new(Challenged {
-                outgoing: in_flight.outgoing,
+                in_flight,
                 response,
             }));
         }
@@ -208,22 +221,22 @@ impl Requests {
         now: Now,
     ) -> Result<(), (Purpose, Fate)> {
         let Challenged {
-            mut outgoing,
+            mut in_flight,
             response,
         } = challenged;
-        let purpose = outgoing.purpose;
-        if !add_credentials(&mut outgoing, &response, settings, entropy) {
-            return Err((purpose, Ok(response)));
+        in_flight.answers += 1;
+        let Outgoing {
+            purpose,
+            request,
+            domain,
+            ..
+        } = &mut in_flight.outgoing;
+        let credentials = &settings.credentials;
+        if digest::authorize(request, &response, domain, credentials, entropy).is_err() {
+            return Err((*purpose, Ok(response)));
         }
-        let method = outgoing.request.method.clone();
-        outgoing
-            .request
-            .headers
-            .set("CSeq", format!("{cseq} {method}"));
-        let in_flight = InFlight {
-            outgoing,
-            authorised: true,
-        };
+        let method = request.method.clone();
+        request.headers.set("CSeq", format!("{cseq} {method}"));
         self.launch(in_flight, settings, transactions, now)
             .map_err(|(purpose, failure)| (purpose, Err(failure)))
     }
@@ -249,8 +262,4 @@ impl Requests {
         };
         Some((in_flight.outgoing.purpose, Failure::Local(local)))
     }
-}
-
-fn add_credentials(_: &mut Outgoing, _: &Response, _: &Settings, _: &mut dyn Entropy) -> bool {
-    false
 }

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use super::settings::Settings;
 use super::trust::is_within;
 use crate::target::NextHop;
-use crate::transport::{Source, Transport};
-use crate::uri::{Scheme, Uri};
+use crate::transport::Source;
+use crate::uri::Uri;
 
 /// The next hop for a URI: the configured one of its domain, or what the URI says (RFC 3261 §8.1.2). `None` where
-/// it names no host.
+/// it names no host, or a transport that we do not know.
 pub(super) fn next_hop(uri: &str, settings: &Settings) -> Option<NextHop> {
     let uri = Uri::parse(uri).ok()?;
     let configured = settings
@@ -17,13 +17,7 @@ pub(super) fn next_hop(uri: &str, settings: &Settings) -> Option<NextHop> {
         .filter(|_| uri.port.is_none())
         .and_then(|domain| domain.next_hop.as_deref())
         .and_then(|hop| Uri::parse(hop).ok());
-    let uri = configured.unwrap_or(uri);
-    Some(NextHop {
-        port: uri.port,
-        transport: uri.param("transport").and_then(Transport::from_parameter),
-        secure: uri.scheme == Scheme::Sips,
-        host: uri.host,
-    })
+    NextHop::try_from(&configured.unwrap_or(uri)).ok()
 }
 
 /// Whether a `Contact` is where its sender may have traffic sent to: inside its own domain, at an address that the

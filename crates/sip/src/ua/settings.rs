@@ -7,6 +7,7 @@ use stox_core::address::canonical_domain;
 use stox_core::policy::DomainPattern;
 
 use super::trust::{SipDomain, same_host};
+use crate::digest::Credential;
 use crate::transaction::{self, SentBy};
 use crate::transport::{TRANSPORTS, Transport, TransportRow};
 
@@ -37,19 +38,6 @@ pub struct Settings {
     pub product: String,
     /// The transaction layer's; [`super::UserAgent::new`] fills in its names from [`Settings::local`].
     pub transactions: transaction::Settings,
-}
-
-/// A user name and password for one realm (RFC 3261 §22).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Credential {
-    /// The realm, compared exactly.
-    pub realm: String,
-    /// The SIP domain whose servers may challenge for it. No other domain ever sees an answer.
-    pub domain: String,
-    /// User name.
-    pub username: String,
-    /// Password.
-    pub password: String,
 }
 
 /// Our own names and ports.

@@ -24,7 +24,9 @@ pub(crate) fn world() -> Settings {
     let mut settings = Settings::new("gw.jabber.example");
     settings.xmpp_domains = vec![DomainPattern::parse("jabber.example")];
     settings.sip_domains = vec![SipDomain {
-        trusted_addresses: vec![AddressBlock::single(EDGE.parse::<SocketAddr>().unwrap().ip())],
+        trusted_addresses: vec![AddressBlock::single(
+            EDGE.parse::<SocketAddr>().unwrap().ip(),
+        )],
         ..SipDomain::new("ocs.example")
     }];
     settings
@@ -324,7 +326,14 @@ pub(crate) fn bruno() -> SipAddress {
 }
 
 /// A request from bruno to alma, as the edge sends it. `more` are header lines, each with its line end.
-pub(crate) fn from_bruno(method: &str, branch: &str, cseq: u32, to_tag: &str, more: &str, body: &str) -> String {
+pub(crate) fn from_bruno(
+    method: &str,
+    branch: &str,
+    cseq: u32,
+    to_tag: &str,
+    more: &str,
+    body: &str,
+) -> String {
     let to_tag = if to_tag.is_empty() {
         String::new()
     } else {
