@@ -183,16 +183,15 @@ impl Settings {
     /// Whether we speak for the users of this domain on SIP. A federated SIP domain is never one of them.
     #[must_use]
     pub fn serves(&self, host: &str) -> bool {
-        self.sip_domain(host).is_none()
-            && !is_literal(host)
+        let domain = canonical_domain(host);
+        !is_literal(host)
+            && self.sip_domain(host).is_none()
             && self
                 .xmpp_domains
                 .iter()
-                .any(|pattern| pattern.matches(&canonical_domain(host)))
+                .any(|pattern| pattern.matches(&domain))
     }
-}
 
-impl Settings {
     /// Whether there is a credential for this SIP domain.
     pub(crate) fn can_answer(&self, domain: &str) -> bool {
         self.credentials

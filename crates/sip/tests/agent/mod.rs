@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use stox_core::address::SipAddress;
+use stox_core::policy::DomainPattern;
 use stox_core::time::{Now, SeededEntropy};
 use stox_core::vocab::{Ref, SipIn, SipOut};
 use stox_sip::header::{HeaderValue, NameAddr};
@@ -14,7 +15,7 @@ use stox_sip::message::{Message, Request, Response};
 use stox_sip::target::TargetError;
 use stox_sip::transport::{Destination, FlowId, Source, Target, Transmit, Transport};
 use stox_sip::ua::settings::Settings;
-use stox_sip::ua::trust::{AddressBlock, DomainPattern, SipDomain};
+use stox_sip::ua::trust::{AddressBlock, SipDomain};
 use stox_sip::ua::{Resolve, UserAgent};
 
 pub(crate) const EDGE: &str = "192.0.2.10:5061";
