@@ -177,7 +177,7 @@ impl Bench {
 fn stanza(name: &str, number: u64, kind: &str) -> Element {
     let xml = format!(
         "<{name} xmlns='jabber:client' from='u{number}@ocs.example' to='alma@jabber.example' id='{}{number}' {kind}/>",
-        &name[..1]
+        name.chars().next().expect("name")
     );
     xml.parse().expect(&xml)
 }
