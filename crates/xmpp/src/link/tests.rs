@@ -366,6 +366,47 @@ fn an_answer_that_comes_after_its_stream_was_lost_counts() {
     bench.expect(&["2 ok"]);
 }
 
+#[test]
+fn an_old_answer_takes_the_reason_for_a_new_fence_away() {
+    let mut bench = Bench::up(Settings::default());
+    bench.plain("presence", 1, "");
+    bench.pass(1);
+    bench.lost(1, BROKEN);
+    bench.pass(1);
+    bench.ready(2);
+    bench.expect(&["write p1", "fence 1", "connect 2", "write p1"]);
+    bench.answer(1);
+    bench.pass(119);
+    bench.expect(&[]);
+    bench.pass(1);
+    bench.expect(&["fence 2"]);
+}
+
+#[test]
+fn an_answer_to_another_stream_shows_no_life_of_this_one() {
+    let mut bench = Bench::up(Settings::default());
+    bench.plain("presence", 1, "");
+    bench.pass(1);
+    bench.lost(1, BROKEN);
+    bench.message(2);
+    bench.pass(1);
+    bench.ready(2);
+    bench.pass(10);
+    bench.expect(&[
+        "write p1",
+        "fence 1",
+        "connect 2",
+        "write p1",
+        "write m2",
+        "fence 2",
+        "2 Timeout",
+        "fence 3",
+    ]);
+    bench.answer(1);
+    bench.pass(10);
+    bench.expect(&["close 2 Dead"]);
+}
+
 // -------------------------------------------------------------------------------------------- streams
 
 #[test]
