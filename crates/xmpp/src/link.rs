@@ -20,13 +20,13 @@ use rxml::xml_ncname;
 use stox_core::address::{Jid, canonical_domain};
 use stox_core::failure::{Failure, Local};
 use stox_core::time::{Entropy, Now};
-use stox_core::vocab::Ref;
+use stox_core::vocab::{Ref, XmppOut};
 use xmpp_parsers::ns;
 
 pub use self::report::{Counters, LinkState, LinkStatus};
 
 use self::queue::{Item, Kind, Queue, Refusal};
-use crate::adapt::{Iq, IqKind, jid, xml};
+use crate::adapt::{self, Iq, IqKind, jid, xml};
 
 /// How many fences that were given up, or whose stream is gone, still count when their answer comes late.
 const LATE_FENCES: usize = 4;
@@ -96,6 +96,21 @@ pub struct Outgoing {
     /// When it is given up, in monotonic time; by default after [`Settings::message_wait`] or
     /// [`Settings::presence_wait`].
     pub deadline: Option<Duration>,
+}
+
+impl Outgoing {
+    /// What the core asks for, with the default deadline.
+    #[must_use]
+    pub fn from_core(out: &XmppOut, now: Now) -> Self {
+        Self {
+            reference: match out {
+                XmppOut::Message { reference, .. } => Some(*reference),
+                _ => None,
+            },
+            element: adapt::write(out, now),
+            deadline: None,
+        }
+    }
 }
 
 /// How a stream, or the attempt to get one, came to its end.

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 use stox_core::failure::{Condition, StanzaError};
 use stox_core::time::SeededEntropy;
+use stox_core::vocab::{Im, PresenceKind};
 
 use super::*;
 
@@ -206,6 +207,33 @@ fn a_message_is_settled_behind_the_fence() {
     let status = bench.link.status();
     assert_eq!((status.queued, status.unfenced, status.octets), (0, 0, 0));
     assert_eq!(status.counters.handled, 1);
+}
+
+#[test]
+fn only_messages_of_the_core_are_settled() {
+    let from = Jid::parse("bruno@ocs.example").expect("jid");
+    let to = Jid::parse("alma@jabber.example").expect("jid");
+    let message = XmppOut::Message {
+        reference: Ref(1),
+        from: from.clone(),
+        to: to.clone(),
+        im: Im {
+            id: Some("m1".into()),
+            ..Im::default()
+        },
+    };
+    let subscribe = XmppOut::Presence {
+        from,
+        to,
+        kind: PresenceKind::Subscribe,
+    };
+    let now = Now::default();
+    let outgoing = Outgoing::from_core(&message, now);
+    assert_eq!(outgoing.reference, Some(Ref(1)));
+    assert_eq!(outgoing.element.attr("id"), Some("m1"));
+    let outgoing = Outgoing::from_core(&subscribe, now);
+    assert_eq!((outgoing.reference, outgoing.deadline), (None, None));
+    assert_eq!(outgoing.element.attr("type"), Some("subscribe"));
 }
 
 #[test]
@@ -881,7 +909,7 @@ fn play(steps: &[Step]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     /// Each reference is settled once, `Ok` only behind an answered fence; order is kept, and memory is bounded.
     #[test]
