@@ -433,13 +433,11 @@ impl InboundStream {
         self.count_refusal()
     }
 
+    /// A peer that is too early with it is told so and may go on to prove itself.
     fn stream_management(&mut self, name: &str, now: Now) -> Result<(), StreamError> {
-        if !self.has_proof() {
-            return Err(refusal(StreamCondition::NotAuthorized, ""));
-        }
         let answer = match name {
-            "enable" if self.acks.enable() => Some(SM_ENABLED.to_owned()),
-            "enable" => Some(SM_FAILED_AGAIN.to_owned()),
+            "enable" if self.has_proof() && self.acks.enable() => Some(SM_ENABLED.to_owned()),
+            "enable" => Some(SM_FAILED_UNEXPECTED.to_owned()),
             "resume" => Some(SM_FAILED_RESUME.to_owned()),
             "r" => self.acks.answer(),
             _ => None,
@@ -447,7 +445,11 @@ impl InboundStream {
         if let Some(answer) = answer {
             self.carrier.write(answer, now);
         }
-        Ok(())
+        if self.has_proof() {
+            Ok(())
+        } else {
+            self.count_refusal()
+        }
     }
 
     fn stanza(&mut self, element: Element) -> Result<(), StreamError> {
@@ -638,7 +640,7 @@ const SASL_ENCRYPTION_REQUIRED: &str =
 const COMPRESS_FAILURE: &str =
     "<failure xmlns='http://jabber.org/protocol/compress'><setup-failed/></failure>";
 const SM_ENABLED: &str = "<enabled xmlns='urn:xmpp:sm:3'/>";
-const SM_FAILED_AGAIN: &str = "<failed xmlns='urn:xmpp:sm:3'>\
+const SM_FAILED_UNEXPECTED: &str = "<failed xmlns='urn:xmpp:sm:3'>\
     <unexpected-request xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>";
 const SM_FAILED_RESUME: &str = "<failed xmlns='urn:xmpp:sm:3'>\
     <item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>";

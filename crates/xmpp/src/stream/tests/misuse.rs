@@ -139,10 +139,6 @@ fn nothing_but_tls_is_possible_in_clear() {
             "<db:verify from='jabber.test' to='sip.test' id='1'>k</db:verify>",
             StreamCondition::PolicyViolation,
         ),
-        (
-            "<enable xmlns='urn:xmpp:sm:3'/>",
-            StreamCondition::NotAuthorized,
-        ),
         (FEATURES_DIALBACK, StreamCondition::UnsupportedStanzaType),
         (PROCEED, StreamCondition::UnsupportedStanzaType),
     ];
@@ -463,6 +459,29 @@ fn compression_and_logins_fail_a_few_times_and_then_for_good() {
             Some(StreamCondition::PolicyViolation)
         );
     }
+}
+
+#[test]
+fn stream_management_waits_for_a_proof() {
+    let failed = "<failed xmlns='urn:xmpp:sm:3'><unexpected-request \
+                  xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>";
+    let mut early = encrypted();
+    assert_eq!(
+        early.take("<enable xmlns='urn:xmpp:sm:3'/><r xmlns='urn:xmpp:sm:3'/>"),
+        [wrote(failed)]
+    );
+    early.prove("sip.test", "jabber.test");
+    assert_eq!(
+        early.take("<enable xmlns='urn:xmpp:sm:3' resume='true'/><enable xmlns='urn:xmpp:sm:3'/>"),
+        [wrote(format!("<enabled xmlns='urn:xmpp:sm:3'/>{failed}"))]
+    );
+    assert_eq!(
+        early.take("<resume xmlns='urn:xmpp:sm:3' h='1' previd='x'/>"),
+        [wrote(
+            "<failed xmlns='urn:xmpp:sm:3'><item-not-found \
+             xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>"
+        )]
+    );
 }
 
 #[test]
