@@ -147,7 +147,7 @@ impl EngineTask {
                 self.sockets.closed(flow);
                 self.engine.sip_closed(flow, now);
             }
-            SipArrival::DialFailed { target, .. } => {
+            SipArrival::TargetLost(target) => {
                 self.engine.sip_not_sent(&Destination::Dial(target), now)
             }
         }

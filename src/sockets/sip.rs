@@ -28,6 +28,8 @@ use crate::net::tls::{TlsSettings, certificate_names, server_name};
 const WRITE_QUEUE: usize = 512;
 /// How long TCP and TLS may take to come up.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a TLS handshake with a client may take.
+const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 /// A new connection says something in this time, or is closed.
 const FIRST_MESSAGE: Duration = Duration::from_secs(30);
 /// A connection that has spoken may be quiet for this long.
@@ -56,13 +58,8 @@ pub enum SipArrival {
     },
     /// A connection is gone.
     Closed(FlowId),
-    /// A connection could not be opened.
-    DialFailed {
-        /// Where to.
-        target: Target,
-        /// Why, for the log.
-        why: String,
-    },
+    /// A connection that we opened, or tried to, is gone: what was sent to this target may not have arrived.
+    TargetLost(Target),
 }
 
 /// Why octets could not be sent. The engine reports it to the transaction that wanted to.
@@ -342,24 +339,43 @@ async fn serve_accepted(
         certificate_names,
     };
     if transport != Transport::Tls {
-        if accepting.send(Accepted { flow, writer }).await.is_ok() {
-            converse(&shared, source(Vec::new()), stream, queue).await;
-        }
+        let accepted = Accepted { flow, writer };
+        attend(
+            &shared,
+            source(Vec::new()),
+            stream,
+            queue,
+            (accepting, accepted),
+        )
+        .await;
         return;
     }
     let handshake = TlsAcceptor::from(shared.tls.sip_server.clone()).accept(stream);
-    match timeout(Duration::from_secs(10), handshake).await {
+    match timeout(TLS_TIMEOUT, handshake).await {
         Ok(Ok(stream)) => {
             let names = peer_names(stream.get_ref().1.peer_certificates());
             tracing::debug!(%remote, ?names, "SIP TLS connection accepted");
-            if accepting.send(Accepted { flow, writer }).await.is_ok() {
-                converse(&shared, source(names), stream, queue).await;
-            }
+            let accepted = Accepted { flow, writer };
+            attend(&shared, source(names), stream, queue, (accepting, accepted)).await;
         }
         Ok(Err(error)) => {
-            tracing::warn!(peer = %remote.ip(), %error, "SIP TLS handshake refused; the peer's certificate or TLS version does not do")
+            tracing::warn!(peer = %remote.ip(), %error, "SIP TLS handshake refused: the peer's certificate or TLS version does not do");
         }
         Err(_) => tracing::debug!(%remote, "SIP TLS handshake took too long"),
+    }
+}
+
+/// Enters an accepted connection and serves it to its end.
+async fn attend(
+    shared: &Shared,
+    source: Source,
+    stream: impl Octets,
+    queue: mpsc::Receiver<Bytes>,
+    (accepting, accepted): (mpsc::Sender<Accepted>, Accepted),
+) {
+    if accepting.send(accepted).await.is_ok() {
+        converse(shared, &source, stream, queue).await;
+        _ = shared.arrivals.send(SipArrival::Closed(source.flow)).await;
     }
 }
 
@@ -371,33 +387,35 @@ fn peer_names(chain: Option<&[rustls::pki_types::CertificateDer<'_>]>) -> Vec<St
 }
 
 async fn dial(shared: Arc<Shared>, target: Target, flow: FlowId, queue: mpsc::Receiver<Bytes>) {
-    let why = match timeout(DIAL_TIMEOUT, TcpStream::connect(target.address)).await {
-        Ok(Ok(stream)) => {
-            _ = stream.set_nodelay(true);
-            match secure(&shared, &target, stream).await {
-                Ok((stream, certificate_names)) => {
-                    let source = Source {
-                        flow,
-                        transport: target.transport,
-                        remote: target.address,
-                        certificate_names,
-                    };
-                    converse(&shared, source, stream, queue).await;
-                    return;
-                }
-                Err(why) => why,
-            }
+    match open(&shared, &target).await {
+        Ok((stream, certificate_names)) => {
+            let source = Source {
+                flow,
+                transport: target.transport,
+                remote: target.address,
+                certificate_names,
+            };
+            converse(&shared, &source, stream, queue).await;
         }
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "no TCP connection in time".to_owned(),
-    };
-    tracing::warn!(address = %target.address, name = %target.name, %why, "SIP connection failed");
-    // Both are wanted: the connection's entry goes, and the transactions that wait for it fail over.
-    _ = shared
-        .arrivals
-        .send(SipArrival::DialFailed { target, why })
-        .await;
+        Err(why) => {
+            tracing::warn!(address = %target.address, name = %target.name, %why, "SIP connection failed")
+        }
+    }
+    // Both are wanted: the connection's entry goes, and the transactions that were sent over it fail over.
     _ = shared.arrivals.send(SipArrival::Closed(flow)).await;
+    _ = shared.arrivals.send(SipArrival::TargetLost(target)).await;
+}
+
+async fn open(shared: &Shared, target: &Target) -> Result<(Box<dyn Octets>, Vec<String>), String> {
+    match timeout(DIAL_TIMEOUT, TcpStream::connect(target.address)).await {
+        Ok(Ok(stream)) => {
+            // Requests are small and wait for answers; without Nagle's delay they go at once.
+            _ = stream.set_nodelay(true);
+            secure(shared, target, stream).await
+        }
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("no TCP connection in time".to_owned()),
+    }
 }
 
 /// A stream with or without TLS.
@@ -431,18 +449,16 @@ async fn secure(
 /// Reads and writes one connection until either side ends it.
 async fn converse(
     shared: &Shared,
-    source: Source,
+    source: &Source,
     stream: impl Octets,
     queue: mpsc::Receiver<Bytes>,
 ) {
-    let flow = source.flow;
     let (reader, writer) = tokio::io::split(stream);
     let (pongs, pong_queue) = mpsc::channel(4);
     tokio::select! {
-        () = read_frames(shared, &source, reader, pongs) => {}
+        () = read_frames(shared, source, reader, pongs) => {}
         () = write_all(writer, queue, pong_queue) => {}
     }
-    _ = shared.arrivals.send(SipArrival::Closed(flow)).await;
 }
 
 async fn read_frames(
