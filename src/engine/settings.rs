@@ -2,6 +2,7 @@
 
 use stox_core::bridge;
 use stox_core::policy::{self, Policy};
+use stox_sip::digest::Credential;
 use stox_sip::ua::settings as sip;
 use stox_sip::ua::trust::{AddressBlock, SipDomain};
 use stox_xmpp::link;
@@ -135,8 +136,8 @@ fn sip(config: &Config, ports: BoundPorts) -> sip::Settings {
     settings
 }
 
-fn credential(credentials: &config::Credentials) -> sip::Credential {
-    sip::Credential {
+fn credential(credentials: &config::Credentials) -> Credential {
+    Credential {
         realm: credentials.realm.clone(),
         domain: credentials.domain.clone(),
         username: credentials.user.clone(),
