@@ -13,9 +13,8 @@ use std::time::Duration;
 
 use stox_sip::framing::{Frame, StreamFramer};
 use stox_sip::header::{
-    CSeq, Challenge, Contact, Credentials, Event, HeaderError, HeaderValue, Headers, MediaType,
-    NameAddr, Params, SipDate, SubscriptionState, Via, parse_max_forwards, parse_retry_after,
-    parse_u32,
+    CSeq, Contact, Event, HeaderError, HeaderValue, Headers, MediaType, NameAddr, Params, SipDate,
+    SubscriptionState, Via, parse_max_forwards, parse_retry_after, parse_u32,
 };
 use stox_sip::message::{Message, Request, Response};
 use stox_sip::method::Method;
@@ -767,61 +766,4 @@ fn refusals_carry_their_headers() {
     let mut params = Params::new();
     params.set_flag("lr");
     assert_eq!(params.to_string(), ";lr");
-}
-
-/// Responses computed independently by the formula of RFC 7616 §3.4.1.
-#[test]
-fn challenges_are_answered() {
-    let bob = Credentials {
-        username: "bob".to_owned(),
-        password: "secret".to_owned(),
-    };
-    let fresh = "Digest username=\"bob\", realm=\"example.org\", nonce=\"n0nce\", uri=\"sip:alice@example.org\", response=";
-    for (params, tail) in [
-        ("", "\"18082e106ed845afd2df1073959373f1\""),
-        (
-            ", qop=\"auth-int,auth\", opaque=\"o,o\"",
-            "\"7e67bd42af09a4c8cdb6a4e201bea92e\", opaque=\"o,o\", qop=auth, nc=00000001, cnonce=\"c1\"",
-        ),
-        (
-            ", algorithm=sha-256",
-            "\"6330c0d809a466f4ff20d91a39dada91b2fa0d0f880b5fe914d3dd10d24e4e0a\", algorithm=SHA-256",
-        ),
-        (
-            ", algorithm=SHA-256, qop=auth",
-            "\"c6529bb8a5f2849bfe428d0fbb5d1415e4dc925ab5c6a98a0e3910e37f00539d\", algorithm=SHA-256, qop=auth, nc=00000001, cnonce=\"c1\"",
-        ),
-    ] {
-        let text = format!("digest nonce=\"n0nce\", realm=\"example.org\"{params}");
-        let challenge = Challenge::parse(&text).unwrap();
-        let answer = challenge.answer(&bob, &Method::MESSAGE, "sip:alice@example.org", "c1");
-        assert_eq!(answer, Ok(format!("{fresh}{tail}")));
-    }
-    let challenge = Challenge::parse("Digest realm=\"r\",nonce=\"n\",stale=TRUE").unwrap();
-    assert!(challenge.stale);
-    let gruu = "sip:a@b;opaque=user:epid:xx;gruu";
-    assert_eq!(
-        challenge.answer(&bob, &Method::MESSAGE, gruu, "c"),
-        Err(HeaderError::Authentication)
-    );
-    assert_eq!(
-        challenge.answer(&bob, &Method::SERVICE, "sip:a@b", "c"),
-        Err(HeaderError::Authentication)
-    );
-    for other in [
-        "",
-        "Digest",
-        "NTLM realm=\"r\", nonce=\"n\"",
-        "Digest realm=\"r\"",
-        "Digest realm=\"r\", nonce=\"n\", qop=auth-int",
-        "Digest realm=\"r\", nonce=\"n\", algorithm=MD5-sess",
-        "Digest realm=\"r, nonce=\"n\"",
-    ] {
-        assert_eq!(
-            Challenge::parse(other).err(),
-            Some(HeaderError::Authentication),
-            "{other}"
-        );
-    }
-    assert!(!format!("{bob:?}").contains("secret"));
 }

@@ -1,6 +1,5 @@
 //! Header fields: the list as it stands in a message, and the values that the gateway reads and writes.
 
-mod auth;
 mod date;
 mod fields;
 mod name_addr;
@@ -8,7 +7,6 @@ mod params;
 mod values;
 mod via;
 
-pub use auth::{Challenge, Credentials};
 pub use date::SipDate;
 pub(crate) use fields::LineDefect;
 pub use fields::{Field, Headers};
@@ -57,9 +55,6 @@ pub enum HeaderError {
     /// A date that is none, or not GMT.
     #[error("malformed date")]
     Date,
-    /// A challenge or credentials.
-    #[error("malformed authentication header")]
-    Authentication,
 }
 
 /// A value with a grammar of its own. `Display` writes what `parse` reads.
