@@ -139,8 +139,11 @@ impl<E: From<CloseReason>> Carrier<E> {
 
     // -------------------------------------------------------------------------------------------- TLS
 
-    /// Hands the connection to the TLS handshake.
+    /// Hands the connection to the TLS handshake, unless it is being closed.
     pub(super) fn start_tls(&mut self, now: Now) {
+        if self.link != Link::Open {
+            return;
+        }
         self.commands.push_back(StreamCommand::StartTls);
         self.link = Link::Handshake;
         self.space_deadline = None;

@@ -3,11 +3,13 @@
 //! The result does not depend on how the octets were cut into reads, work is linear in their number, and the tree
 //! is built without recursion and bounded in depth, so that dropping it is safe too.
 
+use std::collections::{BTreeMap, btree_map::Entry};
+
 use minidom::Element;
 use rxml::{
     Namespace, NcName, Parse, RawEvent, RawParser, RawQName,
     error::{EndOrError, Error as XmlError},
-    xml_map::Entry,
+    xml_map::Entry as AttributeEntry,
 };
 
 use super::{
@@ -57,6 +59,55 @@ struct Open {
     scope: usize,
 }
 
+/// The namespace declarations in scope; the default namespace has the empty prefix.
+#[derive(Debug, Default)]
+struct Scope {
+    order: Vec<String>,
+    bindings: BTreeMap<String, Vec<Namespace<'static>>>,
+}
+
+impl Scope {
+    fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    fn declares_since(&self, start: usize, prefix: &str) -> bool {
+        self.order.iter().skip(start).any(|known| known == prefix)
+    }
+
+    fn declare(&mut self, prefix: String, namespace: Namespace<'static>) {
+        self.bindings
+            .entry(prefix.clone())
+            .or_default()
+            .push(namespace);
+        self.order.push(prefix);
+    }
+
+    fn find(&self, prefix: &str) -> Option<&Namespace<'static>> {
+        self.bindings.get(prefix)?.last()
+    }
+
+    fn contains(&self, namespace: &str) -> bool {
+        self.bindings
+            .values()
+            .flatten()
+            .any(|known| known.as_str() == namespace)
+    }
+
+    fn truncate(&mut self, len: usize) {
+        while self.order.len() > len
+            && let Some(prefix) = self.order.pop()
+        {
+            if let Entry::Occupied(mut bound) = self.bindings.entry(prefix) {
+                bound.get_mut().pop();
+                if bound.get().is_empty() {
+                    bound.remove();
+                }
+            }
+        }
+    }
+}
+
 /// Parses one stream. Made anew for every restart (RFC 6120 §4.3.3).
 #[derive(Debug)]
 pub struct StreamParser {
@@ -68,7 +119,7 @@ pub struct StreamParser {
     elements: usize,
     in_stream: bool,
     content_ns: String,
-    scope: Vec<(Option<NcName>, Namespace<'static>)>,
+    scope: Scope,
     head: Option<Head>,
     open: Vec<Open>,
     failed: Option<StreamError>,
@@ -87,7 +138,7 @@ impl StreamParser {
             elements: 0,
             in_stream: false,
             content_ns: String::new(),
-            scope: Vec::new(),
+            scope: Scope::default(),
             head: None,
             open: Vec::new(),
             failed: None,
@@ -277,8 +328,8 @@ impl StreamParser {
             return Err(not_well_formed());
         };
         let declared = match &name {
-            (Some(prefix), local) if prefix.as_str() == "xmlns" => Some(Some(local.clone())),
-            (None, local) if local.as_str() == "xmlns" => Some(None),
+            (Some(prefix), local) if prefix.as_str() == "xmlns" => Some(local.as_str()),
+            (None, local) if local.as_str() == "xmlns" => Some(""),
             _ => None,
         };
         let Some(prefix) = declared else {
@@ -288,18 +339,13 @@ impl StreamParser {
             head.attributes.push((name, value));
             return Ok(());
         };
-        if self
-            .scope
-            .iter()
-            .skip(head.scope)
-            .any(|(known, _)| *known == prefix)
-        {
+        if self.scope.declares_since(head.scope, prefix) {
             return Err(not_well_formed());
         }
         if self.scope.len() >= self.limits.namespaces {
             return Err(over("too many namespaces"));
         }
-        self.scope.push((prefix, value.into()));
+        self.scope.declare(prefix.to_owned(), value.into());
         Ok(())
     }
 
@@ -315,8 +361,8 @@ impl StreamParser {
                 None => Namespace::NONE,
             };
             match element.attrs_mut().entry(namespace, name) {
-                Entry::Occupied(_) => return Err(not_well_formed()),
-                Entry::Vacant(vacant) => {
+                AttributeEntry::Occupied(_) => return Err(not_well_formed()),
+                AttributeEntry::Vacant(vacant) => {
                     vacant.insert(value);
                 }
             }
@@ -361,10 +407,7 @@ impl StreamParser {
             version: attribute("version"),
             lang: root.attr_ns(ns::XML, "lang").map(str::to_owned),
             default_ns,
-            declares_dialback: self
-                .scope
-                .iter()
-                .any(|(_, namespace)| namespace.as_str() == ns::DIALBACK),
+            declares_dialback: self.scope.contains(ns::DIALBACK),
         }))
     }
 
@@ -388,14 +431,9 @@ impl StreamParser {
         if prefix.is_some_and(|prefix| prefix.as_str() == "xml") {
             return Ok(Namespace::XML);
         }
-        let found = self
-            .scope
-            .iter()
-            .rev()
-            .find(|(known, _)| known.as_ref() == prefix)
-            .map(|(_, namespace)| namespace.clone());
+        let found = self.scope.find(prefix.map_or("", |prefix| prefix.as_str()));
         match (found, prefix) {
-            (Some(namespace), _) => Ok(namespace),
+            (Some(namespace), _) => Ok(namespace.clone()),
             (None, None) => Ok(Namespace::NONE),
             (None, Some(_)) => Err(StreamError::new(
                 StreamCondition::BadNamespacePrefix,

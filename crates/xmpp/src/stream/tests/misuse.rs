@@ -619,6 +619,26 @@ fn a_server_without_tls_is_left() {
 }
 
 #[test]
+fn a_stream_that_is_closing_starts_no_tls() {
+    let mut dialled = Dialled::new(outbound_settings("sip.test", "jabber.test"));
+    dialled.take(&answer_header("jabber.test", "sip.test", "s1"));
+    dialled.take(FEATURES_STARTTLS);
+    dialled.stream.close(at(1));
+    assert_eq!(dialled.seen(), [wrote(CLOSING)]);
+    assert_eq!(dialled.take(PROCEED), []);
+    assert_eq!(
+        closed_with(&dialled.take(CLOSING)),
+        Some(&CloseReason::Requested)
+    );
+
+    let mut accepted = accepted();
+    accepted.take(&header("jabber.test", "sip.test"));
+    accepted.stream.close(at(1));
+    assert_eq!(accepted.seen(), [wrote(CLOSING)]);
+    assert_eq!(accepted.take(STARTTLS), []);
+}
+
+#[test]
 fn a_failed_starttls_is_never_followed_by_clear_text() {
     for tls in [TlsRule::Required, TlsRule::Optional] {
         let settings = OutboundSettings {
