@@ -85,30 +85,28 @@ fn damaged(seed: &[u8], changes: &[Change]) -> Vec<u8> {
     octets
 }
 
-const MESSAGE: &[u8] = b"From: <im:a@b>\r\nSubject: x\r\n\r\nContent-Type: multipart/mixed;boundary=b\r\n\r\n--b\r\n\
-    Content-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\ncaf=E9\r\n\
-    --b\r\nContent-Type: multipart/alternative;boundary=b\r\nContent-Disposition: x;handling=required\r\n\r\n--b\r\n\r\n\
-    one\r\n--b\r\nContent-Type: text/html\r\n\r\n<p class=\"x\">two &amp; <script>x</script></p>\r\n--b--\r\n--b--\r\n";
-
 proptest! {
     #[test]
     fn damaged_presence_documents(
-        seed in proptest::sample::select(seeds("fixtures/corpus/pidf")),
+        seed in proptest::sample::select([seeds("fixtures/corpus/pidf"), seeds("fuzz/corpus/pidf")].concat()),
         changes in proptest::collection::vec(change(), 1..5),
     ) {
         body_invariants::presence(&damaged(&seed, &changes));
     }
 
     #[test]
-    fn damaged_messages(changes in proptest::collection::vec(change(), 1..6)) {
-        body_invariants::message(&damaged(MESSAGE, &changes));
+    fn damaged_messages(
+        seed in proptest::sample::select(seeds("fuzz/corpus/multipart")),
+        changes in proptest::collection::vec(change(), 1..6),
+    ) {
+        body_invariants::message(&damaged(&seed, &changes));
     }
 }
 
 #[test]
 fn whole_presence_documents() {
-    let documents = files("fixtures/corpus/pidf");
-    assert_eq!(documents.len(), 32);
+    let documents = [files("fixtures/corpus/pidf"), files("fuzz/corpus/pidf")].concat();
+    assert!(documents.len() >= 35);
     documents
         .iter()
         .for_each(|octets| body_invariants::presence(octets));
@@ -116,5 +114,9 @@ fn whole_presence_documents() {
 
 #[test]
 fn whole_messages() {
-    body_invariants::message(MESSAGE);
+    let messages = files("fuzz/corpus/multipart");
+    assert!(messages.len() >= 3);
+    messages
+        .iter()
+        .for_each(|octets| body_invariants::message(octets));
 }
