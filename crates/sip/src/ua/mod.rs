@@ -7,6 +7,7 @@
 
 mod deadlines;
 mod effects;
+mod incoming;
 mod notifier;
 mod outgoing;
 mod page_message;
@@ -17,6 +18,7 @@ pub mod settings;
 mod subscriber;
 pub mod trust;
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use stox_core::address::SipAddress;
@@ -33,7 +35,7 @@ use self::rates::Rates;
 use self::refusals::Refusal;
 pub use self::settings::Settings;
 use self::subscriber::Subscriptions;
-use crate::message::{Message, Request};
+use crate::message::{Message, Request, Response};
 use crate::method::Method;
 use crate::parse::ParseError;
 use crate::target::TargetError;
@@ -69,6 +71,8 @@ pub struct UserAgent {
     entropy: Box<dyn Entropy>,
     transactions: TransactionLayer,
     effects: Effects,
+    /// Answers to requests without transaction.
+    strays: VecDeque<Transmit>,
     requests: Requests,
     subscriptions: Subscriptions,
     watchers: Watchers,
@@ -101,6 +105,7 @@ impl UserAgent {
             settings,
             entropy,
             effects: Effects::default(),
+            strays: VecDeque::new(),
             requests: Requests::default(),
             subscriptions: Subscriptions::default(),
             watchers: Watchers::default(),
@@ -144,10 +149,23 @@ impl UserAgent {
     /// Octets came in that are no message. What can be answered is; the rest is dropped.
     fn unreadable(&mut self, source: &Source, error: ParseError) {
         let (status, reason) = error.kind.status();
-        if let Some(request) = error.answerable
-            && request.method != Method::BENOTIFY
-        {
-            self.transactions.refuse(source, *request, status, reason);
+        if let Some(request) = error.answerable {
+            self.turn_away(source, *request, status, reason);
+        }
+    }
+
+    /// Answers a request that cannot become a transaction. Where not even its `Via` says where to, that is where it came
+    /// from: no reason to keep a peer in the dark.
+    fn turn_away(&mut self, source: &Source, request: Request, status: u16, reason: &str) {
+        if matches!(request.method, Method::ACK | Method::BENOTIFY) {
+            return;
+        }
+        if incoming::has_transaction(&request) {
+            self.transactions.refuse(source, request, status, reason);
+        } else if incoming::is_answerable(&request) {
+            let response = Response::for_request(&request, status, reason);
+            self.strays
+                .push_back(incoming::straight_back(source, &response));
         }
     }
 
@@ -162,6 +180,9 @@ impl UserAgent {
                     source: source.clone(),
                 };
                 self.take(asked, now);
+            }
+            Message::Request(request) if !incoming::has_transaction(&request) => {
+                self.turn_away(source, request, 400, "Malformed Via Or CSeq Header Field");
             }
             message => self.transactions.receive(source, message, now),
         }
@@ -265,7 +286,8 @@ impl UserAgent {
 
     /// The next octets to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.transactions.poll_transmit()
+        let stray = self.strays.pop_front();
+        stray.or_else(|| self.transactions.poll_transmit())
     }
 
     /// The next hop to find targets for.

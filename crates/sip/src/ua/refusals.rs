@@ -113,10 +113,18 @@ pub(super) fn check(request: &Request) -> Result<(), Refusal> {
         methods: SERVED,
         extensions: &[],
     };
-    validate_request(request)
-        .and_then(|()| validate_support(request, &OFFER))
-        .map_err(Refusal::Rejected)?;
+    validate_request(request).map_err(Refusal::Rejected)?;
+    if is_for_session(request) {
+        return Err(Refusal::NoDialog);
+    }
+    validate_support(request, &OFFER).map_err(Refusal::Rejected)?;
     schemes(request)
+}
+
+/// A request inside a dialog of a kind that we never have, such as BYE (RFC 3261 §15.1.2).
+fn is_for_session(request: &Request) -> bool {
+    let method = &request.method;
+    method.is_known() && !SERVED.contains(method) && to_tag(request).is_some()
 }
 
 /// `sips` promises protection to the end, which a translation cannot keep (RFC 7247 §8); schemes without user and host

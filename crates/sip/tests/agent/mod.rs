@@ -217,6 +217,17 @@ impl Agent {
             .collect()
     }
 
+    /// The responses among what went out, everything else forgotten.
+    pub(crate) fn says_responses(&mut self) -> Vec<Response> {
+        let sent = std::mem::take(&mut self.sent);
+        sent.into_iter()
+            .filter_map(|sent| match sent.message {
+                Message::Response(response) => Some(response),
+                Message::Request(_) => None,
+            })
+            .collect()
+    }
+
     /// The next word to the bridge.
     pub(crate) fn tells(&mut self) -> SipIn {
         self.ua.poll_input().expect("the bridge was told something")
