@@ -1,7 +1,7 @@
 //! One presence document.
 #![no_main]
 
-#[path = "../../crates/sip/tests/body_invariants/mod.rs"]
-mod body_invariants;
+#[path = "../../crates/sip/tests/body_invariants/presence.rs"]
+mod presence;
 
-libfuzzer_sys::fuzz_target!(|octets: &[u8]| body_invariants::presence(octets));
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| presence::check(octets));

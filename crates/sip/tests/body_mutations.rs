@@ -91,7 +91,7 @@ proptest! {
         seed in proptest::sample::select([seeds("fixtures/corpus/pidf"), seeds("fuzz/corpus/pidf")].concat()),
         changes in proptest::collection::vec(change(), 1..5),
     ) {
-        body_invariants::presence(&damaged(&seed, &changes));
+        body_invariants::presence::check(&damaged(&seed, &changes));
     }
 
     #[test]
@@ -99,7 +99,7 @@ proptest! {
         seed in proptest::sample::select(seeds("fuzz/corpus/multipart")),
         changes in proptest::collection::vec(change(), 1..6),
     ) {
-        body_invariants::message(&damaged(&seed, &changes));
+        body_invariants::message::check(&damaged(&seed, &changes));
     }
 }
 
@@ -109,7 +109,7 @@ fn whole_presence_documents() {
     assert!(documents.len() >= 35);
     documents
         .iter()
-        .for_each(|octets| body_invariants::presence(octets));
+        .for_each(|octets| body_invariants::presence::check(octets));
 }
 
 #[test]
@@ -118,5 +118,5 @@ fn whole_messages() {
     assert!(messages.len() >= 3);
     messages
         .iter()
-        .for_each(|octets| body_invariants::message(octets));
+        .for_each(|octets| body_invariants::message::check(octets));
 }
