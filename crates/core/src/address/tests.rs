@@ -231,6 +231,11 @@ fn malformed_jids_are_refused() {
     for (text, expected) in rows {
         assert_eq!(Jid::parse(text), Err(expected), "{text}");
     }
+    let joining = jid("\\3e\u{338}@jabber.example");
+    assert_eq!(
+        jid_to_sip(&joining, Scheme::Sip),
+        Err(AddressError::Unstable)
+    );
     let edge = jid("\\20alma@jabber.example");
     assert_eq!(
         jid_to_sip(&edge, Scheme::Sip),

@@ -59,6 +59,9 @@ pub(super) fn presence_error(
     if event == watched::Event::Missing {
         let gone = Occurrence::of(watch::Event::UserGone);
         watching::step(contact, index, cx, &gone, now);
+    } else {
+        // She has missed what we said of the SIP user: the next news says all of it again.
+        contact.watch.announced.forget();
     }
     book.tidy(&names.key);
 }

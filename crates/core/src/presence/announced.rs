@@ -25,6 +25,8 @@ impl Announced {
     /// open nor closed changes nothing, unless it names a sub-state (PVAL-47, PVAL-49).
     pub fn update(&mut self, document: &Document) -> Vec<Announcement> {
         if document.tuples.is_empty() {
+            // What the bare JID said goes with the rest.
+            self.devices.remove("");
             let mut news = self.withdraw();
             news.extend(self.offline());
             return news;

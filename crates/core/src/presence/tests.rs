@@ -134,6 +134,9 @@ fn only_news_is_announced() {
             vec![tuple("", Some(true))],
             vec![(None, available("x", None).1)],
         ),
+        (vec![], vec![unavailable("")]),
+        (vec![tuple("t1", Some(true))], vec![available("t1", None)]),
+        (vec![], vec![unavailable("t1"), unavailable("")]),
     ];
     for (at, (tuples, expected)) in steps.into_iter().enumerate() {
         assert_eq!(announced.update(&document(&tuples)), expected, "step {at}");

@@ -1,1 +1,359 @@
+//! Any order of events: every message has one outcome, the store agrees with the bridge, nobody sees what he may not.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::failure::Local;
+
+const EVENTS: std::ops::Range<u8> = 0..10;
+
+/// Both adapters and the store, as far as messages go.
+#[derive(Default)]
+struct Mail {
+    /// Asked of the store, not answered.
+    keeping: Vec<Ref>,
+    /// Sent to SIP, no outcome.
+    at_sip: Vec<Ref>,
+    /// Sent to XMPP with this id, not settled.
+    at_xmpp: Vec<(Ref, String)>,
+    /// SIP senders that wait.
+    waiting: BTreeSet<Ref>,
+    /// How often each stanza id has come back as an error, and each name has been settled.
+    errors: BTreeMap<String, usize>,
+    settled: BTreeMap<Ref, usize>,
+    /// What each XMPP message should lead to.
+    names: BTreeMap<Ref, String>,
+    failed: BTreeSet<String>,
+    sent: u64,
+}
+
+impl Mail {
+    fn collect(&mut self, world: &mut World) {
+        while let Some(command) = world.bridge.poll_command() {
+            match command {
+                Command::Store(StoreOut::Keep(message)) => {
+                    self.names
+                        .insert(message.reference, message.id.unwrap_or_default());
+                    self.keeping.push(message.reference);
+                }
+                Command::Store(StoreOut::Settle(reference)) => {
+                    *self.settled.entry(reference).or_default() += 1;
+                }
+                Command::Sip(SipOut::Message { reference, .. }) => self.at_sip.push(reference),
+                Command::Sip(SipOut::AnswerMessage { reference, .. }) => {
+                    assert!(
+                        self.waiting.remove(&reference),
+                        "answered twice: {reference:?}"
+                    );
+                }
+                Command::Xmpp(XmppOut::Message { reference, im, .. }) => {
+                    self.at_xmpp.push((reference, im.id.unwrap_or_default()));
+                }
+                Command::Xmpp(XmppOut::MessageError { id, .. }) => {
+                    *self.errors.entry(id.unwrap_or_default()).or_default() += 1;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn play(&mut self, world: &mut World, event: u8, pick: usize) {
+        let failure = Failure::Local(Local::Timeout);
+        self.sent += 1;
+        let input = match event {
+            0 => Input::Xmpp(XmppIn::Message {
+                from: jid(ALMA),
+                to: jid(BRUNO),
+                im: im(&format!("m{}", self.sent), "x"),
+            }),
+            1 => {
+                self.waiting.insert(Ref(self.sent));
+                Input::Sip(SipIn::Message {
+                    reference: Ref(self.sent),
+                    from: sip(BRUNO),
+                    to: sip(ALMA),
+                    im: im(&format!("b{}", pick % 3), "x"),
+                })
+            }
+            2 | 3 => match take(&mut self.keeping, pick) {
+                Some(reference) if event == 2 => Input::Store(StoreIn::Kept(reference)),
+                Some(reference) => {
+                    self.failed.insert(self.names[&reference].clone());
+                    self.settled.insert(reference, 1);
+                    Input::Store(StoreIn::NotKept(reference))
+                }
+                None => return,
+            },
+            4 | 5 => match take(&mut self.at_sip, pick) {
+                Some(reference) => {
+                    let outcome = if event == 4 { Ok(()) } else { Err(failure) };
+                    if event == 5 {
+                        self.failed.insert(self.names[&reference].clone());
+                    }
+                    Input::Sip(SipIn::Outcome { reference, outcome })
+                }
+                None => return,
+            },
+            6 | 7 => match take(&mut self.at_xmpp, pick) {
+                Some((reference, _)) => Input::Xmpp(XmppIn::Settled {
+                    reference,
+                    outcome: if event == 6 { Ok(()) } else { Err(failure) },
+                }),
+                None => return,
+            },
+            8 => {
+                let Some((_, id)) = self.at_xmpp.get(pick % self.at_xmpp.len().max(1)) else {
+                    return;
+                };
+                Input::Xmpp(XmppIn::MessageError {
+                    from: jid(ALMA),
+                    to: jid(BRUNO),
+                    id: Some(id.clone()),
+                    error: StanzaError::new(Condition::ItemNotFound),
+                })
+            }
+            _ => match self.waiting.iter().nth(pick % self.waiting.len().max(1)) {
+                Some(reference) if pick.is_multiple_of(2) => {
+                    let reference = *reference;
+                    self.waiting.remove(&reference);
+                    Input::Sip(SipIn::MessageGone { reference })
+                }
+                _ => {
+                    world.now = world.now.after(Duration::from_secs(7));
+                    world.bridge.handle_timeout(world.now);
+                    return;
+                }
+            },
+        };
+        world.bridge.handle(input, world.now);
+    }
+}
+
+fn take<T>(list: &mut Vec<T>, pick: usize) -> Option<T> {
+    (!list.is_empty()).then(|| list.swap_remove(pick % list.len()))
+}
+
+/// The store and both adapters, as far as presence goes.
+#[derive(Default)]
+struct Ledger {
+    stored: Vec<(Pair, Grant)>,
+    dialogs: BTreeSet<Ref>,
+    watchers: BTreeSet<Ref>,
+    unanswered: BTreeSet<Ref>,
+    next: u64,
+}
+
+impl Ledger {
+    fn collect(&mut self, world: &mut World) {
+        while let Some(command) = world.bridge.poll_command() {
+            match command {
+                Command::Store(StoreOut::Put { pair, grant }) => {
+                    self.stored.retain(|(other, _)| *other != pair);
+                    self.stored.push((pair, grant));
+                }
+                Command::Store(StoreOut::Remove(pair)) => {
+                    let before = self.stored.len();
+                    self.stored.retain(|(other, _)| *other != pair);
+                    assert_eq!(self.stored.len() + 1, before, "removed nothing: {pair:?}");
+                }
+                Command::Sip(out) => self.sip(out),
+                Command::Xmpp(XmppOut::Presence { from, to, kind }) => {
+                    if let PresenceKind::Available(_) = kind {
+                        let pair = pair(Direction::XmppWatchesSip, &to, &from);
+                        assert!(
+                            self.stored.contains(&(pair, Grant::Granted)),
+                            "seen by {to}"
+                        );
+                    }
+                }
+                Command::Xmpp(XmppOut::PresenceError { .. }) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        let mut held = world.bridge.authorisations();
+        held.sort_by_key(|(pair, _)| pair.clone());
+        self.stored.sort_by_key(|(pair, _)| pair.clone());
+        assert_eq!(held, self.stored);
+    }
+
+    fn sip(&mut self, out: SipOut) {
+        match out {
+            SipOut::Subscribe { reference, .. } => assert!(self.dialogs.insert(reference)),
+            SipOut::Unsubscribe { reference } => assert!(self.dialogs.contains(&reference)),
+            SipOut::AcceptWatcher { reference } => {
+                assert!(self.unanswered.remove(&reference));
+                assert!(self.watchers.insert(reference));
+            }
+            SipOut::RefuseWatcher { reference, .. } => {
+                assert!(self.unanswered.remove(&reference));
+            }
+            SipOut::Notify {
+                reference,
+                state,
+                document,
+            } => {
+                assert!(
+                    self.watchers.contains(&reference),
+                    "nobody there: {reference:?}"
+                );
+                match state {
+                    WatcherState::Terminated { .. } => assert!(self.watchers.remove(&reference)),
+                    WatcherState::Pending => assert_eq!(document, None),
+                    WatcherState::Active => {}
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn play(&mut self, world: &mut World, event: u8, pick: usize) {
+        let xmpp = ["alma@jabber.example", "dora@jabber.example/x"][pick % 2];
+        let someone = ["bruno@ocs.example", "carla@ocs.example"][pick / 2 % 2];
+        let stanza = |kind| {
+            Input::Xmpp(XmppIn::Presence {
+                from: jid(xmpp),
+                to: jid(someone),
+                id: None,
+                kind,
+            })
+        };
+        let input = match event {
+            0 => stanza(PresenceKind::Subscribe),
+            1 => stanza([PresenceKind::Unsubscribe, PresenceKind::Probe][pick / 4 % 2].clone()),
+            2 => stanza(PresenceKind::Subscribed),
+            3 => stanza([PresenceKind::Unsubscribed, unavailable()][pick / 4 % 2].clone()),
+            4 => stanza(available([None, Some(Show::Away)][pick / 4 % 2])),
+            5 => {
+                self.next += 1;
+                self.unanswered.insert(Ref(self.next));
+                watcher(
+                    self.next,
+                    WatcherEvent::Arrived {
+                        watcher: sip(someone),
+                        presentity: jid_to_address(xmpp),
+                        poll: (pick / 4).is_multiple_of(4),
+                    },
+                )
+            }
+            6 => match self.watchers.iter().nth(pick % self.watchers.len().max(1)) {
+                Some(reference) => {
+                    let reference = *reference;
+                    let event = match pick % 3 {
+                        0 => WatcherEvent::Refreshed,
+                        1 => WatcherEvent::Left,
+                        _ => WatcherEvent::Broken,
+                    };
+                    if event == WatcherEvent::Broken {
+                        self.watchers.remove(&reference);
+                    }
+                    watcher(reference.0, event)
+                }
+                None => return,
+            },
+            7 | 8 => match self.dialogs.iter().nth(pick % self.dialogs.len().max(1)) {
+                Some(reference) => {
+                    let reference = *reference;
+                    let event = dialog_event(pick / 8);
+                    let goes_on = matches!(
+                        event,
+                        SubscriptionEvent::Pending | SubscriptionEvent::Active(_)
+                    );
+                    if !goes_on {
+                        self.dialogs.remove(&reference);
+                    }
+                    subscription(reference.0, event)
+                }
+                None => return,
+            },
+            _ => {
+                world.now = world.now.after(Duration::from_secs(50));
+                world.bridge.handle_timeout(world.now);
+                return;
+            }
+        };
+        world.bridge.handle(input, world.now);
+    }
+}
+
+fn dialog_event(pick: usize) -> SubscriptionEvent {
+    match pick % 9 {
+        0 => SubscriptionEvent::Pending,
+        1 => active(&[("t1", true), ("t2", false)]),
+        2 => active(&[]),
+        3 => refused(403),
+        4 => refused(503),
+        5 => ended(EndReason::Rejected, None),
+        6 => ended(EndReason::Timeout, None),
+        7 => ended(EndReason::NoResource, None),
+        _ => SubscriptionEvent::Closed,
+    }
+}
+
+fn jid_to_address(text: &str) -> SipAddress {
+    crate::address::jid_to_sip(&jid(text), Scheme::Sip).unwrap()
+}
+
+fn pair(direction: Direction, xmpp: &Jid, sip: &Jid) -> Pair {
+    Pair {
+        direction,
+        xmpp: xmpp.bare(),
+        sip: crate::address::jid_to_sip(&sip.bare(), Scheme::Sip).unwrap(),
+    }
+}
+
+fn script() -> impl Strategy<Value = Vec<(u8, usize)>> {
+    prop::collection::vec((EVENTS, 0usize..720), 0..120)
+}
+
+proptest! {
+    #[test]
+    fn every_message_has_one_outcome(script in script(), stop in any::<bool>()) {
+        let mut world = World::new();
+        let mut mail = Mail::default();
+        for (event, pick) in script {
+            mail.play(&mut world, event, pick);
+            mail.collect(&mut world);
+        }
+        if stop {
+            world.bridge.shutdown(world.now);
+            mail.collect(&mut world);
+            prop_assert!(mail.waiting.is_empty());
+            // Refused before they were sent: settled, whatever the store still says.
+            for reference in mail.keeping.clone() {
+                mail.failed.insert(mail.names[&reference].clone());
+            }
+        }
+        while !(mail.keeping.is_empty() && mail.at_sip.is_empty() && mail.at_xmpp.is_empty()) {
+            for event in [2, 4, 6] {
+                mail.play(&mut world, event, 0);
+                mail.collect(&mut world);
+            }
+        }
+        world.is_settled();
+        prop_assert!(mail.waiting.is_empty());
+        for (reference, name) in &mail.names {
+            prop_assert_eq!(mail.settled.get(reference), Some(&1));
+            let expected = usize::from(mail.failed.contains(name));
+            prop_assert_eq!(mail.errors.get(name).copied().unwrap_or_default(), expected);
+        }
+    }
+
+    #[test]
+    fn the_store_agrees_and_nobody_sees_too_much(script in script()) {
+        let mut world = World::new();
+        let mut ledger = Ledger::default();
+        for (event, pick) in script {
+            ledger.play(&mut world, event, pick);
+            ledger.collect(&mut world);
+            prop_assert!(ledger.unanswered.is_empty());
+            prop_assert_eq!(world.bridge.status().watchers, ledger.watchers.len());
+            prop_assert!(world.bridge.status().subscriptions <= ledger.dialogs.len());
+        }
+        world.bridge.shutdown(world.now);
+        ledger.collect(&mut world);
+        prop_assert!(ledger.watchers.is_empty());
+        prop_assert_eq!(world.bridge.poll_timeout(), None);
+    }
+}

@@ -343,3 +343,15 @@ fn withdrawing_her_presence_does_not_blind_her() {
     world.expect(unsubscribed(), &[denied[0], denied[1], again]);
     world.holds(&["renewing"], &[]);
 }
+
+#[test]
+fn what_she_showed_is_forgotten_when_she_withdraws() {
+    let mut world = granted();
+    let ask = presence(DESK, PresenceKind::Subscribe);
+    world.bridge.handle(ask, world.now);
+    world.drain();
+    world.expect(unsubscribed(), &[REMOVED, "NOTIFY 1 over Rejected"]);
+    let again = ["accept 2", "NOTIFY 2 pending", ASKED, ASK];
+    world.expect(watcher(2, arrived(false)), &again);
+    world.expect(subscribed(), &[GRANTED, "NOTIFY 2 active", PROBE]);
+}

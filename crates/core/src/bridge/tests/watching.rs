@@ -475,3 +475,40 @@ fn contacts_see_each_other_leave_when_the_gateway_stops() {
     world.bridge.shutdown(world.now);
     world.is_settled();
 }
+
+#[test]
+fn success_makes_the_waits_short_again() {
+    let (mut world, _) = reach("active");
+    let wait_after = |world: &mut World, name: &str, dialog| {
+        world.bridge.handle(input(name, dialog), world.now);
+        world.drain();
+        let wait = world.bridge.poll_timeout().unwrap() - world.now.mono;
+        world.now = world.now.after(wait);
+        world.bridge.handle_timeout(world.now);
+        world.drain();
+        wait
+    };
+    assert!(wait_after(&mut world, "giveup", 1) < Duration::from_secs(80));
+    assert!(wait_after(&mut world, "503", 2) >= Duration::from_secs(120));
+    world.expect(input("open", 3), &[OPEN]);
+    assert!(wait_after(&mut world, "giveup", 3) < Duration::from_secs(80));
+}
+
+#[test]
+fn a_poll_says_nothing_to_one_who_has_left() {
+    let (mut world, _) = reach("idle");
+    world.expect(input("probe", 0), &[POLL2, SUB3]);
+    world.expect(input("unsubscribe", 0), &[REMOVED, "UNSUBSCRIBE 3"]);
+    world.expect(input("open", 2), &[]);
+    world.expect(input("closed", 3), &[UNSAID]);
+    world.expect(input("open", 2), &[]);
+    assert_eq!(world.bridge.status().subscriptions, 0);
+}
+
+#[test]
+fn what_an_unreachable_user_has_missed_is_said_again() {
+    let (mut world, _) = reach("active");
+    world.expect(presence_error(ALMA, Condition::RemoteServerTimeout), &[]);
+    world.expect(input("open", 1), &[OPEN]);
+    world.expect(input("open", 1), &[]);
+}
