@@ -119,7 +119,9 @@ impl Bridge {
         self.handle_timeout(now);
         self.cx.stopping = true;
         self.messages.shut_down(&mut self.cx);
-        let Book { contacts, index } = &mut self.book;
+        let Book {
+            contacts, index, ..
+        } = &mut self.book;
         for contact in contacts.values_mut() {
             watching::shut_down(contact, &mut self.cx);
             watchers::shut_down(contact, index, &mut self.cx);

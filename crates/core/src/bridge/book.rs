@@ -1,5 +1,6 @@
 //! The book of contacts: who watches whom, found by pair and by the names of dialogs.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,6 +83,9 @@ pub(super) struct Index {
 pub(super) struct Book {
     pub(super) contacts: BTreeMap<Arc<ContactKey>, Contact>,
     pub(super) index: Index,
+    /// How many contacts each user has.
+    xmpp_users: BTreeMap<Jid, usize>,
+    sip_users: BTreeMap<SipAddress, usize>,
 }
 
 impl Names {
@@ -166,15 +170,29 @@ impl Contact {
 
 impl Book {
     pub(super) fn has_room(&self, cx: &Context, key: &Arc<ContactKey>) -> bool {
-        self.contacts.len() < cx.settings.max_contacts || self.contacts.contains_key(key)
+        let each = cx.settings.max_contacts_per_user;
+        self.contacts.contains_key(key)
+            || (self.contacts.len() < cx.settings.max_contacts
+                && self
+                    .xmpp_users
+                    .get(&key.xmpp)
+                    .is_none_or(|count| *count < each)
+                && self
+                    .sip_users
+                    .get(&key.sip)
+                    .is_none_or(|count| *count < each))
     }
 
     /// The contact of these names, made if need be, with the index beside it. [`Book::tidy`] must follow.
     pub(super) fn entry(&mut self, names: Names) -> (&mut Contact, &mut Index) {
-        let contact = self
-            .contacts
-            .entry(names.key.clone())
-            .or_insert_with(|| Contact::new(names));
+        let contact = match self.contacts.entry(Arc::clone(&names.key)) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                count_up(&mut self.xmpp_users, &names.key.xmpp);
+                count_up(&mut self.sip_users, &names.key.sip);
+                entry.insert(Contact::new(names))
+            }
+        };
         (contact, &mut self.index)
     }
 
@@ -188,9 +206,12 @@ impl Book {
     pub(super) fn tidy(&mut self, key: &Arc<ContactKey>) {
         if self.contacts.get(key).is_some_and(Contact::is_vacant)
             && let Some(contact) = self.contacts.remove(key)
-            && let Some(poll) = contact.watch.poll
         {
-            self.index.subscriptions.remove(&poll.reference);
+            count_down(&mut self.xmpp_users, &key.xmpp);
+            count_down(&mut self.sip_users, &key.sip);
+            if let Some(poll) = contact.watch.poll {
+                self.index.subscriptions.remove(&poll.reference);
+            }
         }
     }
 
@@ -216,5 +237,18 @@ impl Book {
             found.extend(grant.map(|grant| (pair(Direction::SipWatchesXmpp), grant)));
         }
         found
+    }
+}
+
+fn count_up<K: Ord + Clone>(counts: &mut BTreeMap<K, usize>, user: &K) {
+    *counts.entry(user.clone()).or_default() += 1;
+}
+
+fn count_down<K: Ord>(counts: &mut BTreeMap<K, usize>, user: &K) {
+    if let Some(count) = counts.get_mut(user) {
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            counts.remove(user);
+        }
     }
 }

@@ -25,6 +25,8 @@ pub struct Settings {
     pub max_pending_per_domain: usize,
     /// Pairs of users with a subscription in either direction; more are refused for now.
     pub max_contacts: usize,
+    /// The same for one user, of either side.
+    pub max_contacts_per_user: usize,
     /// Dialogs in which one SIP user watches one XMPP user; more are refused for now.
     pub max_watchers_per_contact: usize,
 }
@@ -40,6 +42,7 @@ impl Default for Settings {
             ask_attempts: 5,
             max_pending_per_domain: 1000,
             max_contacts: 200_000,
+            max_contacts_per_user: 1000,
             max_watchers_per_contact: 16,
         }
     }

@@ -512,3 +512,29 @@ fn what_an_unreachable_user_has_missed_is_said_again() {
     world.expect(input("open", 1), &[OPEN]);
     world.expect(input("open", 1), &[]);
 }
+
+#[test]
+fn one_user_has_room_for_so_many_contacts() {
+    let ask = |from: &str, to: &str, kind: PresenceKind| {
+        Input::Xmpp(XmppIn::Presence {
+            from: jid(from),
+            to: jid(to),
+            id: None,
+            kind,
+        })
+    };
+    let mut world = World::with(|settings| settings.max_contacts_per_user = 1);
+    let carla = "carla@ocs.example";
+    let dora = "dora@jabber.example";
+    world.expect(ask(ALMA, BRUNO, PresenceKind::Subscribe), &[ASKED, SUB1]);
+    let full = |from: &str, to: &str| format!("{to} > {from} presence-error - resource-constraint");
+    for (from, to) in [(ALMA, carla), (dora, BRUNO)] {
+        let error = full(from, to);
+        world.expect(ask(from, to, PresenceKind::Subscribe), &[error.as_str()]);
+        world.expect(ask(from, to, PresenceKind::Subscribed), &[]);
+    }
+    world.expect(input("403", 1), &[REMOVED, UNSAID]);
+    let put = "put alma@jabber.example -> sip:carla@ocs.example Asked";
+    let subscribe = "SUBSCRIBE 2 sip:alma@jabber.example > sip:carla@ocs.example";
+    world.expect(ask(ALMA, carla, PresenceKind::Subscribe), &[put, subscribe]);
+}
