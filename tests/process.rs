@@ -1,0 +1,285 @@
+//! The real binary over real sockets.
+
+#[path = "process/harness.rs"]
+mod harness;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Output;
+
+use harness::{
+    DEADLINE, Folder, Gateway, SETTINGS, binary, peer, receive, request, say_and_read_to_end,
+};
+
+fn text(octets: &[u8]) -> String {
+    String::from_utf8_lossy(octets).into_owned()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+#[test]
+fn help_and_version_are_for_people() {
+    let help = binary().arg("--help").output().unwrap();
+    assert_eq!(code(&help), 0);
+    for word in ["serve", "check-config", "map", "status", "Exit codes"] {
+        assert!(
+            text(&help.stdout).contains(word),
+            "{word} in {}",
+            text(&help.stdout)
+        );
+    }
+    assert!(text(&binary().arg("--version").output().unwrap().stdout).starts_with("stoxgate "));
+    assert_eq!(
+        code(&binary().arg("dance").output().unwrap()),
+        2,
+        "a wrong command line"
+    );
+}
+
+#[test]
+fn check_config_reports_every_problem_and_exits_with_2() {
+    let folder = Folder::new("check");
+    let file = folder.write(
+        "gateway.toml",
+        &SETTINGS
+            .replace("host =", "hots =")
+            .replace("[tls]", "[tls]\nx = 1"),
+    );
+    let check = || {
+        binary()
+            .args(["check-config", "--config"])
+            .arg(&file)
+            .output()
+            .unwrap()
+    };
+    let wrong = check();
+    assert_eq!(code(&wrong), 2);
+    let said = text(&wrong.stderr);
+    for expected in [
+        "gateway.hots: is not a key here; did you mean `host`?",
+        "gateway.host: is missing",
+        "tls.x: is not a key here",
+    ] {
+        assert!(said.contains(expected), "{expected} in {said}");
+    }
+    folder.write("gateway.toml", SETTINGS);
+    let no_files = check();
+    assert_eq!(code(&no_files), 2);
+    assert!(
+        text(&no_files.stderr).contains("gw.crt: cannot be read"),
+        "{}",
+        text(&no_files.stderr)
+    );
+    folder.certificate("gw", &["gw.ocs.test"]);
+    assert_eq!(code(&check()), 0);
+    let missing = binary()
+        .args(["check-config", "--config", "/nonexistent/g.toml"])
+        .output()
+        .unwrap();
+    assert_eq!(code(&missing), 2);
+    assert!(text(&missing.stderr).contains("name another file with --config"));
+}
+
+#[test]
+fn map_shows_both_ways() {
+    let map = |address: &str| binary().args(["map", address]).output().unwrap();
+    let out = map("sip:o'neil%40x@ocs.test;gr=desk");
+    assert_eq!(code(&out), 0);
+    assert!(
+        text(&out.stdout).contains("o\\27neil\\40x@ocs.test/desk"),
+        "{}",
+        text(&out.stdout)
+    );
+    assert!(text(&map("romeo@jabber.test").stdout).contains("sip:romeo@jabber.test"));
+    let tel = map("tel:+15550100");
+    assert_eq!(code(&tel), 1);
+    assert!(
+        text(&tel.stderr).contains("cannot cross to XMPP"),
+        "{}",
+        text(&tel.stderr)
+    );
+}
+
+#[test]
+fn status_tells_whether_it_runs() {
+    let folder = Folder::new("status");
+    let mut gateway = Gateway::start(&folder);
+    let status = gateway.status();
+    assert_eq!(code(&status), 0, "{}", text(&status.stderr));
+    let json: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(json["bridge"]["pending_messages"], 0);
+    assert!(gateway.stop().success());
+    let status = gateway.status();
+    assert_eq!(code(&status), 1);
+    assert!(
+        text(&status.stderr).contains("is it running"),
+        "{}",
+        text(&status.stderr)
+    );
+}
+
+#[test]
+fn a_second_gateway_with_the_same_socket_is_refused() {
+    let folder = Folder::new("second");
+    let mut gateway = Gateway::start(&folder);
+    let second = binary()
+        .args(["serve", "--config"])
+        .arg(&gateway.settings)
+        .output()
+        .unwrap();
+    assert_eq!(code(&second), 1);
+    assert!(
+        text(&second.stderr).contains("another gateway answers"),
+        "{}",
+        text(&second.stderr)
+    );
+    assert!(gateway.is_running());
+}
+
+#[test]
+fn a_killed_gateway_starts_again_on_the_same_state() {
+    let folder = Folder::new("kill");
+    Gateway::start(&folder).kill();
+    let mut again = Gateway::start(&folder);
+    assert!(again.stop().success());
+}
+
+#[test]
+fn options_are_answered_on_every_sip_transport() {
+    let folder = Folder::new("options");
+    let gateway = Gateway::start(&folder);
+    let options = request("OPTIONS", "gw.ocs.test", "o1", "");
+    let answer = gateway.ask(&peer(), &options);
+    assert!(answer.starts_with("SIP/2.0 200"), "{answer}");
+    assert!(
+        answer.contains("Allow: ") && answer.contains("MESSAGE"),
+        "{answer}"
+    );
+    let mut stream = TcpStream::connect(gateway.tcp).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.write_all(b"\r\n\r\n").unwrap();
+    let mut pong = [0; 2];
+    stream.read_exact(&mut pong).unwrap();
+    assert_eq!(&pong, b"\r\n", "a keep-alive is answered");
+    stream
+        .write_all(
+            request("OPTIONS", "gw.ocs.test", "o2", "")
+                .replace("UDP", "TCP")
+                .as_bytes(),
+        )
+        .unwrap();
+    let mut answer = [0; 11];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"SIP/2.0 200");
+}
+
+#[test]
+fn a_message_to_a_dead_partner_fails_honestly() {
+    let folder = Folder::new("dead");
+    let gateway = Gateway::start(&folder);
+    let socket = peer();
+    let mut answer = gateway.ask(
+        &socket,
+        &request("MESSAGE", "romeo@jabber.test", "m1", "hi"),
+    );
+    while answer.starts_with("SIP/2.0 1") {
+        answer = receive(&socket);
+    }
+    let status: u16 = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    assert!(status >= 400 && status != 503, "{answer}");
+}
+
+#[test]
+fn nobody_speaks_for_a_domain_that_is_not_his() {
+    let folder = Folder::new("forbidden");
+    let gateway = Gateway::start(&folder);
+    let forged = request("MESSAGE", "romeo@jabber.test", "f1", "hi")
+        .replace("bob@ocs.test", "bob@jabber.test");
+    let answer = gateway.ask(&peer(), &forged);
+    assert!(answer.starts_with("SIP/2.0 403"), "{answer}");
+    let relayed = gateway.ask(&peer(), &request("MESSAGE", "carol@ocs.test", "f2", "hi"));
+    assert!(
+        relayed.starts_with("SIP/2.0 404"),
+        "no relay from SIP to SIP: {relayed}"
+    );
+}
+
+#[test]
+fn malformed_input_gets_the_protocols_error_and_the_process_lives() {
+    let folder = Folder::new("malformed");
+    let mut gateway = Gateway::start(&folder);
+    let header = "<?xml version='1.0'?><stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \
+                  xmlns:db='jabber:server:dialback' from='jabber.test' to='ocs.test' version='1.0'>";
+    let xmpp: [(&str, &str); 5] = [
+        ("<!DOCTYPE x [<!ENTITY a 'b'>]>", "stream:error"),
+        ("GET / HTTP/1.1\r\n\r\n", "stream:error"),
+        (
+            &format!(
+                "{header}<message from='romeo@jabber.test' to='bob@ocs.test'><body>x</body></message>"
+            ),
+            "stream:error",
+        ),
+        (&header.replace("ocs.test", "other.test"), "host-unknown"),
+        (&format!("{header}{}", "<a>".repeat(5000)), "stream:error"),
+    ];
+    for (octets, expected) in xmpp {
+        let said = say_and_read_to_end(gateway.xmpp, octets.as_bytes());
+        assert!(said.contains(expected), "{octets:.60}: {said}");
+    }
+    let good = request("OPTIONS", "gw.ocs.test", "b1", "");
+    let sip: [(String, &str); 3] = [
+        (
+            good.replace("Content-Length: 0", "Content-Length: -1"),
+            "SIP/2.0 400",
+        ),
+        (
+            good.replace("Content-Length: 0", "Content-Length: 99999999"),
+            "SIP/2.0 413",
+        ),
+        ("\u{1}\u{2}\u{3}garbage\r\n\r\n".to_owned(), ""),
+    ];
+    for (octets, expected) in sip {
+        let said = say_and_read_to_end(gateway.tcp, octets.as_bytes());
+        assert!(said.starts_with(expected), "{octets}: {said}");
+    }
+    _ = say_and_read_to_end(gateway.tls, b"this is no TLS at all\r\n\r\n");
+    peer().send_to(&[0xff; 1200], gateway.udp).unwrap();
+    let answer = gateway.ask(&peer(), &request("OPTIONS", "gw.ocs.test", "b2", ""));
+    assert!(answer.starts_with("SIP/2.0 200"), "{answer}");
+    assert!(gateway.stop().success());
+}
+
+#[test]
+fn the_log_keeps_secrets_and_bodies() {
+    let folder = Folder::new("privacy");
+    let mut gateway = Gateway::start(&folder);
+    let socket = peer();
+    let mut answer = gateway.ask(
+        &socket,
+        &request(
+            "MESSAGE",
+            "romeo@jabber.test",
+            "p1",
+            "the secret of the sea",
+        ),
+    );
+    while answer.starts_with("SIP/2.0 1") {
+        answer = receive(&socket);
+    }
+    assert!(gateway.stop().success());
+    let log = gateway.log.join("\n");
+    assert!(!log.contains("secret of the sea"), "{log}");
+    let loud = gateway.log.iter().filter(|line| {
+        ["INFO", "WARN", "ERROR"]
+            .iter()
+            .any(|level| line.contains(level))
+    });
+    for line in loud {
+        assert!(
+            !line.contains("romeo@") && !line.contains("bob@"),
+            "a full address above debug: {line}"
+        );
+    }
+}
