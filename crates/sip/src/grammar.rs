@@ -6,13 +6,27 @@ use std::borrow::Cow;
 pub(crate) const WHITE: [char; 2] = [' ', '\t'];
 
 /// Octets of `token` (RFC 3261 §25.1).
-pub(crate) const fn is_token_octet(octet: u8) -> bool {
-    octet.is_ascii_alphanumeric()
-        || matches!(
-            octet,
-            b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~'
-        )
+pub(crate) fn is_token_octet(octet: u8) -> bool {
+    TOKEN.get(usize::from(octet)).is_some_and(|token| *token)
 }
+
+/// By octet. Names are most of what a parser reads octet by octet, hence a table.
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut octet: u8 = 0;
+    while octet < 128 {
+        let token = octet.is_ascii_alphanumeric()
+            || matches!(
+                octet,
+                b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~'
+            );
+        if let Some((_, [slot, ..])) = table.split_at_mut_checked(octet as usize) {
+            *slot = token;
+        }
+        octet += 1;
+    }
+    table
+};
 
 /// One or more token octets and nothing else.
 pub(crate) fn is_token(text: &str) -> bool {

@@ -229,7 +229,7 @@ impl Head {
         let (line, ended) = lines.next().unwrap_or_default();
         let mut head = Self {
             start: None,
-            headers: Headers::new(),
+            headers: Headers::roomy(),
             defect: None,
         };
         match read_start(line) {

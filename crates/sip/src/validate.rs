@@ -112,8 +112,15 @@ fn check_presence(headers: &Headers) -> Result<(), String> {
             return Err(format!("Missing {name} Header Field"));
         }
     }
-    for name in SINGLE {
-        if headers.fields(name).nth(1).is_some() {
+    let mut seen = [false; SINGLE.len()];
+    for field in headers {
+        let single = SINGLE
+            .iter()
+            .zip(&mut seen)
+            .find(|(name, _)| field.is(name));
+        if let Some((name, seen)) = single
+            && std::mem::replace(seen, true)
+        {
             return Err(format!("Repeated {name} Header Field"));
         }
     }

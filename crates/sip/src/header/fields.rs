@@ -31,15 +31,15 @@ const COMPACT: &[(u8, &str)] = &[
 ];
 
 /// The long form of a header name; any other name is returned as it is.
-fn long_name(name: &str) -> &str {
-    let [letter] = name.as_bytes() else {
+fn long_name(name: &[u8]) -> &[u8] {
+    let [letter] = name else {
         return name;
     };
     let letter = letter.to_ascii_lowercase();
     COMPACT
         .iter()
         .find(|(compact, _)| *compact == letter)
-        .map_or(name, |(_, long)| long)
+        .map_or(name, |(_, long)| long.as_bytes())
 }
 
 /// Shared text: octets that were checked to be UTF-8 when they were stored.
@@ -100,7 +100,7 @@ impl Field {
             None => block.slice_ref(trim_octets(value)),
             Some(_) => unfold(value).ok_or(LineDefect::LineEnd)?,
         };
-        if value.iter().copied().any(is_control) && !controls_are_quoted(&value) {
+        if has_control(&value) && !controls_are_quoted(&value) {
             return Err(LineDefect::Control);
         }
         let verbatim = line.len() == name.len() + 2 + value.len()
@@ -133,7 +133,11 @@ impl Field {
     /// The same header under any of its names (RFC 3261 §7.3.1, §7.3.3).
     #[must_use]
     pub fn is(&self, name: &str) -> bool {
-        long_name(self.name()).eq_ignore_ascii_case(long_name(name))
+        self.is_long(long_name(name.as_bytes()))
+    }
+
+    fn is_long(&self, long: &[u8]) -> bool {
+        long_name(&self.name.0).eq_ignore_ascii_case(long)
     }
 
     /// Adds to the end of the value; the octets before it stay as they came.
@@ -211,6 +215,13 @@ fn unfold(value: &[u8]) -> Option<Bytes> {
     Some(out.freeze())
 }
 
+/// Without early exit, so that it runs on many octets at once.
+fn has_control(octets: &[u8]) -> bool {
+    octets
+        .iter()
+        .fold(false, |found, octet| found | is_control(*octet))
+}
+
 /// Control octets are legal as quoted pairs inside a quoted string, and nowhere else (RFC 3261 §25.1).
 fn controls_are_quoted(value: &[u8]) -> bool {
     let (mut in_quotes, mut escaped) = (false, false);
@@ -243,6 +254,11 @@ impl Headers {
         Self::default()
     }
 
+    /// No fields, with room for as many as most messages have.
+    pub(crate) fn roomy() -> Self {
+        Self(Vec::with_capacity(16))
+    }
+
     /// The value of the first field of that name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
@@ -265,10 +281,8 @@ impl Headers {
 
     /// The fields of that name.
     pub fn fields<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Field> {
-        let name = long_name(name);
-        self.0
-            .iter()
-            .filter(move |field| long_name(field.name()).eq_ignore_ascii_case(name))
+        let long = long_name(name.as_bytes());
+        self.0.iter().filter(move |field| field.is_long(long))
     }
 
     /// Some field has that name.
