@@ -8,7 +8,7 @@ use crate::subscription::{refusal, watch, watched};
 use crate::time::Now;
 use crate::vocab::{PresenceKind, XmppOut};
 
-use super::book::{Book, Names};
+use super::book::{Book, Contact, Names};
 use super::context::{Context, local_error};
 use super::watchers;
 use super::watching::{self, Occurrence};
@@ -111,37 +111,7 @@ fn dispatch(
         return;
     }
     let (contact, index) = book.entry(names);
-    let mut watch_event = None;
-    let mut watched_event = None;
-    match kind {
-        PresenceKind::Available(presence) => {
-            let changed = contact.resources.available(resource, presence);
-            watched_event = changed.then_some(watched::Event::Changed);
-            watch_event = Some(watch::Event::Online);
-        }
-        PresenceKind::Unavailable(statuses) => {
-            let changed = contact.resources.unavailable(resource, statuses);
-            watched_event = changed.then_some(watched::Event::Changed);
-            let offline = !contact.hidden && !contact.resources.is_online();
-            watch_event = offline.then_some(watch::Event::Offline);
-        }
-        PresenceKind::Subscribe => {
-            contact.watch.asked_id = id;
-            watch_event = Some(watch::Event::Subscribe);
-        }
-        PresenceKind::Unsubscribe => watch_event = Some(watch::Event::Unsubscribe),
-        PresenceKind::Probe => watch_event = Some(watch::Event::Probe),
-        PresenceKind::Subscribed => {
-            contact.hidden = false;
-            watched_event = Some(watched::Event::Approved);
-        }
-        PresenceKind::Unsubscribed => {
-            // Servers make her unavailable to the SIP user along with this; she is online all the same.
-            contact.hidden = true;
-            watched_event = Some(watched::Event::Denied);
-            watch_event = Some(watch::Event::Online);
-        }
-    }
+    let (watched_event, watch_event) = meaning(contact, resource, id, kind);
     if let Some(event) = watched_event {
         watchers::step(contact, index, cx, event, None);
     }
@@ -155,6 +125,47 @@ fn dispatch(
         watching::step(contact, index, cx, &occurrence, now);
     }
     book.tidy(&key);
+}
+
+/// Notes what a stanza says of the XMPP user, and says what it means to either machine.
+fn meaning(
+    contact: &mut Contact,
+    resource: Option<&str>,
+    id: Option<String>,
+    kind: PresenceKind,
+) -> (Option<watched::Event>, Option<watch::Event>) {
+    match kind {
+        PresenceKind::Available(presence) => {
+            let changed = contact.resources.available(resource, presence);
+            (
+                changed.then_some(watched::Event::Changed),
+                Some(watch::Event::Online),
+            )
+        }
+        PresenceKind::Unavailable(statuses) => {
+            let changed = contact.resources.unavailable(resource, statuses);
+            let offline = !contact.hidden && !contact.resources.is_online();
+            (
+                changed.then_some(watched::Event::Changed),
+                offline.then_some(watch::Event::Offline),
+            )
+        }
+        PresenceKind::Subscribe => {
+            contact.watch.asked_id = id;
+            (None, Some(watch::Event::Subscribe))
+        }
+        PresenceKind::Unsubscribe => (None, Some(watch::Event::Unsubscribe)),
+        PresenceKind::Probe => (None, Some(watch::Event::Probe)),
+        PresenceKind::Subscribed => {
+            contact.hidden = false;
+            (Some(watched::Event::Approved), None)
+        }
+        PresenceKind::Unsubscribed => {
+            // Servers make her unavailable to the SIP user along with this; she is online all the same.
+            contact.hidden = true;
+            (Some(watched::Event::Denied), Some(watch::Event::Online))
+        }
+    }
 }
 
 /// While the gateway stops, only what ends something goes through.
