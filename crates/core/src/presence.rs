@@ -1,7 +1,7 @@
 //! Presence values: the map between XMPP's sub-states and SIP's activities, and between one document per user and one
 //! stanza per resource (RFC 8048 §6, RFC 4480 §3.2).
 
-use crate::vocab::{Document, Show, Tuple};
+use crate::vocab::{Document, Show, Text, Tuple};
 
 mod announced;
 mod resources;
@@ -11,6 +11,12 @@ pub use resources::Resources;
 
 /// The largest number of resources of one user, or tuples of one document, that are looked at.
 pub const MAX_RESOURCES: usize = 16;
+
+/// The largest number of notes that one device may have, one per language.
+const MAX_NOTES: usize = 8;
+
+/// Longest note that is kept, in characters.
+const MAX_NOTE: usize = 1024;
 
 /// One row of the presence map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +69,20 @@ pub fn show_of(tuple: &Tuple, document: &Document) -> Option<Show> {
         .or_else(|| first_known(&tuple.activities))
         .or_else(|| first_known(&document.activities))
         .or_else(|| first_known(&tuple.legacy_activities))
+}
+
+/// The notes that are kept: those with words in them, one per language, none longer than [`MAX_NOTE`].
+fn notes_kept(notes: &[Text]) -> Vec<Text> {
+    let mut kept: Vec<Text> = Vec::new();
+    for note in notes.iter().filter(|note| !note.text.trim().is_empty()) {
+        if kept.len() < MAX_NOTES && kept.iter().all(|other| other.lang != note.lang) {
+            kept.push(Text {
+                lang: note.lang.clone(),
+                text: note.text.chars().take(MAX_NOTE).collect(),
+            });
+        }
+    }
+    kept
 }
 
 fn first_known(activities: &[String]) -> Option<Show> {

@@ -361,6 +361,17 @@ proptest! {
     }
 
     #[test]
+    fn domains_survive_the_round_trip(domain in "[a-zA-Z0-9ß-ÿİςΣ花子.。xn-]{1,16}") {
+        let jid = Jid { local: None, domain, resource: None };
+        if let Ok(uri) = jid_to_sip(&jid, Scheme::Sip) {
+            prop_assert!(uri.host.is_ascii());
+            prop_assert_eq!(sip_to_jid(&uri), Ok(jid.canonical()));
+            prop_assert_eq!(jid.canonical().canonical(), jid.canonical());
+            prop_assert_eq!(uri.canonical(), uri);
+        }
+    }
+
+    #[test]
     fn im_and_pres_uris_come_back_too(local in localparts()) {
         let jid = Jid { local: Some(local), domain: "jabber.example".to_owned(), resource: None };
         if let Ok(uri) = jid_to_sip(&jid, Scheme::Pres) {

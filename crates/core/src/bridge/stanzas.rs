@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::address::Jid;
+use crate::address::{Jid, MAX_PART};
 use crate::failure::{Local, StanzaError};
 use crate::subscription::{refusal, watch, watched};
 use crate::time::Now;
@@ -143,7 +143,7 @@ fn meaning(
             )
         }
         PresenceKind::Unavailable(statuses) => {
-            let changed = contact.resources.unavailable(resource, statuses);
+            let changed = contact.resources.unavailable(resource, &statuses);
             let offline = !contact.hidden && !contact.resources.is_online();
             (
                 changed.then_some(watched::Event::Changed),
@@ -151,7 +151,7 @@ fn meaning(
             )
         }
         PresenceKind::Subscribe => {
-            contact.watch.asked_id = id;
+            contact.watch.asked_id = id.filter(|id| id.len() <= MAX_PART);
             (None, Some(watch::Event::Subscribe))
         }
         PresenceKind::Unsubscribe => (None, Some(watch::Event::Unsubscribe)),

@@ -167,7 +167,7 @@ fn act(action: Action, contact: &mut Contact, index: &mut Index, cx: &mut Contex
         | Action::NotifyClosed => {}
         Action::NotifyAll => notify_all(contact, cx),
         Action::NotifyAllLost => {
-            if contact.resources.unavailable(None, Vec::new()) {
+            if contact.resources.unavailable(None, &[]) {
                 notify_all(contact, cx);
             }
         }

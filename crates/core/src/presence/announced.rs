@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::address::MAX_PART;
 use crate::vocab::{Document, PresenceKind, ResourcePresence, Text, Tuple};
 
-use super::{MAX_RESOURCES, show_of};
+use super::{MAX_RESOURCES, notes_kept, show_of};
 
 /// One presence stanza to send: the resource it comes from, the bare JID if none, and its meaning.
 pub type Announcement = (Option<String>, PresenceKind);
@@ -130,20 +130,14 @@ fn meaning(tuple: &Tuple, document: &Document) -> Option<PresenceKind> {
     }
 }
 
-/// One note per language, the tuple's own before the person's (PVAL-40).
+/// The tuple's own notes before the person's (PVAL-40).
 fn notes_of(tuple: &Tuple, document: &Document) -> Vec<Text> {
-    let source = if tuple.notes.is_empty() {
-        &document.notes
+    let own = notes_kept(&tuple.notes);
+    if own.is_empty() {
+        notes_kept(&document.notes)
     } else {
-        &tuple.notes
-    };
-    let mut notes: Vec<Text> = Vec::new();
-    for note in source.iter().filter(|note| !note.text.trim().is_empty()) {
-        if notes.len() < MAX_RESOURCES && notes.iter().all(|taken| taken.lang != note.lang) {
-            notes.push(note.clone());
-        }
+        own
     }
-    notes
 }
 
 /// The tuple id as a legal resource.

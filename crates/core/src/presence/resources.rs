@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::vocab::{Document, ResourcePresence, Text, Tuple};
 
-use super::{MAX_RESOURCES, activity_of};
+use super::{MAX_RESOURCES, activity_of, notes_kept};
 
 /// The resources of one XMPP user, as far as she shows them to one SIP user.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -17,7 +17,8 @@ pub struct Resources {
 impl Resources {
     /// A resource is available, or has changed; no resource is the bare JID. The answer says whether the document is
     /// another one now. More than [`MAX_RESOURCES`] are not looked at.
-    pub fn available(&mut self, resource: Option<&str>, presence: ResourcePresence) -> bool {
+    pub fn available(&mut self, resource: Option<&str>, mut presence: ResourcePresence) -> bool {
+        presence.statuses = notes_kept(&presence.statuses);
         let resource = resource.unwrap_or_default();
         let known = self.online.get(resource);
         if known == Some(&presence) || (known.is_none() && self.online.len() >= MAX_RESOURCES) {
@@ -30,7 +31,7 @@ impl Resources {
 
     /// A resource has left; the bare JID means all of them (RFC 6121 §4.3.2). The answer says whether the document is
     /// another one now.
-    pub fn unavailable(&mut self, resource: Option<&str>, statuses: Vec<Text>) -> bool {
+    pub fn unavailable(&mut self, resource: Option<&str>, statuses: &[Text]) -> bool {
         let before = self.document();
         match resource {
             Some(resource) => {
@@ -47,7 +48,7 @@ impl Resources {
             self.offline = Some(Tuple {
                 id,
                 open: Some(false),
-                notes: statuses,
+                notes: notes_kept(statuses),
                 ..Tuple::default()
             });
         }

@@ -260,10 +260,10 @@ fn resources_become_one_document() {
     );
     assert_eq!((desk.priority, phone.priority), (Some(5), None));
 
-    assert!(resources.unavailable(Some("phone"), vec![]));
-    assert!(!resources.unavailable(Some("phone"), vec![]));
+    assert!(resources.unavailable(Some("phone"), &[]));
+    assert!(!resources.unavailable(Some("phone"), &[]));
     assert!(resources.is_online());
-    assert!(resources.unavailable(Some("desk"), vec![text("gone home")]));
+    assert!(resources.unavailable(Some("desk"), &[text("gone home")]));
     let document = resources.document().unwrap();
     let closed = Tuple {
         notes: vec![text("gone home")],
@@ -287,14 +287,27 @@ fn the_bare_address_closes_everything() {
         closed.tuples,
         [tuple("a", Some(false)), tuple("b", Some(false))]
     );
-    assert!(resources.unavailable(None, vec![]));
+    assert!(resources.unavailable(None, &[]));
     assert_eq!(
         resources.document().unwrap().tuples,
         [tuple("a", Some(false))]
     );
-    assert!(!resources.unavailable(None, vec![]));
+    assert!(!resources.unavailable(None, &[]));
     assert_eq!(
         Resources::default().closed_document().tuples,
         [tuple("", Some(false))]
     );
+}
+
+#[test]
+fn notes_are_bounded() {
+    let long = "ä".repeat(5000);
+    let mut notes = vec![text(" "), text(&long)];
+    notes.extend((0..40).map(|n| Text {
+        lang: Some(format!("x{n}")),
+        text: "hi".to_owned(),
+    }));
+    let kept = notes_kept(&notes);
+    assert_eq!(kept.len(), MAX_NOTES);
+    assert_eq!(kept[0].text.chars().count(), MAX_NOTE);
 }
