@@ -41,8 +41,9 @@ pub struct Response {
     pub body: Bytes,
 }
 
-/// What a response repeats of its request (RFC 3261 §8.2.6.2). `Timestamp` goes into 100 only.
-const REPEATED: [&str; 5] = ["Via", "From", "To", "Call-ID", "CSeq"];
+/// What a response repeats of its request besides `Via` (RFC 3261 §8.2.6.2): the first field of each name, so that the
+/// answer to a request with two of them is itself legal.
+const REPEATED: [&str; 4] = ["From", "To", "Call-ID", "CSeq"];
 
 impl Message {
     /// The header fields of either kind.
@@ -125,8 +126,11 @@ impl Response {
     #[must_use]
     pub fn for_request(request: &Request, status: u16, reason: impl Into<String>) -> Self {
         let mut headers = Headers::new();
+        headers.copy_from(&request.headers, "Via");
         for name in REPEATED {
-            headers.copy_from(&request.headers, name);
+            if let Some(field) = request.headers.fields(name).next() {
+                headers.push_field(field.clone());
+            }
         }
         if status == 100 {
             headers.copy_from(&request.headers, "Timestamp");

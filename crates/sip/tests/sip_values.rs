@@ -497,6 +497,9 @@ fn responses_repeat_what_they_must() {
         "SIP/2.0 100 Trying\r\nv: SIP/2.0/UDP a;branch=z9hG4bK1\r\nVia : SIP/2.0/UDP b\r\nf: <sip:a@b>;tag=1\r\n\
          t: <sip:c@d>;tag=abc\r\ni: x\r\nCSeq: 1 OPTIONS\r\nTimestamp: 5\r\nContent-Length: 0\r\n\r\n"
     );
+    let twice = options("Via: SIP/2.0/UDP a\r\nCall-ID: first\r\n");
+    let repeated = Response::for_request(&twice, 400, "Repeated");
+    assert_eq!(repeated.headers.get_all("i").collect::<Vec<_>>(), ["first"]);
     assert!(
         !Response::for_request(&request, 200, "OK")
             .headers

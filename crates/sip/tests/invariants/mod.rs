@@ -10,13 +10,14 @@ use stox_sip::parse::{Limits, ParseError};
 use stox_sip::uri::AnyUri;
 use stox_sip::validate::{validate_request, validate_response};
 
-/// Room for the `Content-Length` that printing adds.
+/// Room for the `Content-Length` that printing adds, and for every `Via` that an answer must repeat.
 fn wider() -> Limits {
     let limits = Limits::default();
     Limits {
         datagram: limits.datagram * 2,
         head: limits.head * 2,
         fields: limits.fields + 1,
+        vias: usize::MAX,
         ..limits
     }
 }
