@@ -1,5 +1,12 @@
 //! Every SIP file of the corpus against a whole user agent: it answers what the index says, and tells the bridge of
 //! nothing else.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests may fail a test"
+)]
 
 mod agent;
 

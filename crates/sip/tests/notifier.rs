@@ -1,4 +1,11 @@
 //! A SIP user watches an XMPP user: the rows of the second subscription table that the SIP side owns.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests may fail a test"
+)]
 
 mod agent;
 

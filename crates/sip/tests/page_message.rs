@@ -1,4 +1,11 @@
 //! Page-mode messages in both directions, and what every request of a peer has to pass.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests may fail a test"
+)]
 
 mod agent;
 

@@ -1,4 +1,11 @@
 //! An XMPP user watches a SIP user: the rows of the first subscription table that the SIP side owns.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests may fail a test"
+)]
 
 mod agent;
 

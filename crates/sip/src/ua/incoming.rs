@@ -13,13 +13,13 @@ pub(super) fn has_transaction(request: &Request) -> bool {
 
 /// Whether all that an answer repeats is there, right or wrong.
 pub(super) fn is_answerable(request: &Request) -> bool {
-    let has = |name: &&str| {
+    let has = |name| {
         request
             .headers
             .get(name)
             .is_some_and(|value| !value.is_empty())
     };
-    REPEATED.iter().all(|name| has(&name))
+    REPEATED.into_iter().all(has)
 }
 
 /// A response to where its request came from, and to nowhere that the request names.

@@ -262,8 +262,8 @@ impl UserAgent {
         let sent = self
             .requests
             .resolved(id, answer, &self.settings, &mut self.transactions, now);
-        if let Err((purpose, failure)) = sent {
-            self.settled(purpose, Err(failure), now);
+        if let Some((purpose, fate)) = sent {
+            self.settled(purpose, fate, now);
         }
         self.settle(now);
     }
@@ -362,8 +362,8 @@ impl UserAgent {
                 let sent =
                     self.requests
                         .send(outgoing, &self.settings, &mut self.transactions, now);
-                if let Err((purpose, failure)) = sent {
-                    self.settled(purpose, Err(failure), now);
+                if let Some((purpose, fate)) = sent {
+                    self.settled(purpose, fate, now);
                 }
             } else if let Some(event) = self.transactions.poll_event() {
                 self.happened(event, now);
@@ -399,8 +399,8 @@ impl UserAgent {
                 let failed =
                     self.requests
                         .failed(id, cause, &self.settings, &mut self.transactions, now);
-                if let Some((purpose, failure)) = failed {
-                    self.settled(purpose, Err(failure), now);
+                if let Some((purpose, fate)) = failed {
+                    self.settled(purpose, fate, now);
                 }
             }
             TransactionEvent::ServerGone { id, .. } => {
@@ -441,7 +441,7 @@ impl UserAgent {
             &mut self.transactions,
             now,
         );
-        if let Err((purpose, fate)) = sent {
+        if let Some((purpose, fate)) = sent {
             self.settled(purpose, fate, now);
         }
     }

@@ -30,6 +30,9 @@ pub struct Resolve {
 /// The most challenges of one request that are answered: a server's, a proxy's, and one stale nonce.
 const MAX_ANSWERS: u8 = 3;
 
+/// A request that has its fate.
+pub(super) type Settled = (Purpose, Fate);
+
 /// A request without final response.
 #[derive(Debug)]
 struct InFlight {
@@ -88,14 +91,14 @@ impl Requests {
         self.questions.pop_front()
     }
 
-    /// Sends a request, over its connection or after resolution. An error is its fate.
+    /// Sends a request, over its connection or after resolution, unless it has its fate at once.
     pub(super) fn send(
         &mut self,
         outgoing: Outgoing,
         settings: &Settings,
         transactions: &mut TransactionLayer,
         now: Now,
-    ) -> Result<(), (Purpose, Failure)> {
+    ) -> Option<Settled> {
         let in_flight = InFlight {
             outgoing,
             answers: 0,
@@ -109,14 +112,14 @@ impl Requests {
         settings: &Settings,
         transactions: &mut TransactionLayer,
         now: Now,
-    ) -> Result<(), (Purpose, Failure)> {
+    ) -> Option<Settled> {
         let outgoing = &in_flight.outgoing;
         if let Some(source) = &outgoing.over {
             let (route, transport) = (Route::from(source), source.transport);
             self.start(in_flight, route, transport, settings, transactions, now);
-            return Ok(());
+            return None;
         }
-        let fail = |local| Err((outgoing.purpose, Failure::Local(local)));
+        let fail = |local| Some((outgoing.purpose, Err(Failure::Local(local))));
         let Some(hop) = routing::next_hop(&outgoing.next_hop, settings) else {
             return fail(Local::BadAddress);
         };
@@ -127,10 +130,10 @@ impl Requests {
         let id = ResolveId(self.last_question);
         self.resolving.insert(id, in_flight);
         self.questions.push_back(Resolve { id, hop });
-        Ok(())
+        None
     }
 
-    /// The answer to a question. An error is the fate of its request.
+    /// The answer to a question.
     pub(super) fn resolved(
         &mut self,
         id: ResolveId,
@@ -138,18 +141,15 @@ impl Requests {
         settings: &Settings,
         transactions: &mut TransactionLayer,
         now: Now,
-    ) -> Result<(), (Purpose, Failure)> {
-        let Some(in_flight) = self.resolving.remove(&id) else {
-            return Ok(());
+    ) -> Option<Settled> {
+        let in_flight = self.resolving.remove(&id)?;
+        let targets = match answer {
+            Ok(targets) => targets,
+            Err(error) => {
+                let failure = Failure::Local(local_of(error));
+                return Some((in_flight.outgoing.purpose, Err(failure)));
+            }
         };
-        let targets = answer.map_err(|error| {
-            let local = match error {
-                TargetError::NotFound | TargetError::NotOffered => Local::DomainNotFound,
-                TargetError::BadHost => Local::BadAddress,
-                TargetError::NoCommonTransport | TargetError::Temporary => Local::Unreachable,
-            };
-            (in_flight.outgoing.purpose, Failure::Local(local))
-        })?;
         let transport = targets
             .first()
             .map_or(Transport::Udp, |target| target.transport);
@@ -161,7 +161,7 @@ impl Requests {
             transactions,
             now,
         );
-        Ok(())
+        None
     }
 
     fn start(
@@ -219,7 +219,7 @@ impl Requests {
         entropy: &mut dyn Entropy,
         transactions: &mut TransactionLayer,
         now: Now,
-    ) -> Result<(), (Purpose, Fate)> {
+    ) -> Option<Settled> {
         let Challenged {
             mut in_flight,
             response,
@@ -233,12 +233,11 @@ impl Requests {
         } = &mut in_flight.outgoing;
         let credentials = &settings.credentials;
         if digest::authorize(request, &response, domain, credentials, entropy).is_err() {
-            return Err((*purpose, Ok(response)));
+            return Some((*purpose, Ok(response)));
         }
         let method = request.method.clone();
         request.headers.set("CSeq", format!("{cseq} {method}"));
         self.launch(in_flight, settings, transactions, now)
-            .map_err(|(purpose, failure)| (purpose, Err(failure)))
     }
 
     /// A request got no response. One that went over a connection of the peer's is tried once more by resolution.
@@ -249,10 +248,10 @@ impl Requests {
         settings: &Settings,
         transactions: &mut TransactionLayer,
         now: Now,
-    ) -> Option<(Purpose, Failure)> {
+    ) -> Option<Settled> {
         let mut in_flight = self.in_flight.remove(&id)?;
         if cause == FailureCause::Transport && in_flight.outgoing.over.take().is_some() {
-            return self.launch(in_flight, settings, transactions, now).err();
+            return self.launch(in_flight, settings, transactions, now);
         }
         let local = match cause {
             FailureCause::Timeout => Local::Timeout,
@@ -260,6 +259,14 @@ impl Requests {
             FailureCause::NoTarget => Local::Unreachable,
             FailureCause::Overloaded => Local::Overloaded,
         };
-        Some((in_flight.outgoing.purpose, Failure::Local(local)))
+        Some((in_flight.outgoing.purpose, Err(Failure::Local(local))))
+    }
+}
+
+fn local_of(error: TargetError) -> Local {
+    match error {
+        TargetError::NotFound | TargetError::NotOffered => Local::DomainNotFound,
+        TargetError::BadHost => Local::BadAddress,
+        TargetError::NoCommonTransport | TargetError::Temporary => Local::Unreachable,
     }
 }

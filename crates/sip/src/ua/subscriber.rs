@@ -149,10 +149,7 @@ impl Subscriptions {
         let local_tag = env.entropy.token();
         let subscription = Subscription {
             target: adapt::address::to_uri(&presentity).to_string(),
-            from: format!(
-                "<{}>;tag={local_tag}",
-                adapt::address::to_uri(&watcher).to_string()
-            ),
+            from: format!("<{}>;tag={local_tag}", adapt::address::to_uri(&watcher)),
             watcher,
             presentity,
             poll,

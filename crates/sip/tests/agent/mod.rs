@@ -1,5 +1,12 @@
 //! A user agent under test on virtual time, and the words to talk to it as a peer and as the bridge.
 #![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests may fail a test"
+)]
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

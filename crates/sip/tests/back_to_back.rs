@@ -1,0 +1,418 @@
+//! Two user agents joined by a link that loses and repeats datagrams: whatever happens on the way, each message has one
+//! outcome and arrives at most once, and both ends of a subscription agree in the end.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests may fail a test"
+)]
+
+mod agent;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use agent::address;
+use bytes::Bytes;
+use proptest::prelude::*;
+use stox_core::policy::DomainPattern;
+use stox_core::time::{Entropy, Now, SeededEntropy};
+use stox_core::vocab::{
+    Document, EndReason, Im, Ref, SipIn, SipOut, SubscriptionEvent, Text, Tuple, WatcherEvent,
+    WatcherState,
+};
+use stox_sip::transport::{Destination, FlowId, Source, Target, Transport};
+use stox_sip::ua::UserAgent;
+use stox_sip::ua::settings::Settings;
+use stox_sip::ua::trust::{AddressBlock, SipDomain};
+
+const LEFT: &str = "192.0.2.1:5060";
+const RIGHT: &str = "192.0.2.2:5060";
+
+/// One agent, its address, and the minimal bridge behind it, which takes everything.
+struct Side {
+    ua: UserAgent,
+    at: SocketAddr,
+    peer: SocketAddr,
+    taken: Vec<String>,
+    outcomes: BTreeMap<Ref, Vec<bool>>,
+    events: Vec<SubscriptionEvent>,
+    watchers: Vec<Ref>,
+}
+
+impl Side {
+    /// `own` is served here, `other` by the peer.
+    fn new(own: &str, other: &str, at: &str, peer: &str, seed: u64) -> Self {
+        let peer: SocketAddr = peer.parse().unwrap();
+        let mut settings = Settings::new(format!("gw.{own}"));
+        settings.xmpp_domains = vec![DomainPattern::parse(own)];
+        settings.sip_domains = vec![SipDomain {
+            trusted_addresses: vec![AddressBlock::single(peer.ip())],
+            ..SipDomain::new(other)
+        }];
+        Self {
+            ua: UserAgent::new(settings, Box::new(SeededEntropy(seed))),
+            at: at.parse().unwrap(),
+            peer,
+            taken: Vec::new(),
+            outcomes: BTreeMap::new(),
+            events: Vec::new(),
+            watchers: Vec::new(),
+        }
+    }
+
+    fn hears(&mut self, octets: &[u8], now: Now) {
+        let source = Source {
+            flow: FlowId(1),
+            transport: Transport::Udp,
+            remote: self.peer,
+            certificate_names: Vec::new(),
+        };
+        self.ua.receive_datagram(&source, octets, now);
+    }
+
+    /// Resolves names and does what the bridge would.
+    fn thinks(&mut self, now: Now) {
+        loop {
+            if let Some(question) = self.ua.poll_resolve() {
+                let target = Target {
+                    transport: Transport::Udp,
+                    address: self.peer,
+                    name: String::new(),
+                };
+                self.ua.resolved(question.id, Ok(vec![target]), now);
+            } else if let Some(input) = self.ua.poll_input() {
+                self.told(input, now);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn told(&mut self, input: SipIn, now: Now) {
+        match input {
+            SipIn::Message { reference, im, .. } => {
+                self.taken.push(im.bodies[0].text.clone());
+                let outcome = Ok(());
+                self.ua
+                    .command(SipOut::AnswerMessage { reference, outcome }, now);
+            }
+            SipIn::Outcome { reference, outcome } => {
+                self.outcomes
+                    .entry(reference)
+                    .or_default()
+                    .push(outcome.is_ok());
+            }
+            SipIn::Subscription { event, .. } => self.events.push(event),
+            SipIn::Watcher { reference, event } => self.watched(reference, &event, now),
+            SipIn::MessageGone { .. } => panic!("everything is answered at once"),
+        }
+    }
+
+    fn watched(&mut self, reference: Ref, event: &WatcherEvent, now: Now) {
+        let over = WatcherState::Terminated {
+            reason: EndReason::Timeout,
+            retry_after: None,
+        };
+        let state = match event {
+            WatcherEvent::Arrived { poll, .. } => {
+                self.ua.command(SipOut::AcceptWatcher { reference }, now);
+                if *poll {
+                    over
+                } else {
+                    self.watchers.push(reference);
+                    WatcherState::Active
+                }
+            }
+            WatcherEvent::Refreshed => WatcherState::Active,
+            WatcherEvent::Left | WatcherEvent::Expired => over,
+            WatcherEvent::Broken => return self.watchers.retain(|known| *known != reference),
+        };
+        if state == over {
+            self.watchers.retain(|known| *known != reference);
+        }
+        let document = Some(shown("now"));
+        self.ua.command(
+            SipOut::Notify {
+                reference,
+                state,
+                document,
+            },
+            now,
+        );
+    }
+}
+
+fn shown(note: &str) -> Document {
+    Document {
+        tuples: vec![Tuple {
+            id: "x".to_owned(),
+            open: Some(true),
+            notes: vec![Text {
+                lang: None,
+                text: note.to_owned(),
+            }],
+            ..Tuple::default()
+        }],
+        ..Document::default()
+    }
+}
+
+/// Both sides and what is on its way between them.
+struct World {
+    sides: [Side; 2],
+    now: Now,
+    link: Vec<(Duration, usize, Bytes)>,
+    chance: SeededEntropy,
+    /// Of 100 datagrams so many are lost, and as many come twice.
+    bad: u64,
+}
+
+impl World {
+    fn new(seed: u64, bad: u64) -> Self {
+        Self {
+            sides: [
+                Side::new("left.example", "right.example", LEFT, RIGHT, seed),
+                Side::new("right.example", "left.example", RIGHT, LEFT, seed + 1),
+            ],
+            now: Now {
+                mono: Duration::from_secs(5),
+                wall: Duration::from_secs(1_772_000_000),
+            },
+            link: Vec::new(),
+            chance: SeededEntropy(seed ^ 0x5eed),
+            bad,
+        }
+    }
+
+    fn command(&mut self, side: usize, out: SipOut) {
+        let now = self.now;
+        self.sides[side].ua.command(out, now);
+        self.carry();
+    }
+
+    /// Puts everything that both say on the link.
+    fn carry(&mut self) {
+        for (index, side) in self.sides.iter_mut().enumerate() {
+            side.thinks(self.now);
+            while let Some(transmit) = side.ua.poll_transmit() {
+                let Destination::Datagram { remote, .. } = transmit.destination else {
+                    panic!("{transmit:?}");
+                };
+                assert_eq!(remote.ip(), side.peer.ip());
+                assert_ne!(remote.ip(), side.at.ip());
+                let copies = match self.chance.next_u64() % 100 {
+                    n if n < self.bad => 0,
+                    n if n < 2 * self.bad => 2,
+                    _ => 1,
+                };
+                for _ in 0..copies {
+                    let delay = Duration::from_millis(1 + self.chance.next_u64() % 400);
+                    self.link
+                        .push((self.now.mono + delay, 1 - index, transmit.bytes.clone()));
+                }
+            }
+        }
+    }
+
+    fn passes(&mut self, time: Duration) {
+        let end = self.now.after(time);
+        loop {
+            let timers = self.sides.iter().filter_map(|side| side.ua.poll_timeout());
+            let next = timers.chain(self.link.iter().map(|(at, ..)| *at)).min();
+            let Some(at) = next.filter(|at| *at <= end.mono) else {
+                break;
+            };
+            self.now = self.now.after(at.saturating_sub(self.now.mono));
+            while let Some(due) = self.link.iter().position(|(at, ..)| *at <= self.now.mono) {
+                let (_, to, octets) = self.link.swap_remove(due);
+                self.sides[to].hears(&octets, self.now);
+                self.sides[to].thinks(self.now);
+            }
+            for side in &mut self.sides {
+                side.ua.handle_timeout(self.now);
+            }
+            self.carry();
+        }
+        self.now = end;
+    }
+
+    fn send(&mut self, side: usize, reference: u64, text: &str) {
+        let (own, other) = [
+            ("left.example", "right.example"),
+            ("right.example", "left.example"),
+        ][side];
+        let im = Im {
+            id: Some(format!("id{reference}")),
+            thread: Some("the-same-thread".to_owned()),
+            bodies: vec![Text {
+                lang: None,
+                text: text.to_owned(),
+            }],
+            ..Im::default()
+        };
+        let out = SipOut::Message {
+            reference: Ref(reference),
+            from: address("u", own),
+            to: address("v", other),
+            im,
+        };
+        self.command(side, out);
+    }
+
+    fn subscribe(&mut self, poll: bool) {
+        let out = SipOut::Subscribe {
+            reference: Ref(1),
+            watcher: address("u", "left.example"),
+            presentity: address("v", "right.example"),
+            poll,
+        };
+        self.command(0, out);
+    }
+
+    fn assert_nothing_is_left(&mut self) {
+        self.passes(Duration::from_secs(100));
+        for side in &self.sides {
+            let status = side.ua.status();
+            assert_eq!(status, stox_sip::ua::Status::default());
+            assert_eq!(side.ua.poll_timeout(), None);
+            assert!(side.ua.is_quiet());
+        }
+    }
+}
+
+#[test]
+fn a_subscription_lives_for_hours_and_ends_on_both_sides() {
+    let mut world = World::new(3, 0);
+    world.subscribe(false);
+    world.passes(Duration::from_secs(3));
+    assert_eq!(world.sides[0].events.len(), 1);
+    assert!(
+        matches!(&world.sides[0].events[0], SubscriptionEvent::Active(Some(d)) if *d == shown("now") || !d.tuples.is_empty())
+    );
+    world.passes(Duration::from_secs(5 * 3600));
+    let status = world.sides.each_ref().map(|side| side.ua.status());
+    assert_eq!((status[0].established, status[1].watchers), (1, 1));
+    assert!(
+        world.sides[0]
+            .events
+            .iter()
+            .all(|e| matches!(e, SubscriptionEvent::Active(Some(_))))
+    );
+    assert!(
+        (5..9).contains(&world.sides[0].events.len()),
+        "one for each refresh"
+    );
+    world.command(0, SipOut::Unsubscribe { reference: Ref(1) });
+    world.passes(Duration::from_secs(2));
+    assert_eq!(
+        world.sides[0].events.last(),
+        Some(&SubscriptionEvent::Closed)
+    );
+    world.assert_nothing_is_left();
+}
+
+#[test]
+fn a_poll_is_one_answer() {
+    let mut world = World::new(4, 0);
+    world.subscribe(true);
+    world.passes(Duration::from_secs(3));
+    let events = &world.sides[0].events;
+    assert!(
+        matches!(
+            &events[..],
+            [SubscriptionEvent::Ended {
+                document: Some(_),
+                ..
+            }]
+        ),
+        "{events:?}"
+    );
+    world.assert_nothing_is_left();
+}
+
+#[test]
+fn a_notifier_that_dies_is_noticed() {
+    let mut world = World::new(5, 0);
+    world.subscribe(false);
+    world.passes(Duration::from_secs(3));
+    // It comes back without its memory.
+    world.sides[1] = Side::new("right.example", "left.example", RIGHT, LEFT, 99);
+    world.passes(Duration::from_secs(3700));
+    assert!(matches!(
+        world.sides[0].events.last(),
+        Some(SubscriptionEvent::Lost(_))
+    ));
+    world.assert_nothing_is_left();
+}
+
+#[test]
+fn a_watcher_that_dies_is_noticed() {
+    let mut world = World::new(6, 0);
+    world.subscribe(false);
+    world.passes(Duration::from_secs(3));
+    world.sides[0] = Side::new("left.example", "right.example", LEFT, RIGHT, 99);
+    let reference = world.sides[1].watchers[0];
+    let document = Some(shown("later"));
+    let state = WatcherState::Active;
+    world.passes(Duration::from_secs(10));
+    world.command(
+        1,
+        SipOut::Notify {
+            reference,
+            state,
+            document,
+        },
+    );
+    world.passes(Duration::from_secs(3));
+    assert!(world.sides[1].watchers.is_empty());
+    world.assert_nothing_is_left();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn each_message_has_one_outcome_and_arrives_at_most_once(
+        seed in any::<u64>(),
+        bad in 0_u64..30,
+        gaps in proptest::collection::vec((0_usize..2, 0_u64..3000), 1..20),
+    ) {
+        let mut world = World::new(seed, bad);
+        for (reference, (side, gap)) in gaps.iter().enumerate() {
+            let reference = u64::try_from(reference).unwrap();
+            world.send(*side, reference, &format!("text {reference}"));
+            world.passes(Duration::from_millis(*gap));
+        }
+        world.passes(Duration::from_secs(2000));
+        for (reference, (side, _)) in gaps.iter().enumerate() {
+            let text = format!("text {reference}");
+            let outcomes = &world.sides[*side].outcomes[&Ref(u64::try_from(reference).unwrap())];
+            let arrived = world.sides[1 - *side].taken.iter().filter(|t| **t == text).count();
+            prop_assert_eq!(outcomes.len(), 1);
+            prop_assert!(arrived <= 1);
+            prop_assert!(!outcomes[0] || arrived == 1, "a lie about delivery");
+        }
+        world.assert_nothing_is_left();
+    }
+
+    #[test]
+    fn both_ends_agree_after_any_loss(seed in any::<u64>(), bad in 0_u64..25) {
+        let mut world = World::new(seed, bad);
+        world.subscribe(false);
+        world.passes(Duration::from_secs(4000));
+        world.bad = 0;
+        world.passes(Duration::from_secs(4000));
+        let holds = world.sides[0].ua.status().subscriptions;
+        let watched = world.sides[1].ua.status().watchers;
+        prop_assert_eq!(holds, watched);
+        if holds == 1 {
+            world.command(0, SipOut::Unsubscribe { reference: Ref(1) });
+        }
+        world.assert_nothing_is_left();
+        let ends = |e: &&SubscriptionEvent| !matches!(e, SubscriptionEvent::Active(_) | SubscriptionEvent::Pending);
+        prop_assert_eq!(world.sides[0].events.iter().filter(ends).count(), 1);
+    }
+}
