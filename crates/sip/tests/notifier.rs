@@ -297,7 +297,14 @@ fn active_refresh() {
     let other = from_bruno("SUBSCRIBE", "s8", 6, &tag, &asks("300"), "")
         .replace("Event: presence", "Event: presence;id=2");
     let gone = from_bruno("SUBSCRIBE", "s9", 9, "gone", &asks("300"), "");
-    for (text, status) in [(stale, 500), (copy, 200), (other, 481), (gone, 481)] {
+    let forged = from_bruno("SUBSCRIBE", "sa", 9, &tag, &asks("0"), "").replace("tag=w1", "tag=w9");
+    for (text, status) in [
+        (stale, 500),
+        (copy, 200),
+        (other, 481),
+        (gone, 481),
+        (forged, 481),
+    ] {
         agent.hears(&text);
         agent.says_response(status);
     }

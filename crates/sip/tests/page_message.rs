@@ -52,8 +52,8 @@ fn outcome(agent: &mut Agent) -> (u64, Result<(), Failure>) {
     }
 }
 
-fn local(local: Local) -> Result<(), Failure> {
-    Err(Failure::Local(local))
+fn local(local: Local) -> Failure {
+    Failure::Local(local)
 }
 
 fn body(request: &Request) -> &str {
@@ -196,15 +196,15 @@ fn bounds_are_told_at_once() {
     let first = agent.says_request("MESSAGE");
     send(&mut agent, 2, bruno(), im("0123456789a"));
     send(&mut agent, 3, bruno(), im("x"));
-    assert_eq!(outcome(&mut agent), (3, local(Local::Overloaded)));
+    assert_eq!(outcome(&mut agent), (3, Err(local(Local::Overloaded))));
     agent.hears_answer(&first, 200, "");
     assert_eq!(outcome(&mut agent), (1, Ok(())));
-    assert_eq!(outcome(&mut agent), (2, local(Local::TooLarge)));
+    assert_eq!(outcome(&mut agent), (2, Err(local(Local::TooLarge))));
     // Octets count, not characters.
     send(&mut agent, 4, bruno(), im("€€€€"));
-    assert_eq!(outcome(&mut agent), (4, local(Local::TooLarge)));
+    assert_eq!(outcome(&mut agent), (4, Err(local(Local::TooLarge))));
     send(&mut agent, 5, bruno(), Im::default());
-    assert_eq!(outcome(&mut agent), (5, local(Local::NotAcceptable)));
+    assert_eq!(outcome(&mut agent), (5, Err(local(Local::NotAcceptable))));
     agent.is_silent();
     assert!(agent.ua.is_quiet());
 }
@@ -216,12 +216,12 @@ fn silence_and_broken_connections_are_outcomes() {
     send(&mut agent, 2, bruno(), im("two"));
     agent.says_request("MESSAGE");
     agent.passes_seconds(33);
-    assert_eq!(outcome(&mut agent), (1, local(Local::Timeout)));
+    assert_eq!(outcome(&mut agent), (1, Err(local(Local::Timeout))));
     agent.says_request("MESSAGE");
     let now = agent.now;
     let target = Destination::Dial(agent::tls(EDGE, "ocs.example"));
     agent.ua.transport_failed(&target, now);
-    assert_eq!(outcome(&mut agent), (2, local(Local::TransportFailed)));
+    assert_eq!(outcome(&mut agent), (2, Err(local(Local::TransportFailed))));
     agent.is_silent();
 }
 
@@ -234,10 +234,10 @@ fn a_turn_that_does_not_come_is_given_up() {
         send(&mut agent, reference, bruno(), im("x"));
     }
     agent.passes_seconds(11);
-    assert_eq!(outcome(&mut agent), (2, local(Local::Timeout)));
-    assert_eq!(outcome(&mut agent), (3, local(Local::Timeout)));
+    assert_eq!(outcome(&mut agent), (2, Err(local(Local::Timeout))));
+    assert_eq!(outcome(&mut agent), (3, Err(local(Local::Timeout))));
     agent.passes_seconds(30);
-    assert_eq!(outcome(&mut agent), (1, local(Local::Timeout)));
+    assert_eq!(outcome(&mut agent), (1, Err(local(Local::Timeout))));
     assert_eq!(agent.ua.status().messages_queued, 0);
     agent.says_requests();
     agent.is_silent();

@@ -13,7 +13,7 @@ use super::refusals::{PACKAGE, Refusal};
 use super::routing;
 use super::subscriber::reason_word;
 use crate::adapt;
-use crate::dialog::{Dialog, Order};
+use crate::dialog::{self, Dialog, Order};
 use crate::header::Event;
 use crate::message::Request;
 use crate::method::Method;
@@ -285,7 +285,9 @@ impl Watchers {
         let Some(watcher) = self.by_ref.get_mut(&reference) else {
             return;
         };
-        if watcher.phase != Phase::Running || watcher.event_differs(&asked.request) {
+        let theirs = asked.request.headers.get("From").and_then(dialog::tag);
+        let known = theirs.unwrap_or_default() == watcher.dialog.remote_tag();
+        if watcher.phase != Phase::Running || !known || watcher.event_differs(&asked.request) {
             return env.refuse(asked, &Refusal::NoDialog);
         }
         let granted = match granted(&asked.request, env) {

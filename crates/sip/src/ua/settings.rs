@@ -1,6 +1,6 @@
 //! What a user agent is told about itself, its peers and its limits.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use stox_core::address::canonical_domain;
@@ -10,6 +10,7 @@ use super::trust::{SipDomain, same_host};
 use crate::digest::Credential;
 use crate::transaction::{self, SentBy};
 use crate::transport::{TRANSPORTS, Transport, TransportRow};
+use crate::uri::bare_host;
 
 /// Settings of a [`super::UserAgent`].
 #[derive(Debug, Clone)]
@@ -71,6 +72,7 @@ impl Local {
     /// Whether the host of a URI is one of ours.
     #[must_use]
     pub fn is_us(&self, host: &str) -> bool {
+        let host = bare_host(host);
         same_host(&self.host, host) || self.aliases.iter().any(|alias| same_host(alias, host))
     }
 
@@ -84,11 +86,20 @@ impl Local {
         }
     }
 
+    /// The host as URIs have it: an IPv6 address in brackets.
+    pub(crate) fn uri_host(&self) -> String {
+        if self.host.parse::<Ipv6Addr>().is_ok() {
+            format!("[{}]", self.host)
+        } else {
+            self.host.clone()
+        }
+    }
+
     /// The names for `Via`.
     pub(crate) fn sent_by(&self) -> Vec<SentBy> {
         let name = |row: &TransportRow| SentBy {
             transport: row.transport,
-            host: self.host.clone(),
+            host: bare_host(&self.host).to_owned(),
             port: self.port(row.transport),
         };
         TRANSPORTS.iter().map(name).collect()
@@ -105,7 +116,7 @@ impl Local {
             Transport::Tcp => ";transport=tcp",
             Transport::Tls => ";transport=tls",
         };
-        let (host, port) = (&self.host, self.port(transport));
+        let (host, port) = (self.uri_host(), self.port(transport));
         format!("<sip:{user}{host}:{port}{transport_parameter}>")
     }
 }
@@ -208,6 +219,22 @@ fn is_literal(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_literal_may_be_our_name() {
+        for host in ["2001:db8::1", "[2001:db8::1]"] {
+            let local = Local::new(host);
+            let contact = local.contact(Some("a"), Transport::Udp);
+            assert_eq!(contact, "<sip:a@[2001:db8::1]:5060>");
+            assert_eq!(local.sent_by()[0].host, "2001:db8::1");
+        }
+        let local = Local {
+            aliases: vec!["2001:db8::1".to_owned()],
+            ..Local::new("gw.example")
+        };
+        assert!(local.is_us("[2001:db8::1]") && local.is_us("GW.example."));
+        assert!(!local.is_us("[2001:db8::2]"));
+    }
 
     #[test]
     fn serves_the_domains_of_its_patterns_but_no_literals() {
