@@ -111,6 +111,7 @@ class Wire:
         self._dialled: dict[Hop, Stream] = {}
         self._servers: list[asyncio.Server] = []
         self._clients: dict[tuple[str, str], asyncio.Queue[SipMessage]] = {}
+        self._carriers: dict[tuple[str, str], Stream] = {}
         self._answers: dict[tuple[str, str], bytes] = {}
 
     @property
@@ -135,7 +136,10 @@ class Wire:
             self._datagrams.transport.close()
 
     def lost(self, stream: Stream) -> None:
+        """Whoever waits for an answer on this connection waits in vain."""
         self.streams.discard(stream)
+        for key in [key for key, carrier in self._carriers.items() if carrier is stream]:
+            self._clients[key].put_nowait(SipMessage(status=BROKEN, reason="connection closed"))
         self._dialled = {hop: other for hop, other in self._dialled.items() if other is not stream}
 
     def malformed(self, error: Exception, data: bytes) -> None:
@@ -172,15 +176,17 @@ class Wire:
         via = f"SIP/2.0/{hop.transport.upper()} {self.shown_host}:{self.port};branch={branch};rport"
         request.headers.insert(0, ("Via", via))
         queue: asyncio.Queue[SipMessage] = asyncio.Queue()
-        self._clients[branch, request.method] = queue
+        key = (branch, request.method)
+        self._clients[key] = queue
         self.ladder.note(self.label, f"{hop.transport}>", str(request))
         try:
-            write = await self._writer(hop)
+            write = await self._writer(hop, key)
             return await self._exchange(request.encode(), write, queue, patience, hop.transport == "udp")
         except (OSError, ssl.SSLError) as error:
             return SipMessage(status=BROKEN, reason=f"{hop.transport} to {hop.host}: {error}")
         finally:
-            del self._clients[branch, request.method]
+            del self._clients[key]
+            self._carriers.pop(key, None)
 
     @staticmethod
     async def _exchange(data: bytes, write: Reply, queue: asyncio.Queue[SipMessage], patience: float,
@@ -203,13 +209,14 @@ class Wire:
                 return response
             interval = T2
 
-    async def _writer(self, hop: Hop) -> Reply:
+    async def _writer(self, hop: Hop, key: tuple[str, str]) -> Reply:
         if hop.transport == "udp":
             return lambda data: self._datagrams.write(data, (hop.host, hop.port))
         stream = self._dialled.get(hop)
         if stream is None:
             stream = await self._dial(hop)
             self._dialled[hop] = stream
+        self._carriers[key] = stream
         return stream.write
 
     async def _dial(self, hop: Hop) -> Stream:

@@ -44,10 +44,12 @@ class Stage:
         self._stopped: set[str] = set()
 
     async def __aenter__(self) -> Stage:
+        for service in self.world.services.values():
+            service.mark()
         try:
             if self.subject is not None:
                 self.folder.mkdir(parents=True)
-                self.subject.start(self.case.gateway, self.folder)
+                await asyncio.to_thread(self.subject.start, self.case.gateway, self.folder)
             await asyncio.gather(*(self._enter(user) for user in self.case.users.values()))
         except BaseException:
             await self.__aexit__()
@@ -57,16 +59,16 @@ class Stage:
     async def __aexit__(self, *_: object) -> None:
         if self.traffic is not None:
             self.traffic.stop()
+        for name in list(self._unplugged):
+            await self.plug(name)
+        for name in list(self._stopped):
+            await self.start_peer(name)
+        if self.subject is not None:
+            await asyncio.to_thread(self.subject.stop)
         for agent in self.sip.values():
             agent.close()
         for user in self.xmpp.values():
             user.leave()
-        for name in list(self._unplugged):
-            self.plug(name)
-        for name in list(self._stopped):
-            self.start_peer(name)
-        if self.subject is not None:
-            self.subject.stop()
 
     async def _enter(self, user: User) -> None:
         if user.kind == "xmpp":
@@ -128,40 +130,41 @@ class Stage:
 
     # Disturbances.
 
-    def disturb_gateway(self, *actions: str) -> None:
+    async def disturb_gateway(self, *actions: str) -> None:
         """stop, kill or resume the gateway. Raises LookupError in a case without one."""
         if self.subject is None:
             raise LookupError("this case has no gateway")
         self._breaking()
         for action in actions:
-            getattr(self.subject, action)()
+            await asyncio.to_thread(getattr(self.subject, action))
 
     def _breaking(self) -> None:
         if self.traffic is not None:
             self.traffic.broke()
 
-    def cut(self, name: str, port: int) -> None:
+    async def cut(self, name: str, port: int) -> None:
         """End the peer's TCP connections at a port with a reset."""
         self._breaking()
-        self.world.network.cut(PEER_HOSTS[name], port)
+        await asyncio.to_thread(self.world.network.cut, PEER_HOSTS[name], port)
 
-    def unplug(self, name: str) -> None:
+    async def unplug(self, name: str) -> None:
         self._breaking()
         self._unplugged.add(name)
-        self.world.network.cable(PEER_HOSTS[name], plugged=False)
+        await asyncio.to_thread(self.world.network.cable, PEER_HOSTS[name], False)
 
-    def plug(self, name: str) -> None:
+    async def plug(self, name: str) -> None:
         self._unplugged.discard(name)
-        self.world.network.cable(PEER_HOSTS[name], plugged=True)
+        await asyncio.to_thread(self.world.network.cable, PEER_HOSTS[name], True)
 
-    def stop_peer(self, name: str) -> None:
+    async def stop_peer(self, name: str) -> None:
+        self._breaking()
         self._stopped.add(name)
-        self.world.services[name].stop()
+        await asyncio.to_thread(self.world.services[name].stop)
 
-    def start_peer(self, name: str) -> None:
+    async def start_peer(self, name: str) -> None:
         self._stopped.discard(name)
         self.world.services[name].start()
-        self.world.wait_ready(name)
+        await asyncio.to_thread(self.world.wait_ready, name)
 
     # The end of a case.
 

@@ -202,18 +202,18 @@ async def forgets(stage: Stage, step: Step, words: list[str]) -> None:
 
 def gateway(*actions: str) -> Act:
     async def act(stage: Stage, step: Step, words: list[str]) -> None:
-        stage.disturb_gateway(*actions)
+        await stage.disturb_gateway(*actions)
     return act
 
 
 def peer(action: str) -> Act:
     async def act(stage: Stage, step: Step, words: list[str]) -> None:
-        getattr(stage, action)(step.actor)
+        await getattr(stage, action)(step.actor)
     return act
 
 
 async def peer_cut(stage: Stage, step: Step, words: list[str]) -> None:
-    stage.cut(step.actor, int(words[0]))
+    await stage.cut(step.actor, int(words[0]))
 
 
 # Traffic.

@@ -35,7 +35,8 @@ class Stoxgate:
         config = folder / "gateway.toml"
         config.write_text(configuration(options, self.world.authority.folder, folder / "state"))
         command = self.world.network.exec(GATEWAY, str(self.binary), "serve", "--config", str(config))
-        self.service = Service(self.name, command, folder / "log", cwd=folder)
+        self.service = Service(self.name, command, folder / "log", cwd=folder,
+                               env={"NO_COLOR": "1"})
         self.resume()
 
     def resume(self) -> None:
@@ -75,7 +76,7 @@ class Stoxgate:
 def configuration(options: Options, certificates: Path, state: Path) -> str:
     """gateway.toml for one case."""
     lines = ["[gateway]", 'host = "gw.ocs.test"', f'state_dir = "{state}"',
-             "[log]", 'level = "debug"',
+             "[log]", 'level = "info,stoxgate=debug,stox_core=debug,stox_sip=debug,stox_xmpp=debug"',
              "[dns]", f'servers = ["{DNS.v4}:53"]',
              "[tls]", f'certificate = "{certificates}/gw.crt"', f'key = "{certificates}/gw.key"',
              f'roots = ["{certificates}/ca.crt"]',
