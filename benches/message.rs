@@ -36,18 +36,34 @@ messages_per_second = 4000000000
 "#;
 
 fn now(step: u64) -> Now {
-    Now { mono: Duration::from_millis(step), wall: Duration::from_secs(1_800_000_000) }
+    Now {
+        mono: Duration::from_millis(step),
+        wall: Duration::from_secs(1_800_000_000),
+    }
 }
 
 fn bridge_alone(bench: &mut Criterion) {
-    let rule = SipDomain { name: "ocs.test".to_owned(), allowed: vec![DomainPattern::Any] };
-    let settings = bridge::Settings { policy: Policy::new([rule]), ..bridge::Settings::default() };
+    let rule = SipDomain {
+        name: "ocs.test".to_owned(),
+        allowed: vec![DomainPattern::Any],
+    };
+    let settings = bridge::Settings {
+        policy: Policy::new([rule]),
+        ..bridge::Settings::default()
+    };
     let mut bridge = Bridge::new(settings, Box::new(SeededEntropy(1)));
-    let text = Text { lang: None, text: "Wherefore art thou?".to_owned() };
+    let text = Text {
+        lang: None,
+        text: "Wherefore art thou?".to_owned(),
+    };
     let message = XmppIn::Message {
         from: "romeo@jabber.test/orchard".parse().unwrap(),
         to: "alice@ocs.test".parse().unwrap(),
-        im: Im { id: Some("m1".to_owned()), bodies: vec![text], ..Im::default() },
+        im: Im {
+            id: Some("m1".to_owned()),
+            bodies: vec![text],
+            ..Im::default()
+        },
     };
     let mut step = 0;
     let mut group = bench.benchmark_group("bridge");
@@ -62,7 +78,13 @@ fn bridge_alone(bench: &mut Criterion) {
                         bridge.handle(Input::Store(StoreIn::Kept(kept.reference)), now(step));
                     }
                     Command::Sip(SipOut::Message { reference, .. }) => {
-                        bridge.handle(Input::Sip(SipIn::Outcome { reference, outcome: Ok(()) }), now(step));
+                        bridge.handle(
+                            Input::Sip(SipIn::Outcome {
+                                reference,
+                                outcome: Ok(()),
+                            }),
+                            now(step),
+                        );
                     }
                     other => _ = black_box(other),
                 }
@@ -74,7 +96,9 @@ fn bridge_alone(bench: &mut Criterion) {
 
 fn engine() -> Engine {
     let config = config::parse(SETTINGS, Path::new("gateway.toml"), []).unwrap();
-    Engine::new(Settings::new(&config, BoundPorts::default()), || Box::new(SeededEntropy(7)))
+    Engine::new(Settings::new(&config, BoundPorts::default()), || {
+        Box::new(SeededEntropy(7))
+    })
 }
 
 fn source() -> Source {

@@ -292,24 +292,12 @@ impl Engine {
     }
 
     fn send_stanza(&mut self, out: &XmppOut, now: Now) {
-        let (from, to, reference) = match out {
-            XmppOut::Message {
-                reference,
-                from,
-                to,
-                ..
-            } => (from, to, Some(*reference)),
-            XmppOut::MessageError { from, to, .. }
-            | XmppOut::Presence { from, to, .. }
-            | XmppOut::PresenceError { from, to, .. } => (from, to, None),
-        };
+        let (XmppOut::Message { from, to, .. }
+        | XmppOut::MessageError { from, to, .. }
+        | XmppOut::Presence { from, to, .. }
+        | XmppOut::PresenceError { from, to, .. }) = out;
         let name = LinkName::new(&from.domain, &to.domain);
-        let outgoing = Outgoing {
-            reference,
-            element: adapt::write(out, now),
-            deadline: None,
-        };
-        self.links.send(&name, outgoing, now);
+        self.links.send(&name, Outgoing::from_core(out, now), now);
     }
 }
 

@@ -72,7 +72,7 @@ impl Bridge {
             self.restore_one(&pair, grant, now);
         }
         for message in unsettled {
-            Messages::unsettled(&mut self.cx, message);
+            self.messages.unsettled(&mut self.cx, message);
         }
     }
 

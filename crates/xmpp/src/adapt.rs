@@ -85,6 +85,7 @@ pub fn write(out: &XmppOut, now: Now) -> Element {
             to,
             id,
             error,
+            ..
         } => error::stanza("message", from, to, id.as_deref(), error),
         XmppOut::Presence { from, to, kind } => presence::write(from, to, kind),
         XmppOut::PresenceError {

@@ -105,7 +105,8 @@ impl Outgoing {
         Self {
             reference: match out {
                 XmppOut::Message { reference, .. } => Some(*reference),
-                _ => None,
+                XmppOut::MessageError { reference, .. } => *reference,
+                XmppOut::Presence { .. } | XmppOut::PresenceError { .. } => None,
             },
             element: adapt::write(out, now),
             deadline: None,

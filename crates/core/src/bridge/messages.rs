@@ -1,6 +1,6 @@
 //! Instant messages: each one ends in exactly one outcome, told to its sender in the sender's protocol.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::address::{
@@ -58,6 +58,8 @@ pub(super) struct Messages {
     by_sip_ref: BTreeMap<Ref, Ref>,
     by_stanza: BTreeMap<StanzaKey, Ref>,
     pending: BTreeMap<String, usize>,
+    /// Messages to SIP that have failed, and whose senders' servers have not handled the error yet.
+    reporting: BTreeSet<Ref>,
     late_errors: u64,
 }
 
@@ -100,7 +102,7 @@ impl Messages {
                 };
                 self.to_sip.insert(reference, message);
             }
-            Err(local) => refuse(cx, to, from, id, local_error(local)),
+            Err(local) => refuse(cx, None, (to, from, id), local_error(local)),
         }
     }
 
@@ -123,7 +125,7 @@ impl Messages {
             && let Some(message) = self.take_to_sip(reference)
         {
             let error = local_error(Local::Overloaded);
-            refuse(cx, message.to, message.from, message.id, error);
+            refuse(cx, None, (message.to, message.from, message.id), error);
         }
     }
 
@@ -138,16 +140,17 @@ impl Messages {
             return;
         }
         if let Some(message) = self.take_to_sip(reference) {
-            settle(cx, reference, message, outcome);
+            self.settle(cx, reference, message, outcome);
         }
     }
 
     /// A message from before a crash: nobody knows how far it came.
-    pub(super) fn unsettled(cx: &mut Context, message: Unsettled) {
+    pub(super) fn unsettled(&mut self, cx: &mut Context, message: Unsettled) {
         cx.skip_ref(message.reference);
+        self.reporting.insert(message.reference);
         let error = local_error(Local::OutcomeUnknown);
-        refuse(cx, message.to, message.from, message.id, error);
-        cx.store(StoreOut::Settle(message.reference));
+        let parties = (message.to, message.from, message.id);
+        refuse(cx, Some(message.reference), parties, error);
     }
 
     /// A MESSAGE from a SIP user to an XMPP user.
@@ -212,6 +215,9 @@ impl Messages {
         reference: Ref,
         outcome: Result<(), Failure>,
     ) {
+        if self.reporting.remove(&reference) {
+            return cx.store(StoreOut::Settle(reference));
+        }
         let open = self.close(cx, reference);
         if let Some(message) = self.to_xmpp.remove(&reference) {
             self.by_stanza.remove(&message.stanza);
@@ -245,12 +251,8 @@ impl Messages {
             .collect();
         for reference in held {
             if let Some(message) = self.take_to_sip(reference) {
-                settle(
-                    cx,
-                    reference,
-                    message,
-                    Err(Failure::Local(Local::ShuttingDown)),
-                );
+                let stopping = Err(Failure::Local(Local::ShuttingDown));
+                self.settle(cx, reference, message, stopping);
             }
         }
     }
@@ -355,6 +357,24 @@ impl Messages {
         }
     }
 
+    /// The end of a message to SIP. It is struck out of the store at once, or when its error has been handled.
+    fn settle(
+        &mut self,
+        cx: &mut Context,
+        reference: Ref,
+        message: ToSip,
+        outcome: Result<(), Failure>,
+    ) {
+        match outcome {
+            Ok(()) => cx.store(StoreOut::Settle(reference)),
+            Err(failure) => {
+                self.reporting.insert(reference);
+                let parties = (message.to, message.from, message.id);
+                refuse(cx, Some(reference), parties, to_stanza(&failure));
+            }
+        }
+    }
+
     fn is_held(&self, reference: Ref) -> bool {
         self.to_sip
             .get(&reference)
@@ -390,21 +410,15 @@ pub(super) fn reported(from: &Jid, error: StanzaError) -> Failure {
     }
 }
 
-fn settle(cx: &mut Context, reference: Ref, message: ToSip, outcome: Result<(), Failure>) {
-    if let Err(failure) = outcome {
-        refuse(
-            cx,
-            message.to,
-            message.from,
-            message.id,
-            to_stanza(&failure),
-        );
-    }
-    cx.store(StoreOut::Settle(reference));
-}
-
-fn refuse(cx: &mut Context, from: Jid, to: Jid, id: Option<String>, error: StanzaError) {
+/// Reports an error to the sender of a message. With a reference the store holds the message until that is handled.
+fn refuse(
+    cx: &mut Context,
+    reference: Option<Ref>,
+    (from, to, id): (Jid, Jid, Option<String>),
+    error: StanzaError,
+) {
     cx.xmpp(XmppOut::MessageError {
+        reference,
         from,
         to,
         id,

@@ -228,13 +228,19 @@ fn xmpp_words(out: &XmppOut) -> String {
             format!("{from} > {to} message {} {id}", reference.0)
         }
         XmppOut::MessageError {
+            reference,
             from,
             to,
             id,
             error,
         } => {
             let id = id.as_deref().unwrap_or("-");
-            format!("{from} > {to} error {id} {}", error.condition.name())
+            let kept = reference.map(|r| format!(" kept {}", r.0));
+            format!(
+                "{from} > {to} error {id} {}{}",
+                error.condition.name(),
+                kept.unwrap_or_default()
+            )
         }
         XmppOut::Presence { from, to, kind } => format!("{from} > {to} {}", kind_words(kind)),
         XmppOut::PresenceError {

@@ -32,7 +32,8 @@ impl Kind {
     pub(super) fn of(outgoing: &Outgoing) -> Self {
         let element = &outgoing.element;
         let attr = |name: &str| element.attr(name).unwrap_or_default().to_owned();
-        if outgoing.reference.is_some() {
+        let is_error = element.attr("type") == Some("error");
+        if outgoing.reference.is_some() && !is_error {
             return Self::Message;
         }
         match (element.name(), element.attr("type")) {

@@ -51,8 +51,11 @@ impl Mail {
                 Command::Xmpp(XmppOut::Message { reference, im, .. }) => {
                     self.at_xmpp.push((reference, im.id.unwrap_or_default()));
                 }
-                Command::Xmpp(XmppOut::MessageError { id, .. }) => {
-                    *self.errors.entry(id.unwrap_or_default()).or_default() += 1;
+                Command::Xmpp(XmppOut::MessageError { reference, id, .. }) => {
+                    let id = id.unwrap_or_default();
+                    *self.errors.entry(id.clone()).or_default() += 1;
+                    self.at_xmpp
+                        .extend(reference.map(|reference| (reference, id)));
                 }
                 other => panic!("{other:?}"),
             }

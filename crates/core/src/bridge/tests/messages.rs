@@ -72,11 +72,10 @@ fn a_failed_message_goes_back_as_its_sender_addressed_it() {
     world.expect(kept(1), &[sent]);
     world.expect(
         outcome(1, Err(Failure::Sip(SipStatus::new(404, "")))),
-        &[
-            "Bruno@OCS.example/t1 > alma@jabber.example/desk error m1 item-not-found",
-            "settle 1",
-        ],
+        &["Bruno@OCS.example/t1 > alma@jabber.example/desk error m1 item-not-found kept 1"],
     );
+    world.expect(settled(1, Ok(())), &["settle 1"]);
+    world.expect(settled(1, Ok(())), &[]);
     world.is_settled();
 }
 
@@ -331,9 +330,12 @@ fn a_crash_is_told_to_the_senders() {
         id: Some("m0".to_owned()),
     };
     world.bridge.restore(vec![], vec![left], world.now);
-    let error = "bruno@ocs.example > alma@jabber.example/desk error m0 internal-server-error";
-    assert_eq!(world.drain(), [error, "settle 41"]);
+    let error =
+        "bruno@ocs.example > alma@jabber.example/desk error m0 internal-server-error kept 41";
+    assert_eq!(world.drain(), [error]);
     world.expect(from_xmpp(BRUNO, im("m1", "hi")), &["keep 42"]);
+    let undelivered = Err(Failure::Local(Local::Timeout));
+    world.expect(settled(41, undelivered), &["settle 41"]);
 }
 
 #[test]
@@ -348,9 +350,10 @@ fn a_stop_answers_everybody() {
         &["bruno@ocs.example > alma@jabber.example message 3 b1"],
     );
     world.bridge.shutdown(world.now);
-    let error = "bruno@ocs.example > alma@jabber.example/desk error m1 resource-constraint";
-    assert_eq!(world.drain(), ["answer 70 503", error, "settle 1"]);
+    let error = "bruno@ocs.example > alma@jabber.example/desk error m1 resource-constraint kept 1";
+    assert_eq!(world.drain(), ["answer 70 503", error]);
     world.expect(kept(1), &[]);
+    world.expect(settled(1, Ok(())), &["settle 1"]);
     let error = "bruno@ocs.example > alma@jabber.example/desk error m4 resource-constraint";
     world.expect(from_xmpp(BRUNO, im("m4", "hi")), &[error]);
     world.expect(from_sip(71, im("b2", "hi")), &["answer 71 503"]);
