@@ -3,6 +3,7 @@
 //! The process runs one [`Engine`] in one task; the vector tests run the same engine on virtual time. Inputs are method
 //! calls with the time; what is to be done comes out of [`Engine::poll_effect`].
 
+mod journal;
 mod links;
 mod settings;
 
@@ -138,7 +139,7 @@ impl Engine {
     pub fn stanza(&mut self, name: &LinkName, element: &Element, token: StanzaToken, now: Now) {
         self.current = Some(token);
         match adapt::read(element) {
-            adapt::Inbound::Core(input) => self.bridge.handle(Input::Xmpp(input), now),
+            adapt::Inbound::Core(input) => self.tell(Input::Xmpp(input), now),
             adapt::Inbound::Iq(iq) => {
                 if !self.links.receive_iq(name, &iq, now)
                     && let Some(answer) = server::answer(&self.software, &iq)
@@ -178,7 +179,7 @@ impl Engine {
     /// The store has answered.
     pub fn stored(&mut self, answer: StoreIn, now: Now) {
         let (StoreIn::Kept(reference) | StoreIn::NotKept(reference)) = answer;
-        self.bridge.handle(Input::Store(answer), now);
+        self.tell(Input::Store(answer), now);
         if let Some(token) = self.waiting.remove(&reference) {
             self.effects.push_back(Effect::Handled(token));
         }
@@ -247,13 +248,18 @@ impl Engine {
 
     // ------------------------------------------------------------------------------------------- inside
 
+    fn tell(&mut self, input: Input, now: Now) {
+        journal::input(&input);
+        self.bridge.handle(input, now);
+    }
+
     /// Carries words between the machines until none has anything left to say.
     fn settle(&mut self, now: Now) {
         loop {
             let mut idle = true;
             while let Some(input) = self.sip.poll_input() {
                 idle = false;
-                self.bridge.handle(Input::Sip(input), now);
+                self.tell(Input::Sip(input), now);
             }
             while let Some((reference, outcome)) = self.links.poll_settled() {
                 idle = false;
@@ -277,6 +283,7 @@ impl Engine {
     }
 
     fn carry_out(&mut self, command: Command, now: Now) {
+        journal::command(&command);
         match command {
             Command::Sip(out) => self.sip.command(out, now),
             Command::Xmpp(out) => self.send_stanza(&out, now),

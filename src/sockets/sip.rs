@@ -164,6 +164,11 @@ impl SipSockets {
     /// # Errors
     /// The connection is gone or does not take more, or no socket fits.
     pub fn send(&mut self, transmit: Transmit) -> Result<(), NotSent> {
+        tracing::trace!(
+            destination = ?transmit.destination,
+            octets = %String::from_utf8_lossy(&transmit.bytes),
+            "SIP out"
+        );
         match transmit.destination {
             Destination::Datagram { socket, remote } => {
                 self.send_datagram(socket, remote, &transmit.bytes)
@@ -274,6 +279,7 @@ async fn receive_datagrams(shared: Arc<Shared>, flow: FlowId, socket: Arc<UdpSoc
             }
         };
         let octets = Bytes::copy_from_slice(buffer.get(..length).unwrap_or_default());
+        tracing::trace!(%remote, octets = %String::from_utf8_lossy(&octets), "SIP in");
         let source = Source {
             flow,
             transport: Transport::Udp,
@@ -473,7 +479,10 @@ async fn read_frames(
     loop {
         buffer.clear();
         match timeout(patience, reader.read_buf(&mut buffer)).await {
-            Ok(Ok(count)) if count > 0 => framer.push(&buffer),
+            Ok(Ok(count)) if count > 0 => {
+                tracing::trace!(remote = %source.remote, octets = %String::from_utf8_lossy(&buffer), "SIP in");
+                framer.push(&buffer);
+            }
             _ => return,
         }
         loop {

@@ -64,7 +64,11 @@ impl Connection {
             Wire::Gone => return Err(Lost),
         };
         match count {
-            Ok(count) if count > 0 => Ok(self.buffer.split().freeze()),
+            Ok(count) if count > 0 => {
+                let octets = self.buffer.split().freeze();
+                tracing::trace!(octets = %String::from_utf8_lossy(&octets), "XMPP in");
+                Ok(octets)
+            }
             _ => Err(Lost),
         }
     }

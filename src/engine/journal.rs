@@ -1,0 +1,124 @@
+//! One debug line for everything that crosses between the machines. Never a body; addresses at debug only.
+
+use stox_core::vocab::{Command, Input, SipIn, SipOut, XmppIn, XmppOut};
+use tracing::debug;
+
+/// What the bridge is told.
+pub(super) fn input(input: &Input) {
+    match input {
+        Input::Xmpp(XmppIn::Message { from, to, im }) => {
+            debug!(%from, %to, id = im.id, "message from XMPP");
+        }
+        Input::Xmpp(XmppIn::MessageError {
+            from, id, error, ..
+        }) => {
+            debug!(%from, id, condition = error.condition.name(), "message error from XMPP");
+        }
+        Input::Xmpp(XmppIn::Presence { from, to, kind, .. }) => {
+            debug!(%from, %to, ?kind, "presence from XMPP");
+        }
+        Input::Xmpp(XmppIn::PresenceError { from, to, error }) => {
+            debug!(%from, %to, condition = error.condition.name(), "presence error from XMPP");
+        }
+        Input::Xmpp(XmppIn::Settled { reference, outcome }) => {
+            debug!(reference = reference.0, ?outcome, "stanza settled");
+        }
+        Input::Sip(SipIn::Message {
+            reference,
+            from,
+            to,
+            ..
+        }) => {
+            debug!(reference = reference.0, %from, %to, "message from SIP");
+        }
+        Input::Sip(SipIn::MessageGone { reference }) => {
+            debug!(
+                reference = reference.0,
+                "the SIP sender does not wait any more"
+            );
+        }
+        Input::Sip(SipIn::Outcome { reference, outcome }) => {
+            debug!(
+                reference = reference.0,
+                ?outcome,
+                "outcome of a message to SIP"
+            );
+        }
+        Input::Sip(SipIn::Subscription { reference, event }) => {
+            debug!(
+                reference = reference.0,
+                ?event,
+                "subscription at a SIP user"
+            );
+        }
+        Input::Sip(SipIn::Watcher { reference, event }) => {
+            debug!(reference = reference.0, ?event, "watcher from SIP");
+        }
+        Input::Store(answer) => debug!(?answer, "store"),
+    }
+}
+
+/// What the bridge asks for.
+pub(super) fn command(command: &Command) {
+    match command {
+        Command::Xmpp(XmppOut::Message {
+            reference,
+            from,
+            to,
+            im,
+        }) => {
+            debug!(reference = reference.0, %from, %to, id = im.id, "message to XMPP");
+        }
+        Command::Xmpp(XmppOut::MessageError { to, id, error, .. }) => {
+            debug!(%to, id, condition = error.condition.name(), "message error to XMPP");
+        }
+        Command::Xmpp(XmppOut::Presence { from, to, kind }) => {
+            debug!(%from, %to, ?kind, "presence to XMPP");
+        }
+        Command::Xmpp(XmppOut::PresenceError { to, error, .. }) => {
+            debug!(%to, condition = error.condition.name(), "presence error to XMPP");
+        }
+        Command::Sip(SipOut::Message {
+            reference,
+            from,
+            to,
+            ..
+        }) => {
+            debug!(reference = reference.0, %from, %to, "message to SIP");
+        }
+        Command::Sip(SipOut::AnswerMessage { reference, outcome }) => {
+            debug!(
+                reference = reference.0,
+                ?outcome,
+                "answer to a message from SIP"
+            );
+        }
+        Command::Sip(SipOut::Subscribe {
+            reference,
+            watcher,
+            presentity,
+            poll,
+        }) => {
+            debug!(reference = reference.0, %watcher, %presentity, poll, "subscribe at a SIP user");
+        }
+        Command::Sip(SipOut::Notify {
+            reference,
+            state,
+            document,
+        }) => {
+            let tuples = document.as_ref().map(|document| document.tuples.len());
+            debug!(
+                reference = reference.0,
+                ?state,
+                ?tuples,
+                "notify a SIP watcher"
+            );
+        }
+        Command::Sip(
+            out @ (SipOut::Unsubscribe { .. }
+            | SipOut::AcceptWatcher { .. }
+            | SipOut::RefuseWatcher { .. }),
+        ) => debug!(?out, "to SIP"),
+        Command::Store(_) => {}
+    }
+}
