@@ -23,7 +23,8 @@ PEER_HOSTS: dict[str, Host] = {"prosody": PROSODY, "ejabberd": EJABBERD, "kamail
 class World:
     """Use as a context: inside it, this process's sockets are on the users' host."""
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, logs: Path | None = None) -> None:
+        self.logs = logs
         self.network = Network(prefix)
         self.folder = Path(tempfile.mkdtemp(prefix=f"{prefix}-"))
         self.folder.chmod(0o755)
@@ -70,6 +71,8 @@ class World:
         for service in reversed(self.services.values()):
             service.stop(grace=0.5)
         self.network.down()
+        if self.logs is not None:
+            shutil.copytree(self.folder, self.logs, dirs_exist_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -31,7 +31,7 @@ def main() -> int:
         names = _select(arguments.case)
         cases = [load(name) for name in names]
         started = time.monotonic()
-        with World(f"sx{os.getpid()}") as world:
+        with World(f"sx{os.getpid()}", arguments.logs) as world:
             print(f"world up in {time.monotonic() - started:.1f} s", flush=True)
             if arguments.lab:
                 return _keep(world)
@@ -45,6 +45,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests/interop/run", description="Run interop cases against a gateway.")
     parser.add_argument("case", nargs="*", help="names or their beginnings (01, 07-tls); default: all")
     parser.add_argument("--lab", action="store_true", help="bring the world and the gateway up and keep them")
+    parser.add_argument("--logs", type=Path, metavar="FOLDER", help="copy all logs and configurations there at the end")
     parser.add_argument("--verbose", "-v", action="store_true", help="draw the ladders of passed cases too")
     return parser.parse_args()
 

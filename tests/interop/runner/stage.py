@@ -134,21 +134,21 @@ class Stage:
         """stop, kill or resume the gateway. Raises LookupError in a case without one."""
         if self.subject is None:
             raise LookupError("this case has no gateway")
-        self._breaking()
+        self._breaking(f"gateway: {' and '.join(actions)}")
         for action in actions:
             await asyncio.to_thread(getattr(self.subject, action))
 
-    def _breaking(self) -> None:
+    def _breaking(self, what: str) -> None:
         if self.traffic is not None:
-            self.traffic.broke()
+            self.traffic.broke(what)
 
     async def cut(self, name: str, port: int) -> None:
         """End the peer's TCP connections at a port with a reset."""
-        self._breaking()
+        self._breaking(f"{name}: cut")
         await asyncio.to_thread(self.world.network.cut, PEER_HOSTS[name], port)
 
     async def unplug(self, name: str) -> None:
-        self._breaking()
+        self._breaking(f"{name}: unplug")
         self._unplugged.add(name)
         await asyncio.to_thread(self.world.network.cable, PEER_HOSTS[name], False)
 
@@ -157,7 +157,7 @@ class Stage:
         await asyncio.to_thread(self.world.network.cable, PEER_HOSTS[name], True)
 
     async def stop_peer(self, name: str) -> None:
-        self._breaking()
+        self._breaking(f"{name}: stop")
         self._stopped.add(name)
         await asyncio.to_thread(self.world.services[name].stop)
 

@@ -48,7 +48,7 @@ class Traffic:
         self.pause = 1 / rate
         self.out = Flow(f"{xmpp.label} to {sip.wire.label}")
         self.back = Flow(f"{sip.wire.label} to {xmpp.label}")
-        self.breaks: list[float] = []
+        self.breaks: list[tuple[float, str]] = []
         self.lost_on_link: list[str] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._bell = asyncio.Event()
@@ -61,9 +61,9 @@ class Traffic:
         for task in self._tasks:
             task.cancel()
 
-    def broke(self) -> None:
+    def broke(self, what: str) -> None:
         """A connection is about to break, or a process to die: remember when."""
-        self.breaks.append(time.monotonic())
+        self.breaks.append((time.monotonic(), what))
 
     async def _send_out(self) -> None:
         for number in range(self.count):
@@ -120,10 +120,20 @@ class Traffic:
         self._judge(unanswered)
 
     def _under_way(self, text: str) -> bool:
-        return any(0 <= moment - self.out.sent[text] <= LINK_WINDOW for moment in self.breaks)
+        return any(0 <= moment - self.out.sent[text] <= LINK_WINDOW for moment, _ in self.breaks)
+
+    def _by_break(self, texts: list[str]) -> dict[str, list[str]]:
+        """The texts by the break that they were sent behind, for the reader."""
+        grouped: dict[str, list[str]] = {}
+        for text in texts:
+            earlier = [(moment, name) for moment, name in self.breaks if moment <= self.out.sent[text]]
+            grouped.setdefault(f"after {len(earlier)} breaks ({earlier[-1][1] if earlier else ''})", []).append(text)
+        return grouped
 
     def _judge(self, unanswered: list[str]) -> None:
-        faults = [f"{text}: neither seen nor returned" for text in self.out.missing() if not self._under_way(text)]
+        lost = [text for text in self.out.missing() if not self._under_way(text)]
+        faults = [f"{len(texts)} neither seen nor returned, sent {when}: {', '.join(texts[:5])}"
+                  for when, texts in self._by_break(lost).items()]
         faults += [f"{text}: no answer at all" for text in unanswered]
         faults += [f"{text}: answered 200, never seen" for text in self.back.delivered - self.back.seen.keys()]
         faults += [f"{text}: seen {len(ids)} times under ids {sorted(set(ids))}" for flow in (self.out, self.back)
