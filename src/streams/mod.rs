@@ -100,6 +100,7 @@ pub struct Streams {
     shared: Arc<Shared>,
     outbound: BTreeMap<LinkName, (Attempt, mpsc::Sender<Arc<Element>>)>,
     inbound: BTreeMap<u64, InboundStatus>,
+    listeners: JoinSet<()>,
     tasks: JoinSet<()>,
 }
 
@@ -144,13 +145,14 @@ impl Streams {
             }),
             outbound: BTreeMap::new(),
             inbound: BTreeMap::new(),
+            listeners: JoinSet::new(),
             tasks: JoinSet::new(),
         }
     }
 
     /// Serves a bound listener.
     pub fn serve(&mut self, listener: TcpListener) {
-        self.tasks
+        self.listeners
             .spawn(inbound::accept(self.shared.clone(), listener));
     }
 
@@ -222,14 +224,10 @@ impl Streams {
 
     /// Lets all outbound streams end in order, and waits for that until `deadline`.
     pub async fn finish(mut self, deadline: tokio::time::Instant) {
-        let writers = std::mem::take(&mut self.outbound);
-        let closing = writers.len();
-        drop(writers);
-        if closing > 0 {
-            // The listeners' tasks never end; the closing streams do.
-            let drained = async { while self.tasks.join_next().await.is_some() {} };
-            _ = tokio::time::timeout_at(deadline, drained).await;
-        }
+        self.listeners.abort_all();
+        self.outbound.clear();
+        let drained = async { while self.tasks.join_next().await.is_some() {} };
+        _ = tokio::time::timeout_at(deadline, drained).await;
         self.tasks.abort_all();
     }
 }
