@@ -134,6 +134,15 @@ impl Links {
         self.effects.pop_front()
     }
 
+    /// No fence of any link waits for company any more.
+    pub(super) fn hurry(&mut self, now: Now) {
+        self.settings.fence_delay = Duration::ZERO;
+        let names: Vec<LinkName> = self.links.keys().cloned().collect();
+        for name in names {
+            self.with(&name, |link| link.hurry(now));
+        }
+    }
+
     /// Nothing waits to be written or proved on a stream that works.
     pub(super) fn is_quiet(&self) -> bool {
         self.links.values().all(|link| {

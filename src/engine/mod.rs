@@ -212,6 +212,7 @@ impl Engine {
     /// Begins a clean stop: contacts see unavailable, watchers are told, open messages are answered.
     pub fn shut_down(&mut self, now: Now) {
         self.stopping = true;
+        self.links.hurry(now);
         self.bridge.shutdown(now);
         self.settle(now);
     }

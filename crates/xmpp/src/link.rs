@@ -360,6 +360,15 @@ impl Link {
         self.make_progress(now);
     }
 
+    /// From now on no fence waits for company: the process is about to stop and wants to know what has been handled.
+    pub fn hurry(&mut self, now: Now) {
+        self.settings.fence_delay = Duration::ZERO;
+        if let Phase::Up(up) = &mut self.phase {
+            up.fence_due = None;
+        }
+        self.make_progress(now);
+    }
+
     /// Gives everything up and lets the stream go.
     pub fn shut_down(&mut self) {
         if matches!(self.phase, Phase::Connecting | Phase::Up(_)) {

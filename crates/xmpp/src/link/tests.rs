@@ -313,6 +313,18 @@ fn stanzas_without_reference_wait_for_company() {
 }
 
 #[test]
+fn nothing_waits_for_company_before_a_stop() {
+    let mut bench = Bench::up(Settings::default());
+    bench.plain("presence", 1, "type='unavailable'");
+    bench.expect(&["write p1"]);
+    bench.link.hurry(bench.now);
+    bench.expect(&["fence 1"]);
+    bench.answer(1);
+    bench.plain("presence", 2, "type='unavailable'");
+    bench.expect(&["write p2", "fence 2"]);
+}
+
+#[test]
 fn the_window_holds_back_what_no_fence_has_passed() {
     let octets = String::from(&stanza("message", 1, "")).len();
     let mut bench = Bench::up(Settings {
