@@ -48,6 +48,15 @@ pub enum Command {
         #[arg(long)]
         quiet: bool,
     },
+    /// Run a gateway between two small peers on this machine and show what crosses its wires. Needs no settings.
+    Demo {
+        /// Leave everything running until Ctrl-C and say how to reach it.
+        #[arg(long)]
+        hold: bool,
+        /// Print each message whole.
+        #[arg(long)]
+        full: bool,
+    },
 }
 
 /// Where the settings are.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use stoxgate::cli::{Cli, Command, Settings};
 use stoxgate::config::Config;
-use stoxgate::{admin, config, log, map, run};
+use stoxgate::{admin, config, demo, log, map, run};
 
 /// Exit code for settings that are wrong.
 const WRONG_SETTINGS: u8 = 2;
@@ -24,6 +24,7 @@ fn main() -> ExitCode {
             json,
             quiet,
         } => status(&settings, json, quiet),
+        Command::Demo { hold, full } => demo::run(hold, full),
     }
 }
 
