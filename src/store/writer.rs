@@ -43,6 +43,10 @@ impl StoreWriter {
     ///
     /// # Errors
     /// The queue is full, or the thread has ended.
+    #[allow(
+        clippy::result_large_err,
+        reason = "the error is the command itself, given back to be kept"
+    )]
     pub fn send(&self, command: StoreOut) -> Result<(), StoreOut> {
         match &self.queue {
             None => Err(command),
