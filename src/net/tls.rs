@@ -18,6 +18,8 @@ use rustls::{
     SignatureScheme,
 };
 
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
 use crate::config;
 
 /// What is wrong with our own TLS files.
@@ -151,26 +153,36 @@ impl Verifier {
     }
 }
 
-/// The dNSName entries of a certificate, lower case.
+/// The dNSName entries of a certificate, lower case: the names that an XMPP server is known by (RFC 9525 §2).
+#[must_use]
+pub fn dns_names(certificate: &CertificateDer<'_>) -> Vec<String> {
+    alternative_names(certificate, |name| match name {
+        GeneralName::DNSName(name) => Some(name.to_lowercase()),
+        _ => None,
+    })
+}
+
+/// The dNSName and URI entries of a certificate, lower case and without `sip:` (RFC 5922 §7.1).
 #[must_use]
 pub fn certificate_names(certificate: &CertificateDer<'_>) -> Vec<String> {
-    use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+    alternative_names(certificate, |name| match name {
+        GeneralName::DNSName(name) => Some(name.to_lowercase()),
+        GeneralName::URI(uri) => Some(uri.strip_prefix("sip:").unwrap_or(uri).to_lowercase()),
+        _ => None,
+    })
+}
+
+fn alternative_names(
+    certificate: &CertificateDer<'_>,
+    read: fn(&GeneralName<'_>) -> Option<String>,
+) -> Vec<String> {
     let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
         return Vec::new();
     };
     let Ok(Some(names)) = certificate.subject_alternative_name() else {
         return Vec::new();
     };
-    names
-        .value
-        .general_names
-        .iter()
-        .filter_map(|name| match name {
-            GeneralName::DNSName(name) => Some(name.to_lowercase()),
-            GeneralName::URI(uri) => Some(uri.strip_prefix("sip:").unwrap_or(uri).to_lowercase()),
-            _ => None,
-        })
-        .collect()
+    names.value.general_names.iter().filter_map(read).collect()
 }
 
 /// A name for SNI and verification.

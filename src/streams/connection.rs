@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
-use crate::net::tls::{TlsSettings, Verifier, certificate_names, server_name};
+use crate::net::tls::{TlsSettings, Verifier, dns_names, server_name};
 
 /// A write that does not finish in this time means a dead peer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -161,7 +161,7 @@ fn info(
     verify: fn(&Verifier, &[CertificateDer<'_>], &str) -> Result<(), String>,
 ) -> TlsInfo {
     let chain = chain.unwrap_or_default();
-    let names = chain.first().map(certificate_names).unwrap_or_default();
+    let names = chain.first().map(dns_names).unwrap_or_default();
     let is_valid = |name: &String| {
         let probe = name
             .strip_prefix("*.")

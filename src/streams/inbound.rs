@@ -183,6 +183,7 @@ impl Task {
                 };
                 self.verify(id, request, certificate_valid).await;
             }
+            InboundEvent::Authenticate { id, pair } => self.authenticate(id, &pair),
             InboundEvent::DomainProved(pair) => {
                 tracing::info!(partner = pair.remote, local = pair.local, encrypted = self.encrypted, peer = %self.peer.ip(), "XMPP partner has proved its domain");
                 let arrival = StreamArrival::Proved {
@@ -225,11 +226,27 @@ impl Task {
         }
     }
 
+    /// Holds the claim to the partner's rule. That the certificate is valid is known.
+    fn authenticate(&mut self, id: VerifyId, pair: &DomainPair) {
+        let verdict = match self.permitted(pair, true) {
+            Ok(()) => Ok(true),
+            Err(why) => {
+                self.warn_refused(pair, why);
+                Err(Trouble::Forbidden)
+            }
+        };
+        self.machine.verified(id, verdict, self.shared.clock.now());
+    }
+
+    fn warn_refused(&self, pair: &DomainPair, why: &str) {
+        tracing::warn!(partner = pair.remote, peer = %self.peer.ip(), "XMPP partner refused: {why}");
+    }
+
     /// Holds the claim to the partner's rule, then asks the claimed domain's own server.
     async fn verify(&self, id: VerifyId, request: VerifyRequest, certificate_valid: bool) {
         let verdicts = self.verdict_sender.clone();
         if let Err(why) = self.permitted(&request.pair, certificate_valid) {
-            tracing::warn!(partner = request.pair.remote, peer = %self.peer.ip(), "XMPP partner refused: {why}");
+            self.warn_refused(&request.pair, why);
             _ = verdicts.send((id, Err(Trouble::Forbidden))).await;
             return;
         }

@@ -92,6 +92,11 @@ impl<E: From<CloseReason>> Carrier<E> {
         self.parser.set_authenticated();
     }
 
+    /// The peer has begun an element and not ended it.
+    pub(super) fn is_mid_element(&self) -> bool {
+        self.parser.is_mid_element()
+    }
+
     // ---------------------------------------------------------------------------------------- reading
 
     /// The next event of the input. Spaces between elements do not count as a sign of life.
@@ -155,6 +160,9 @@ impl<E: From<CloseReason>> Carrier<E> {
     pub(super) fn restart(&mut self, now: Now) {
         self.parser = StreamParser::new(self.limits.clone());
         self.link = Link::Open;
+        self.element_deadline = None;
+        // A space in front of our new header would spoil it.
+        self.space_deadline = None;
         self.idle_deadline = now.mono + self.timing.idle;
     }
 

@@ -2,15 +2,17 @@
 
 use minidom::Element;
 
-use super::{limits::Limits, limits::Timing, ns, write::Markup};
+use super::{limits::Limits, limits::Timing, ns, sasl::EXTERNAL, write::Markup};
 
-/// What we offer on an accepted stream. Compression is never offered; SASL mechanisms would join here.
+/// What we offer on an accepted stream. Compression is never offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Offer {
     /// `<starttls/>`.
     pub(crate) starttls: bool,
     /// `<required/>` in it.
     pub(crate) starttls_required: bool,
+    /// SASL EXTERNAL (XEP-0178 §3).
+    pub(crate) external: bool,
     /// Dialback, stream management and limits: all that needs no (more) TLS.
     pub(crate) dialback: bool,
 }
@@ -25,6 +27,14 @@ impl Offer {
                 out.open("required").close();
             }
             out.close();
+        }
+        if self.external {
+            out.open("mechanisms")
+                .attribute("xmlns", ns::SASL)
+                .open("mechanism")
+                .text(EXTERNAL)
+                .close()
+                .close();
         }
         if self.dialback {
             out.open("dialback")
@@ -86,6 +96,7 @@ mod tests {
         let offer = Offer {
             starttls: true,
             starttls_required: true,
+            external: false,
             dialback: false,
         };
         assert_eq!(
@@ -99,6 +110,7 @@ mod tests {
         let offer = Offer {
             starttls: false,
             starttls_required: false,
+            external: true,
             dialback: true,
         };
         let wire = offer

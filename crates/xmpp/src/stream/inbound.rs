@@ -9,6 +9,9 @@ use std::{
 use minidom::Element;
 use stox_core::time::{Entropy, Now};
 
+mod external;
+
+use self::external::External;
 use super::{
     StreamCommand, TlsInfo, TlsRule,
     acks::Acks,
@@ -45,7 +48,7 @@ pub struct InboundSettings {
     pub timing: Timing,
 }
 
-/// Names one claim of one stream until it is verified.
+/// Names one claim of one stream, by key or by certificate, until it is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VerifyId(u64);
 
@@ -56,7 +59,7 @@ pub struct StanzaNumber(u64);
 /// What an accepted stream tells.
 #[derive(Debug, Clone, PartialEq)]
 pub enum InboundEvent {
-    /// The peer's header was taken; with TLS, once before and once after. Nothing is proved.
+    /// The peer's header was taken: at first, again inside TLS, again after SASL. It proves nothing.
     Opened {
         /// Who the peer says it is.
         from: Option<String>,
@@ -80,6 +83,14 @@ pub enum InboundEvent {
         /// The peer's certificate is valid for the claimed domain, so that policy may do without the question
         /// (XEP-0344).
         certificate_valid: bool,
+    },
+    /// The peer wants to speak for `pair.remote` by its certificate, which is valid for that domain (SASL EXTERNAL).
+    /// Report to [`InboundStream::verified`], always and exactly once, whether policy allows this.
+    Authenticate {
+        /// For the report.
+        id: VerifyId,
+        /// Who is claimed, and towards whom.
+        pair: DomainPair,
     },
     /// The peer speaks for `pair.remote` towards `pair.local` from here on.
     DomainProved(DomainPair),
@@ -113,6 +124,10 @@ pub struct InboundStream {
     settings: Arc<InboundSettings>,
     carrier: Carrier<InboundEvent>,
     id: String,
+    /// For the stream after SASL.
+    next_id: String,
+    external: External,
+    failed_logins: usize,
     tls: Option<TlsInfo>,
     header: Option<StreamHeader>,
     answered: bool,
@@ -131,6 +146,9 @@ impl InboundStream {
         Self {
             carrier,
             id: stream_id(entropy),
+            next_id: String::new(),
+            external: External::NotOffered,
+            failed_logins: 0,
             tls: None,
             header: None,
             answered: false,
@@ -176,12 +194,9 @@ impl InboundStream {
             return;
         }
         self.tls = Some(tls);
-        self.header = None;
-        self.answered = false;
-        self.id = stream_id(entropy);
-        self.carrier.restart(now);
-        self.carrier
-            .expect(Some(now.mono + self.settings.timing.header));
+        let id = stream_id(entropy);
+        self.next_id = stream_id(entropy);
+        self.restart(id, now);
     }
 
     /// The TLS handshake failed.
@@ -189,8 +204,12 @@ impl InboundStream {
         self.carrier.end(CloseReason::TlsFailed(why.into()));
     }
 
-    /// What the authoritative server said about a claim. A report for a claim that is gone is ignored.
+    /// What the authoritative server, or policy, said about a claim. A report for a claim that is gone is ignored.
     pub fn verified(&mut self, id: VerifyId, verdict: Result<bool, Trouble>, now: Now) {
+        if self.external.is_pending(id) {
+            self.judge_external(verdict, now);
+            return;
+        }
         let Some(pair) = self
             .claims
             .iter()
@@ -269,6 +288,16 @@ impl InboundStream {
 
     // ----------------------------------------------------------------------------------------- header
 
+    /// A new stream begins on the same connection; the peer opens it.
+    fn restart(&mut self, id: String, now: Now) {
+        self.id = id;
+        self.header = None;
+        self.answered = false;
+        self.carrier.restart(now);
+        self.carrier
+            .expect(Some(now.mono + self.settings.timing.header));
+    }
+
     fn opened(&mut self, header: StreamHeader, now: Now) -> Result<(), StreamError> {
         let header = self.header.insert(header).clone();
         self.answer_header(now);
@@ -290,8 +319,11 @@ impl InboundStream {
                 ));
             }
         }
-        self.carrier.expect(Some(self.authentication_deadline));
+        self.check_header_after_external(from.as_deref(), to.as_deref())?;
+        let deadline = (!self.has_proof()).then_some(self.authentication_deadline);
+        self.carrier.expect(deadline);
         if header.version() == Version::AtLeast1 {
+            self.offer_external(from.as_deref(), to.as_deref());
             self.offer_features(from.as_deref(), now);
         }
         self.carrier.event(InboundEvent::Opened {
@@ -339,6 +371,7 @@ impl InboundStream {
         let offer = Offer {
             starttls: self.tls.is_none() && self.settings.tls != TlsRule::Never,
             starttls_required: !may_speak,
+            external: matches!(self.external, External::Offered(_)),
             dialback: may_speak,
         };
         let wire = offer.to_wire(&self.settings.limits, &self.settings.timing);
@@ -384,7 +417,9 @@ impl InboundStream {
         more_follows: bool,
         now: Now,
     ) -> Result<(), StreamError> {
-        match TopLevel::of(&element) {
+        let kind = TopLevel::of(&element);
+        self.check_turn(kind, &element)?;
+        match kind {
             TopLevel::Stanza => self.stanza(element),
             TopLevel::Dialback => self.dialback(&element, now),
             TopLevel::StartTls => {
@@ -396,7 +431,7 @@ impl InboundStream {
                 self.carrier.peer_failed(error, now);
                 Ok(())
             }
-            TopLevel::Sasl => self.refuse_sasl(now),
+            TopLevel::Sasl => self.sasl(&element, now),
             TopLevel::Compress => {
                 self.carrier.write(COMPRESS_FAILURE.to_owned(), now);
                 self.count_refusal()
@@ -420,17 +455,6 @@ impl InboundStream {
         }
         self.carrier.write(TLS_PROCEED.to_owned(), now);
         self.carrier.start_tls(now);
-    }
-
-    /// No mechanism is offered, so none can be right (RFC 6120 §6.5).
-    fn refuse_sasl(&mut self, now: Now) -> Result<(), StreamError> {
-        let failure = if self.may_speak(None) {
-            SASL_INVALID_MECHANISM
-        } else {
-            SASL_ENCRYPTION_REQUIRED
-        };
-        self.carrier.write(failure.to_owned(), now);
-        self.count_refusal()
     }
 
     /// A peer that is too early with it is told so and may go on to prove itself.
@@ -543,8 +567,7 @@ impl InboundStream {
             self.answer(&pair, Err(trouble), now);
             return self.count_refusal();
         }
-        self.next_verify += 1;
-        let id = VerifyId(self.next_verify);
+        let id = self.verify_id();
         self.claims.insert(pair.clone(), Claim::Pending(id));
         self.carrier.event(InboundEvent::VerifyKey {
             id,
@@ -559,16 +582,18 @@ impl InboundStream {
         Ok(())
     }
 
+    fn verify_id(&mut self) -> VerifyId {
+        self.next_verify += 1;
+        VerifyId(self.next_verify)
+    }
+
     fn is_claimable(&self, pair: &DomainPair, request: &Dialback) -> Result<(), Trouble> {
         let settings = &self.settings;
         let pending = self.pending().len();
         let proved = self.claims.len() - pending;
         if !settings.local_domains.contains(&pair.local) {
             Err(Trouble::NotServed)
-        } else if settings.local_domains.contains(&pair.remote)
-            || settings.unclaimable_domains.contains(&pair.remote)
-            || is_host_literal(&pair.remote)
-        {
+        } else if !self.is_claimable_domain(&pair.remote) {
             Err(Trouble::NotClaimable)
         } else if !request.has_usable_key() {
             Err(Trouble::MalformedKey)
@@ -579,6 +604,13 @@ impl InboundStream {
         } else {
             Ok(())
         }
+    }
+
+    /// Whether a domain may be a peer's at all.
+    fn is_claimable_domain(&self, domain: &str) -> bool {
+        !self.settings.local_domains.contains(domain)
+            && !self.settings.unclaimable_domains.contains(domain)
+            && !is_host_literal(domain)
     }
 
     /// As authoritative server (XEP-0220 §2.2.2), for any domain of ours, whatever else this stream is used for.
@@ -633,10 +665,6 @@ impl InboundStream {
 
 const TLS_PROCEED: &str = "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>";
 const TLS_FAILURE: &str = "<failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>";
-const SASL_INVALID_MECHANISM: &str =
-    "<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><invalid-mechanism/></failure>";
-const SASL_ENCRYPTION_REQUIRED: &str =
-    "<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><encryption-required/></failure>";
 const COMPRESS_FAILURE: &str =
     "<failure xmlns='http://jabber.org/protocol/compress'><setup-failed/></failure>";
 const SM_ENABLED: &str = "<enabled xmlns='urn:xmpp:sm:3'/>";
@@ -668,6 +696,8 @@ impl TopLevel {
         (ns::TLS, "starttls", Self::StartTls),
         (ns::STREAMS, "error", Self::StreamError),
         (ns::SASL, "auth", Self::Sasl),
+        (ns::SASL, "response", Self::Sasl),
+        (ns::SASL, "abort", Self::Sasl),
         (ns::COMPRESS, "compress", Self::Compress),
         (ns::SM, "enable", Self::StreamManagement),
         (ns::SM, "resume", Self::StreamManagement),

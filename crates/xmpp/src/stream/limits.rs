@@ -25,6 +25,8 @@ pub struct Limits {
     pub proved_pairs: usize,
     /// Claims refused or found wrong on one stream before it is closed.
     pub refused_claims: usize,
+    /// SASL attempts that failed on one stream before it is closed (RFC 6120 §6.4.5 asks for 2 to 5).
+    pub failed_logins: usize,
 }
 
 impl Default for Limits {
@@ -40,6 +42,7 @@ impl Default for Limits {
             pending_claims: 10,
             proved_pairs: 100,
             refused_claims: 20,
+            failed_logins: 5,
         }
     }
 }

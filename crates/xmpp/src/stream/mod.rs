@@ -13,6 +13,7 @@ mod inbound;
 pub mod limits;
 pub mod ns;
 mod outbound;
+mod sasl;
 #[cfg(test)]
 mod tests;
 pub(crate) mod write;

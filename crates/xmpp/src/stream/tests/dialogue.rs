@@ -103,8 +103,9 @@ fn a_pair_is_proved_through_the_authoritative_server() {
             "= TLS".to_owned(),
             format!("> {}", our_header("sip.test", "jabber.test", None)),
             format!(
-                "< {}{OUR_FEATURES}",
-                our_header("jabber.test", "sip.test", Some(ID_2))
+                "< {}{}",
+                our_header("jabber.test", "sip.test", Some(ID_2)),
+                our_features_with_external()
             ),
             format!("> <db:result from='sip.test' to='jabber.test'>{key}</db:result>"),
         ]

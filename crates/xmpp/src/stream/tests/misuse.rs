@@ -443,15 +443,17 @@ fn compression_and_logins_fail_a_few_times_and_then_for_good() {
         (
             "<compress xmlns='http://jabber.org/protocol/compress'><method>zlib</method></compress>",
             "<failure xmlns='http://jabber.org/protocol/compress'><setup-failed/></failure>",
+            Limits::default().refused_claims,
         ),
         (
             "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>",
             "<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><invalid-mechanism/></failure>",
+            Limits::default().failed_logins,
         ),
     ];
-    for (request, failure) in cases {
+    for (request, failure, most) in cases {
         let mut accepted = encrypted();
-        for _ in 0..Limits::default().refused_claims {
+        for _ in 0..most {
             assert_eq!(accepted.take(request), [wrote(failure)]);
         }
         assert_eq!(

@@ -2,6 +2,7 @@
 
 mod corpus;
 mod dialogue;
+mod external;
 mod misuse;
 mod properties;
 mod timing;
@@ -247,6 +248,15 @@ const FEATURES_DIALBACK: &str =
     "<stream:features><dialback xmlns='urn:xmpp:features:dialback'/></stream:features>";
 const OUR_FEATURES: &str = "<stream:features><dialback xmlns='urn:xmpp:features:dialback'><errors/></dialback><sm xmlns='urn:xmpp:sm:3'/><limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>262144</max-bytes><idle-seconds>600</idle-seconds></limits></stream:features>";
 const CLOSING: &str = "</stream:stream>";
+
+/// What a peer is offered whose certificate names it.
+fn our_features_with_external() -> String {
+    OUR_FEATURES.replace(
+        "<stream:features>",
+        "<stream:features><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>\
+         <mechanism>EXTERNAL</mechanism></mechanisms>",
+    )
+}
 
 /// The header of a peer that dialled.
 fn header(from: &str, to: &str) -> String {

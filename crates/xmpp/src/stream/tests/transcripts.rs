@@ -72,8 +72,8 @@ fn dials_prosody() {
     );
 }
 
-/// prosody 0.12 dials us: it proves a pair, switches stream management on and asks after every stanza; later it
-/// asks about a key of ours over the same stream.
+/// prosody 0.12 dials us: it proves a pair by its certificate, switches stream management on in the new stream and asks
+/// after every stanza; later it asks about a key of ours over the same stream.
 #[test]
 fn is_dialled_by_prosody() {
     let mut accepted = Accepted::new(inbound_settings(&["sip.test"], TlsRule::Required));
@@ -100,8 +100,9 @@ fn is_dialled_by_prosody() {
         accepted.take(header),
         [
             wrote(format!(
-                "{}{OUR_FEATURES}",
-                our_header("sip.test", "jabber.test", Some(ID_2))
+                "{}{}",
+                our_header("sip.test", "jabber.test", Some(ID_2)),
+                our_features_with_external()
             )),
             Seen::Said(InboundEvent::Opened {
                 from: Some("jabber.test".to_owned()),
@@ -110,7 +111,25 @@ fn is_dialled_by_prosody() {
             }),
         ]
     );
-    accepted.prove("sip.test", "jabber.test");
+    let seen = accepted.take(
+        "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>amFiYmVyLnRlc3Q=</auth>",
+    );
+    let [Seen::Said(InboundEvent::Authenticate { id, .. })] = seen.as_slice() else {
+        panic!("{seen:?}");
+    };
+    accepted.stream.verified(*id, Ok(true), accepted.now);
+    assert_eq!(
+        accepted.seen(),
+        [
+            wrote("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>"),
+            Seen::Said(InboundEvent::DomainProved(pair("sip.test", "jabber.test"))),
+        ]
+    );
+    let seen = accepted.take(header);
+    assert!(
+        matches!(seen.as_slice(), [Seen::Wrote(wire), _] if wire.ends_with(OUR_FEATURES)),
+        "{seen:?}"
+    );
     assert_eq!(
         accepted.take("<enable xmlns='urn:xmpp:sm:3'/>"),
         [wrote("<enabled xmlns='urn:xmpp:sm:3'/>")]
