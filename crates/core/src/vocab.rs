@@ -133,8 +133,8 @@ pub struct ResourcePresence {
     pub show: Option<Show>,
     /// Status texts by language.
     pub statuses: Vec<Text>,
-    /// Priority, 0 when not said.
-    pub priority: i8,
+    /// Priority, when said and legal. Not said, it counts as 0 (RFC 6121 §4.7.2.3).
+    pub priority: Option<i8>,
     /// `xml:lang` of the stanza.
     pub lang: Option<String>,
     /// XEP-0203 stamp, since 1970 UTC.

@@ -122,7 +122,7 @@ fn meaning(tuple: &Tuple, document: &Document) -> Option<PresenceKind> {
         Some(true) | None => Some(PresenceKind::Available(ResourcePresence {
             show,
             statuses: notes,
-            priority: tuple.priority.unwrap_or_default(),
+            priority: tuple.priority,
             lang: None,
             stamp: None,
             idle_since: tuple.idle_since,

@@ -74,7 +74,7 @@ impl Resources {
         let leading = self
             .online
             .values()
-            .max_by_key(|presence| presence.priority)
+            .max_by_key(|presence| presence.priority.unwrap_or_default())
             .and_then(|presence| presence.show)
             .and_then(activity_of);
         Some(Document {
@@ -132,7 +132,7 @@ fn open_tuple((resource, presence): (&String, &ResourcePresence)) -> Tuple {
         legacy_activities: Vec::new(),
         notes,
         // RFC 8048 Table 1 note 6: negative priorities are not mapped.
-        priority: Some(presence.priority).filter(|priority| *priority >= 0),
+        priority: presence.priority.filter(|priority| *priority >= 0),
         since: presence.stamp,
         idle_since: presence.idle_since,
     }

@@ -230,12 +230,12 @@ fn resources_become_one_document() {
                 text: "im Labor".to_owned(),
             },
         ],
-        priority: 5,
+        priority: Some(5),
         lang: Some("en".to_owned()),
         ..ResourcePresence::default()
     };
     let phone = ResourcePresence {
-        priority: -1,
+        priority: Some(-1),
         ..ResourcePresence::default()
     };
     assert!(resources.available(Some("desk"), desk.clone()));

@@ -81,9 +81,7 @@ fn read_available(stanza: &Element) -> ResourcePresence {
         show: only_text(stanza, "show")
             .and_then(|name| SHOWS.iter().find(|row| row.0 == name).map(|row| row.1)),
         statuses: read_statuses(stanza),
-        priority: only_text(stanza, "priority")
-            .and_then(|number| number.parse().ok())
-            .unwrap_or(0),
+        priority: only_text(stanza, "priority").and_then(|number| number.parse().ok()),
         lang: xml::lang(stanza)
             .filter(|tag| !tag.is_empty())
             .map(str::to_owned),
@@ -117,8 +115,8 @@ fn write_available(stanza: &mut Element, presence: &ResourcePresence, domain: &s
         .as_deref()
         .or_else(|| xml::common_lang(presence.statuses.iter()));
     write_statuses(stanza, &presence.statuses, lang);
-    if presence.priority != 0 {
-        stanza.append_child(xml::text_child("priority", &presence.priority.to_string()));
+    if let Some(priority) = presence.priority {
+        stanza.append_child(xml::text_child("priority", &priority.to_string()));
     }
     if let Some(stamp) = presence.stamp {
         stanza.append_child(message::delay(stamp, domain));

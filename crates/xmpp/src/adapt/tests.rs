@@ -179,7 +179,7 @@ fn available_presence() {
     let expected = ResourcePresence {
         show: Some(Show::Away),
         statuses: vec![text(Some("fr"), "au bureau"), text(Some("en"), "at work")],
-        priority: 5,
+        priority: Some(5),
         lang: Some("fr".into()),
         stamp: Some(STAMP),
         idle_since: Some(STAMP),
@@ -190,26 +190,26 @@ fn available_presence() {
 #[test]
 fn odd_presence_is_still_presence() {
     let rows = [
-        ("", None, 0),
-        ("<show>chat</show>", Some(Show::Chat), 0),
+        ("", None, None),
+        ("<show>chat</show>", Some(Show::Chat), None),
         (
             "<show> xa\n</show><priority>-128</priority>",
             Some(Show::ExtendedAway),
-            -128,
+            Some(-128),
         ),
         (
             "<show>dnd</show><priority>128</priority>",
             Some(Show::DoNotDisturb),
-            0,
+            None,
         ),
-        ("<show>busy</show><priority>127</priority>", None, 127),
-        ("<show/><priority/>", None, 0),
+        ("<show>busy</show><priority>127</priority>", None, Some(127)),
+        ("<show/><priority/>", None, None),
         (
             "<show>away</show><show>dnd</show><priority>1</priority><priority>2</priority>",
             None,
-            0,
+            None,
         ),
-        ("<show xmlns='urn:own'>away</show><status/>", None, 0),
+        ("<show xmlns='urn:own'>away</show><status/>", None, None),
     ];
     for (inner, show, priority) in rows {
         let expected = ResourcePresence {
@@ -428,7 +428,7 @@ fn presence_is_written() {
     let rich = ResourcePresence {
         show: Some(Show::DoNotDisturb),
         statuses: vec![text(Some("fr"), "au bureau")],
-        priority: 13,
+        priority: Some(13),
         lang: Some("fr".into()),
         stamp: Some(STAMP),
         idle_since: Some(STAMP),
@@ -552,8 +552,12 @@ fn any_im() -> impl Strategy<Value = Im> {
 }
 
 fn any_presence() -> impl Strategy<Value = PresenceKind> {
-    let available = (any_texts(), any::<i8>(), prop::option::of(any_text())).prop_map(
-        |(statuses, priority, lang)| {
+    let available = (
+        any_texts(),
+        any::<Option<i8>>(),
+        prop::option::of(any_text()),
+    )
+        .prop_map(|(statuses, priority, lang)| {
             PresenceKind::Available(ResourcePresence {
                 show: Some(Show::Chat),
                 statuses,
@@ -562,8 +566,7 @@ fn any_presence() -> impl Strategy<Value = PresenceKind> {
                 stamp: None,
                 idle_since: Some(STAMP),
             })
-        },
-    );
+        });
     prop_oneof![available, any_texts().prop_map(PresenceKind::Unavailable)]
 }
 
