@@ -23,6 +23,9 @@ fn request<'a>(world: &'a World, text: &str) -> Option<&'a SipText> {
         let answered = |sip: &&SipText| Some(sip.method()) == cseq;
         return requests().find(answered).or_else(|| requests().next());
     }
+    if let Some(named) = world.dialog.and_then(|index| world.outputs.get(index)) {
+        return named.request();
+    }
     let begins = |sip: &&SipText| matches!(sip.method(), "SUBSCRIBE" | "INVITE");
     requests().find(begins).or_else(|| requests().next())
 }

@@ -238,17 +238,13 @@ fn poll(world: &mut World) -> Result<(), String> {
     let before = world.outputs.len();
     world.stanza(&presence(&format!("{ALMA}/laptop"), "probe"))?;
     world.settle()?;
-    let asked = world
-        .outputs
-        .iter()
-        .skip(before)
-        .filter_map(Output::request)
-        .any(|sip| sip.method() == "SUBSCRIBE");
-    if asked {
-        Ok(())
-    } else {
-        Err("the gateway does not ask after a probe".to_owned())
-    }
+    let one_shot = |output: &Output| {
+        let request = output.request().filter(|sip| sip.method() == "SUBSCRIBE");
+        request.is_some_and(|sip| sip.header("Expires").as_deref() == Some("0"))
+    };
+    let poll = world.outputs.iter().skip(before).position(one_shot);
+    world.dialog = Some(before + poll.ok_or("the gateway does not ask after a probe")?);
+    Ok(())
 }
 
 // -------------------------------------------------------------------------------- the gateway is watched

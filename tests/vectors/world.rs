@@ -63,6 +63,8 @@ pub(crate) struct World {
     pub(crate) grants: BTreeMap<Pair, Grant>,
     pub(crate) surroundings: Surroundings,
     pub(crate) held: Held,
+    /// Index of the request whose dialog the precondition names.
+    pub(crate) dialog: Option<usize>,
     /// Indexes of SIP requests without final answer.
     unanswered: Vec<usize>,
     /// When the answer to such a request is due at the earliest.
@@ -99,6 +101,7 @@ impl World {
             grants: BTreeMap::new(),
             surroundings: Surroundings::default(),
             held: Held::default(),
+            dialog: None,
             unanswered: Vec::new(),
             due: BTreeMap::new(),
             answered_at: BTreeMap::new(),
