@@ -11,7 +11,7 @@ use stox_xmpp::stream::{
     VerifyRequest,
 };
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::connection::{Connection, Lost, Side};
 use super::{Handled, Shared, StreamArrival, outbound};
@@ -24,7 +24,7 @@ use crate::sockets::admission::Admitted;
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// Accepts for as long as the process runs.
-pub(super) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
+pub(super) async fn accept(shared: Arc<Shared>, listener: TcpListener, stop: watch::Receiver<()>) {
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -38,11 +38,17 @@ pub(super) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
             tracing::debug!(%peer, "XMPP connection refused: too many are open");
             continue;
         };
-        tokio::spawn(serve(shared.clone(), stream, peer, admitted));
+        tokio::spawn(serve(shared.clone(), stream, peer, admitted, stop.clone()));
     }
 }
 
-async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, _admitted: Admitted) {
+async fn serve(
+    shared: Arc<Shared>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    _admitted: Admitted,
+    mut stop: watch::Receiver<()>,
+) {
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     if shared
         .arrivals
@@ -56,7 +62,7 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, _admitt
         return;
     }
     let mut task = Task::new(shared.clone(), stream, peer, number);
-    task.run().await;
+    task.run(&mut stop).await;
     task.connection.shutdown().await;
     _ = shared
         .arrivals
@@ -105,7 +111,7 @@ impl Task {
         }
     }
 
-    async fn run(&mut self) {
+    async fn run(&mut self, stop: &mut watch::Receiver<()>) {
         loop {
             if self.carry_out().await.is_err() {
                 return;
@@ -124,6 +130,7 @@ impl Task {
                         self.machine.stanza_handled(number, clock.now());
                     }
                 }
+                Ok(()) = stop.changed() => self.machine.close(clock.now()),
                 () = outbound::sleep_until(wake) => self.machine.handle_timeout(clock.now()),
             }
         }

@@ -13,7 +13,7 @@ use minidom::Element;
 use stox_xmpp::link::{Attempt, Loss};
 use stox_xmpp::stream::StanzaNumber;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::admin::InboundStatus;
@@ -102,6 +102,8 @@ pub struct Streams {
     inbound: BTreeMap<u64, InboundStatus>,
     listeners: JoinSet<()>,
     tasks: JoinSet<()>,
+    /// Tells accepted streams to close; each of them holds a receiver until it has.
+    stop: watch::Sender<()>,
 }
 
 /// Parts that streams are made with.
@@ -147,13 +149,14 @@ impl Streams {
             inbound: BTreeMap::new(),
             listeners: JoinSet::new(),
             tasks: JoinSet::new(),
+            stop: watch::Sender::new(()),
         }
     }
 
     /// Serves a bound listener.
     pub fn serve(&mut self, listener: TcpListener) {
-        self.listeners
-            .spawn(inbound::accept(self.shared.clone(), listener));
+        let accepting = inbound::accept(self.shared.clone(), listener, self.stop.subscribe());
+        self.listeners.spawn(accepting);
     }
 
     /// Opens a stream for a link.
@@ -222,11 +225,16 @@ impl Streams {
         self.inbound.values().cloned().collect()
     }
 
-    /// Lets all outbound streams end in order, and waits for that until `deadline`.
+    /// Lets all streams end in order, and waits for that until `deadline`.
     pub async fn finish(mut self, deadline: tokio::time::Instant) {
         self.listeners.abort_all();
         self.outbound.clear();
-        let drained = async { while self.tasks.join_next().await.is_some() {} };
+        // Where no stream is accepted nobody listens.
+        _ = self.stop.send(());
+        let drained = async {
+            while self.tasks.join_next().await.is_some() {}
+            self.stop.closed().await;
+        };
         _ = tokio::time::timeout_at(deadline, drained).await;
         self.tasks.abort_all();
     }
