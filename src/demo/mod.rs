@@ -23,6 +23,9 @@ use certificates::Trouble;
 use ladder::Ladder;
 use story::Stage;
 
+/// How much of the gateway's log a failure shows.
+const LOG_LINES: usize = 10;
+
 /// Tells the story and says whether every expectation was met.
 ///
 /// `full` prints each message whole; `hold` leaves gateway and peers running until Ctrl-C and says how to reach them.
@@ -79,6 +82,9 @@ async fn perform(hold: bool, ladder: &Arc<Ladder>) -> bool {
             ladder.verdict(begun.elapsed().as_secs_f64())
         }
     };
+    if !good {
+        show_log(&folder, ladder);
+    }
     leave(&folder, good && !hold, ladder);
     good
 }
@@ -126,6 +132,17 @@ fn explain(stage: &Stage, folder: &Path) {
         settings.display(),
     );
     stage.ladder.say(&text);
+}
+
+/// The last words of the gateway.
+fn show_log(folder: &Path, ladder: &Ladder) {
+    let log = std::fs::read_to_string(folder.join("gateway.log")).unwrap_or_default();
+    let lines: Vec<&str> = log.lines().collect();
+    let first = lines.len().saturating_sub(LOG_LINES);
+    ladder.say("\nThe gateway's last words:");
+    for line in lines.iter().skip(first) {
+        ladder.say(&format!("  {line}"));
+    }
 }
 
 /// Removes the folder, or says where it is.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, WriteHalf};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
@@ -50,7 +50,7 @@ struct State {
 
 /// The proved stream to the gateway.
 struct Outgoing {
-    writer: WriteHalf<Box<dyn Octets>>,
+    writer: Arc<tokio::sync::Mutex<WriteHalf<Box<dyn Octets>>>>,
     ended: Arc<AtomicBool>,
 }
 
@@ -198,8 +198,9 @@ impl XmppPeer {
         };
         self.out(&stanza);
         let written = async {
-            stream.writer.write_all(text.as_bytes()).await?;
-            stream.writer.flush().await
+            let mut writer = stream.writer.lock().await;
+            writer.write_all(text.as_bytes()).await?;
+            writer.flush().await
         };
         match timeout(DEADLINE, written).await {
             Ok(written) => written.map_err(|why| failed(&why)),
@@ -220,15 +221,10 @@ impl XmppPeer {
         if answer.element.attr("type") != Some("valid") {
             return Err(format!("the gateway refuses our domain: {}", answer.text).into());
         }
-        let (mut reader, writer) = tokio::io::split(stream.into_io()?);
+        let (reader, writer) = tokio::io::split(stream.into_io()?);
+        let writer = Arc::new(tokio::sync::Mutex::new(writer));
         let ended = Arc::new(AtomicBool::new(false));
-        let end = ended.clone();
-        tokio::spawn(async move {
-            // The gateway answers on its own stream; only the end of this one is of interest.
-            let mut sink = [0; 1024];
-            while matches!(reader.read(&mut sink).await, Ok(count) if count > 0) {}
-            end.store(true, Ordering::Relaxed);
-        });
+        tokio::spawn(await_end(reader, writer.clone(), ended.clone()));
         Ok(Outgoing { writer, ended })
     }
 
@@ -393,6 +389,24 @@ impl XmppPeer {
     fn note(&self, way: Way, what: &str) {
         self.ladder.crossed(Wire::Xmpp, way, what, "");
     }
+}
+
+/// Reads until the gateway closes the stream, and closes it too. It answers on its own stream, so nothing else comes.
+async fn await_end(
+    mut reader: ReadHalf<Box<dyn Octets>>,
+    writer: Arc<tokio::sync::Mutex<WriteHalf<Box<dyn Octets>>>>,
+    ended: Arc<AtomicBool>,
+) {
+    let mut last_words = Vec::new();
+    let end = b"</stream:stream>";
+    while !last_words.windows(end.len()).any(|words| words == end)
+        && matches!(reader.read_buf(&mut last_words).await, Ok(count) if count > 0)
+    {}
+    ended.store(true, Ordering::Relaxed);
+    let mut writer = writer.lock().await;
+    // Of a gateway that was killed nobody takes it any more.
+    _ = writer.write_all(end).await;
+    _ = writer.shutdown().await;
 }
 
 /// Pings are answered, everything else is not served.
