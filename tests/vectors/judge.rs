@@ -324,11 +324,15 @@ fn alternative_words(wanted: &Value) -> Result<(), String> {
 }
 
 fn forbidden(outputs: &[Output], wanted: &Value, scene: &Scene<'_>) -> Result<(), String> {
-    for forbidden in wanted.as_array().into_iter().flatten() {
-        let forbidden = object(forbidden)?;
-        assertion::vet(forbidden)?;
+    forbidden_in(outputs, wanted.as_array().ok_or("not a list")?, scene)
+}
+
+fn forbidden_in(outputs: &[Output], list: &[Value], scene: &Scene<'_>) -> Result<(), String> {
+    for wanted in list {
+        let wanted = object(wanted)?;
+        assertion::vet(wanted)?;
         let fits = |output: &&Output| {
-            suits(forbidden, output) && assertion::holds(forbidden, output, scene).is_ok()
+            suits(wanted, output) && assertion::holds(wanted, output, scene).is_ok()
         };
         if let Some(output) = outputs.iter().find(fits) {
             return Err(format!("forbidden: {}", output.summary()));
@@ -536,7 +540,8 @@ fn in_time(played: &mut Played, end: usize, key: &str, wanted: &Value) -> Result
                     let until = played.started + Duration::from_secs(seconds);
                     played.world.run_until(until, |_| false)?;
                     let scene = played.scene(played.world.outputs.len());
-                    forbidden_in(&scene, end, forbidden)?;
+                    let outputs = scene.outputs.get(end..).unwrap_or_default();
+                    forbidden_in(outputs, std::slice::from_ref(forbidden), &scene)?;
                 }
             }
             Ok(())
@@ -550,19 +555,10 @@ fn in_time(played: &mut Played, end: usize, key: &str, wanted: &Value) -> Result
             played.world.run_for(SUBSCRIPTION_LEFT * 2)?;
             let scene = played.scene(played.world.outputs.len());
             let outputs = scene.outputs.get(from..).unwrap_or_default();
-            forbidden_list(outputs, wanted, &scene)
+            forbidden(outputs, wanted, &scene)
         }
         _ => Ok(()),
     }
-}
-
-fn forbidden_in(scene: &Scene<'_>, from: usize, wanted: &Value) -> Result<(), String> {
-    let outputs = scene.outputs.get(from..).unwrap_or_default();
-    forbidden_list(outputs, &Value::from(vec![wanted.clone()]), scene)
-}
-
-fn forbidden_list(outputs: &[Output], wanted: &Value, scene: &Scene<'_>) -> Result<(), String> {
-    forbidden(outputs, wanted, scene)
 }
 
 fn later(played: &mut Played, wanted: &Value) -> Result<(), String> {

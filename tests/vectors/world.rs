@@ -262,9 +262,8 @@ impl World {
         let index = self.outputs.len();
         if !sip.is_response() && sip.method() != "ACK" {
             self.unanswered.push(index);
-            if let Some((method, wait)) = self.surroundings.slow.take_if(|(m, _)| m == sip.method())
-            {
-                debug_assert_eq!(method, sip.method());
+            let slow = &mut self.surroundings.slow;
+            if let Some((_, wait)) = slow.take_if(|(method, _)| method == sip.method()) {
                 self.due.insert(index, self.now.mono + wait);
             }
         }

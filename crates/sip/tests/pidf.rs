@@ -13,10 +13,11 @@ use std::time::Duration;
 use proptest::prelude::*;
 use stox_core::address::{Scheme, SipAddress};
 use stox_core::vocab::{Document, Show, Text, Tuple};
-use stox_sip::adapt::presence::{BodyRefused, read, write};
+use stox_sip::adapt::presence::{BodyRefused, Dialect, read, write};
 use stox_sip::body::pidf::PidfError;
 use stox_sip::body::xml::XmlError;
 use stox_sip::body::{time, tuple_id};
+use stox_sip::header::Headers;
 use stox_sip::message::Message;
 
 const PIDF: &str = "application/pidf+xml";
@@ -739,4 +740,34 @@ fn stamps_are_read_as_rfc_3339_says() {
     for (text, moment) in cases {
         assert_eq!(time::parse_rfc3339(text), moment, "{text}");
     }
+}
+
+#[test]
+fn readers_of_the_draft_find_activities_inside_the_status() {
+    let rows = [
+        ("application/pidf+xml", Dialect::Standard),
+        (
+            "application/pidf+xml, Text/XML+msrtc.pidf;q=0.5",
+            Dialect::Draft,
+        ),
+        ("application/msrtc-event-categories+xml", Dialect::Draft),
+    ];
+    let document = Document {
+        tuples: vec![Tuple {
+            open: Some(true),
+            activities: vec!["busy".to_owned()],
+            ..Tuple::default()
+        }],
+        ..Document::default()
+    };
+    for (accept, dialect) in rows {
+        let mut headers = Headers::new();
+        headers.push("Accept", accept);
+        assert_eq!(Dialect::of(&headers), dialect, "{accept}");
+        let spelled = dialect.spell(&document);
+        let legacy = &spelled.tuples[0].legacy_activities;
+        assert_eq!(legacy.len(), usize::from(dialect == Dialect::Draft));
+        assert_eq!(spelled.tuples[0].activities, ["busy"]);
+    }
+    assert_eq!(Dialect::of(&Headers::new()), Dialect::Standard);
 }

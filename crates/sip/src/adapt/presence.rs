@@ -1,5 +1,7 @@
 //! The body of a NOTIFY and the presence document of the core.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use stox_core::address::{Scheme, SipAddress};
 use stox_core::vocab::Document;
@@ -8,7 +10,7 @@ use super::is_named;
 use crate::body::multipart::{self, MultipartError};
 use crate::body::pidf::{self, Pidf, PidfError};
 use crate::body::text::language_tag;
-use crate::header::{HeaderValue, MediaType};
+use crate::header::{HeaderValue, Headers, MediaType};
 use crate::uri::Uri;
 
 /// Content of an `Accept` header for presence documents.
@@ -151,6 +153,53 @@ pub struct PresenceBody {
     pub content_language: Option<String>,
     /// The document.
     pub bytes: Bytes,
+}
+
+/// How a watcher reads activities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Dialect {
+    /// As RFC 4480 says.
+    #[default]
+    Standard,
+    /// COMPAT(ocs2007r2, lcs2005): only inside the status of a tuple, in the namespace of a draft.
+    Draft,
+}
+
+/// Types that only the readers of the draft accept.
+const DRAFT_READERS: [&str; 2] = [
+    "application/msrtc-event-categories+xml",
+    "text/xml+msrtc.pidf",
+];
+
+impl Dialect {
+    /// The dialect of the watcher who sent a SUBSCRIBE with these headers.
+    pub fn of(headers: &Headers) -> Self {
+        let reads_draft = headers.values("Accept").any(|range| {
+            let kind = range.split(';').next().unwrap_or(range).trim();
+            DRAFT_READERS
+                .iter()
+                .any(|name| name.eq_ignore_ascii_case(kind))
+        });
+        if reads_draft {
+            Self::Draft
+        } else {
+            Self::Standard
+        }
+    }
+
+    /// The document with the activities where the watcher looks for them too (OCS-09).
+    pub fn spell(self, document: &Document) -> Cow<'_, Document> {
+        match self {
+            Self::Standard => Cow::Borrowed(document),
+            Self::Draft => {
+                let mut document = document.clone();
+                for tuple in &mut document.tuples {
+                    tuple.legacy_activities.clone_from(&tuple.activities);
+                }
+                Cow::Owned(document)
+            }
+        }
+    }
 }
 
 /// Writes the body of a NOTIFY about `presentity`.

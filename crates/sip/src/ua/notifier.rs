@@ -61,6 +61,7 @@ struct News {
 struct Watcher {
     dialog: Dialog,
     presentity: SipAddress,
+    dialect: adapt::presence::Dialect,
     /// SIP domain of the watcher.
     domain: String,
     /// As the watcher wrote it, its id included.
@@ -151,6 +152,7 @@ impl Watchers {
             Watcher {
                 dialog,
                 presentity: presentity.clone(),
+                dialect: adapt::presence::Dialect::of(&asked.request.headers),
                 domain: watcher.host.clone(),
                 event,
                 request: asked.request,
@@ -455,7 +457,8 @@ impl Watcher {
         headers.push("Subscription-State", state_value(news.state, left));
         headers.push("User-Agent", &env.settings.product);
         if let Some(document) = &news.document {
-            let body = adapt::presence::write(document, &self.presentity);
+            let document = self.dialect.spell(document);
+            let body = adapt::presence::write(&document, &self.presentity);
             headers.push("Content-Type", body.content_type);
             if let Some(language) = &body.content_language {
                 headers.push("Content-Language", language);
