@@ -235,6 +235,12 @@ fn presence(
             Some(_) => Some(found.is_some_and(|found| equal(found, argument))),
         },
         "if_present" => match (argument, found) {
+            (Value::Object(nested), None) => {
+                for (name, argument) in nested {
+                    one(name, argument, Some(&Value::Null), context)?;
+                }
+                Some(true)
+            }
             (_, None) => Some(true),
             (Value::Object(nested), Some(_)) => Some(all(nested, found, context).is_ok()),
             (_, Some(found)) => Some(equal(found, argument)),

@@ -77,10 +77,11 @@ fn error(stanza: &Element, path: &str) -> Result<Option<Value>, String> {
 /// What the path names. An unknown path is an error, so that no assertion passes by being misspelt.
 pub(crate) fn lookup(stanza: &Element, path: &str) -> Result<Option<Value>, String> {
     if let Some(attribute) = path.strip_prefix('@') {
-        return Ok(match attribute {
-            "xml:lang" => language(stanza).map(Value::String),
-            _ => stanza.attr(attribute).map(|value| json!(value)),
-        });
+        return match attribute {
+            "xml:lang" => Ok(language(stanza).map(Value::String)),
+            "from" | "to" | "id" | "type" => Ok(stanza.attr(attribute).map(|value| json!(value))),
+            _ => Err(format!("unknown attribute of a stanza: {attribute}")),
+        };
     }
     if let Some(rest) = path.strip_prefix("error.") {
         return error(stanza, rest);
