@@ -142,6 +142,12 @@ fn meaning(
                 Some(watch::Event::Online),
             )
         }
+        // COMPAT(prosody): it acknowledges a request to subscribe like this, wherever the user is.
+        PresenceKind::Unavailable(_)
+            if resource.is_none() && contact.watched.state == watched::State::Asked =>
+        {
+            (None, None)
+        }
         PresenceKind::Unavailable(statuses) => {
             let changed = contact.resources.unavailable(resource, &statuses);
             let offline = !contact.hidden && !contact.resources.is_online();
