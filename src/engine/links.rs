@@ -151,6 +151,14 @@ impl Links {
         })
     }
 
+    /// Nothing waits to be written on a stream that works.
+    pub(super) fn is_written(&self) -> bool {
+        self.links
+            .values()
+            .map(Link::status)
+            .all(|status| status.state != LinkState::Up || status.queued == 0)
+    }
+
     pub(super) fn status(&self) -> impl Iterator<Item = (&LinkName, LinkStatus)> {
         self.links.iter().map(|(name, link)| (name, link.status()))
     }

@@ -223,6 +223,12 @@ impl Engine {
         self.stopping && self.links.is_quiet() && self.sip.is_quiet()
     }
 
+    /// Whether everything that was owed behind [`Self::is_quiet`], to whoever wrote late, has been sent.
+    #[must_use]
+    pub fn is_written(&self) -> bool {
+        self.links.is_written() && self.sip.is_quiet()
+    }
+
     /// What is to be done next.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()

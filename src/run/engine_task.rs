@@ -83,13 +83,20 @@ impl EngineTask {
         }
     }
 
-    /// Runs until told to stop, then for as long as a clean stop needs, `stop_within` at most.
+    /// Runs until told to stop, then for as long as a clean stop needs, `stop_within` at most: first what is under way
+    /// gets its outcome, which may come on the partners' streams; then those are closed, and whatever still came on
+    /// them is answered.
     pub(super) async fn run(mut self, mut inputs: Inputs, stop_within: Duration) {
         let mut deadline: Option<Instant> = None;
+        let mut leaving = false;
         loop {
             self.carry_out();
+            if !leaving && self.engine.is_quiet() {
+                self.streams.leave();
+                leaving = true;
+            }
             if deadline.is_some_and(|at| Instant::now() >= at)
-                || (deadline.is_some() && self.engine.is_quiet())
+                || (leaving && self.streams.is_left() && self.engine.is_written())
             {
                 break;
             }

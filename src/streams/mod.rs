@@ -225,12 +225,24 @@ impl Streams {
         self.inbound.values().cloned().collect()
     }
 
-    /// Lets all streams end in order, and waits for that until `deadline`.
-    pub async fn finish(mut self, deadline: tokio::time::Instant) {
+    /// Accepts no more streams and closes those to us: partners keep what they have not sent, and what they send until
+    /// they close still comes.
+    pub fn leave(&mut self) {
         self.listeners.abort_all();
-        self.outbound.clear();
         // Where no stream is accepted nobody listens.
         _ = self.stop.send(());
+    }
+
+    /// Whether all streams to us have ended.
+    #[must_use]
+    pub fn is_left(&self) -> bool {
+        self.inbound.is_empty()
+    }
+
+    /// Lets all streams end in order, and waits for that until `deadline`.
+    pub async fn finish(mut self, deadline: tokio::time::Instant) {
+        self.leave();
+        self.outbound.clear();
         let drained = async {
             while self.tasks.join_next().await.is_some() {}
             self.stop.closed().await;
