@@ -111,7 +111,7 @@ class SipUser:
         request.body = text.encode()
         response = await self.wire.request(request, self.hop)
         self.finals[text] = response
-        self.inbox.put("final", peer, status=str(response.status), text=text)
+        self.inbox.put("final", peer, status=str(response.status), text=text, reason=response.reason)
 
     async def publish(self, presence: Presence) -> None:
         """Show a new state: PUBLISH to the presence server, or NOTIFY our watchers ourselves."""

@@ -18,6 +18,7 @@ from agents.sip_user import SipUser
 from agents.xmpp_user import XmppUser
 
 LINK_WINDOW = 1.0  # seconds before a break in which a stanza may have been under way between the servers
+BREAK_DELAY = 0.25  # and how long after its announcement the break may really happen
 
 
 @dataclass
@@ -94,7 +95,7 @@ class Traffic:
             elif event.kind == "final" and event.fields["status"] == "200":
                 self.back.delivered.add(event.fields["text"])
             elif event.kind == "final":
-                self.back.failed[event.fields["text"]] = event.fields["status"]
+                self.back.failed[event.fields["text"]] = f"{event.fields['status']} {event.fields['reason']}"
         for event in self.xmpp.inbox.events:
             if event.kind == "message":
                 self.back.seen.setdefault(event.fields["text"], []).append(event.fields["id"])
@@ -120,7 +121,7 @@ class Traffic:
         self._judge(unanswered)
 
     def _under_way(self, text: str) -> bool:
-        return any(0 <= moment - self.out.sent[text] <= LINK_WINDOW for moment, _ in self.breaks)
+        return any(-BREAK_DELAY <= moment - self.out.sent[text] <= LINK_WINDOW for moment, _ in self.breaks)
 
     def _by_break(self, texts: list[str]) -> dict[str, list[str]]:
         """The texts by the break that they were sent behind, for the reader."""
