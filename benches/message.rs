@@ -1,6 +1,11 @@
 //! What one message costs: the bridge alone, and the whole way through the engine, octets in, octets out.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a bench may fail loudly")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a bench may fail loudly"
+)]
 
 use std::hint::black_box;
 use std::path::Path;

@@ -143,11 +143,12 @@ impl Links {
         }
     }
 
-    /// Nothing waits to be written or proved on a stream that works.
+    /// Nothing waits to be written or proved on a stream that works or is coming.
     pub(super) fn is_quiet(&self) -> bool {
         self.links.values().all(|link| {
             let status = link.status();
-            status.state != LinkState::Up || status.queued + status.unfenced == 0
+            let has_a_way = matches!(status.state, LinkState::Up | LinkState::Connecting);
+            !has_a_way || status.queued + status.unfenced == 0
         })
     }
 

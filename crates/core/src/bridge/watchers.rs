@@ -1,6 +1,7 @@
 //! SIP users who watch XMPP users: what the table of [`watched`] asks for is done here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::address::SipAddress;
 use crate::failure::{Failure, Local};
@@ -65,7 +66,8 @@ pub(super) fn watcher(book: &mut Book, cx: &mut Context, reference: Ref, event: 
 
 /// Every watcher is told to come back later.
 pub(super) fn shut_down(contact: &mut Contact, index: &mut Index, cx: &mut Context) {
-    let retry_after = cx.settings.restart_spread;
+    // Never at once: the gateway is not back yet.
+    let retry_after = cx.settings.restart_spread.max(Duration::from_secs(1));
     end_all(
         contact,
         index,
