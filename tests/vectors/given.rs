@@ -50,6 +50,34 @@ const MARGIN: Duration = Duration::from_secs(10);
 /// Added where the vector says "plus grace", and behind a time that is not to be missed by a rounding.
 const GRACE: Duration = Duration::from_secs(60);
 
+/// Words of a vector for a peer that ends its connections,
+const CLOSED: [&str; 4] = [
+    "closes the connection",
+    "connection closed",
+    "connection is closed",
+    "stream ends",
+];
+/// for one that cannot be reached,
+const UNREACHABLE: [&str; 6] = [
+    "refused",
+    "unreachable",
+    "cannot be reached",
+    "NXDOMAIN",
+    "handshake",
+    "certificate",
+];
+/// and for one that says nothing.
+const SILENT: [&str; 8] = [
+    "no response",
+    "no answer",
+    "no final response",
+    "no reply",
+    "never answers",
+    "does not answer",
+    "times out",
+    "Timer F",
+];
+
 fn text(value: &Value) -> Result<String, String> {
     value
         .as_str()
@@ -155,44 +183,25 @@ impl Given {
             return Ok(());
         }
         let says = |options: &[&str]| options.iter().any(|option| words.contains(option));
-        let xmpp = says(&["XMPP", "jabber.example", "s2s", "xmpp"]);
-        if says(&["NXDOMAIN", "no DNS"]) && !xmpp {
+        let xmpp = says(&["XMPP", "xmpp", "jabber.example", "s2s"]);
+        if says(&CLOSED) {
+            self.events.push(Event::Close);
+        } else if says(&["NXDOMAIN", "no DNS"]) && !xmpp {
             self.surroundings.no_dns = true;
-        } else if says(&[
-            "refused",
-            "unreachable",
-            "cannot be reached",
-            "NXDOMAIN",
-            "handshake",
-        ]) {
+        } else if says(&UNREACHABLE) {
             if xmpp {
                 self.surroundings.xmpp_unreachable = true;
             } else {
                 self.surroundings.sip_unreachable = true;
             }
-        } else if says(&[
-            "no response",
-            "no answer",
-            "no final response",
-            "never answers",
-            "does not answer",
-            "Timer F",
-            "silent",
-        ]) {
+        } else if says(&SILENT) {
             if xmpp {
                 self.surroundings.xmpp_silent = true;
             } else {
                 self.surroundings.sip_silent = true;
             }
-            self.events
-                .push(Event::Advance(Duration::from_secs(32) + GRACE));
-        } else if says(&[
-            "closes the connection",
-            "connection closed",
-            "connection is closed",
-            "stream ends",
-        ]) {
-            self.events.push(Event::Close);
+            let transaction = Duration::from_secs(32);
+            self.events.push(Event::Advance(transaction + GRACE));
         } else {
             return Err(format!("unknown event: {words}"));
         }

@@ -101,6 +101,7 @@ fn held(events: &[Event]) -> Held {
     };
     Held {
         methods: responses.filter_map(method).collect(),
+        every_method: events.iter().any(|event| matches!(event, Event::Close)),
         fences: events.iter().any(|event| match event {
             Event::Stanza(text) => text.contains("type='error'"),
             _ => false,

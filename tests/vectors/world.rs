@@ -15,7 +15,7 @@ use stox_core::vocab::{Grant, Pair, StoreIn, StoreOut};
 use stox_sip::framing::{Frame, StreamFramer};
 use stox_sip::parse::Limits;
 use stox_sip::target::TargetError;
-use stox_sip::transport::{FlowId, Source, Target, Transmit, Transport};
+use stox_sip::transport::{Destination, FlowId, Source, Target, Transmit, Transport};
 use stox_xmpp::link::Loss;
 use stoxgate::engine::{BoundPorts, Effect, Engine, LinkName, Settings, StanzaToken};
 
@@ -50,6 +50,8 @@ pub(crate) struct Surroundings {
 pub(crate) struct Held {
     /// SIP requests of these methods.
     pub(crate) methods: BTreeSet<String>,
+    /// All SIP requests.
+    pub(crate) every_method: bool,
     /// The pings behind messages.
     pub(crate) fences: bool,
 }
@@ -72,6 +74,8 @@ pub(crate) struct World {
     /// When the peer gave its final answers.
     pub(crate) answered_at: BTreeMap<usize, Duration>,
     fences: Vec<(LinkName, Element)>,
+    /// Where the gateway has connected to.
+    dialled: Vec<Destination>,
     framers: BTreeMap<Transport, (FlowId, StreamFramer)>,
     flows: u64,
     tokens: u64,
@@ -106,6 +110,7 @@ impl World {
             due: BTreeMap::new(),
             answered_at: BTreeMap::new(),
             fences: Vec::new(),
+            dialled: Vec::new(),
             framers: BTreeMap::new(),
             flows: 0,
             tokens: 0,
@@ -180,6 +185,9 @@ impl World {
     pub(crate) fn close_sip(&mut self) {
         for (flow, _) in std::mem::take(&mut self.framers).into_values() {
             self.engine.sip_closed(flow, self.now);
+        }
+        for target in std::mem::take(&mut self.dialled) {
+            self.engine.sip_not_sent(&target, self.now);
         }
     }
 
@@ -259,6 +267,10 @@ impl World {
             self.engine.sip_not_sent(&transmit.destination, self.now);
             return Ok(());
         }
+        let destination = &transmit.destination;
+        if matches!(destination, Destination::Dial(_)) && !self.dialled.contains(destination) {
+            self.dialled.push(destination.clone());
+        }
         let index = self.outputs.len();
         if !sip.is_response() && sip.method() != "ACK" {
             self.unanswered.push(index);
@@ -320,7 +332,8 @@ impl World {
         let due = |index: &usize| self.due.get(index).is_none_or(|at| *at <= self.now.mono);
         let free = |index: &usize| {
             let request = self.outputs.get(*index).and_then(Output::request);
-            request.is_some_and(|sip| !self.held.methods.contains(sip.method()))
+            !self.held.every_method
+                && request.is_some_and(|sip| !self.held.methods.contains(sip.method()))
         };
         let Some(index) = self.unanswered.iter().copied().find(|i| due(i) && free(i)) else {
             return Ok(false);
