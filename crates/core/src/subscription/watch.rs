@@ -130,8 +130,10 @@ pub const TABLE: &[Row<State, Event, Action>] = &[
 
     // -- the XMPP user leaves
     stay(&[S::None], &[E::Unsubscribe], &[A::SayUnsubscribed]), // PRES-18
-    row(&[S::AskLater, S::Rebuilding, S::Idle, S::Waiting], &[E::Unsubscribe], &[A::StoreRemove, A::SayUnsubscribed], S::None), // PRES-18
-    row(&[S::Asking, S::Pending, S::Renewing, S::Active], &[E::Unsubscribe], &[A::StoreRemove, A::Close], S::Closing), // PRES-15
+    row(&[S::AskLater], &[E::Unsubscribe], &[A::StoreRemove, A::SayUnsubscribed], S::None), // PRES-18
+    row(&[S::Rebuilding, S::Idle, S::Waiting], &[E::Unsubscribe], &[A::SayUnavailable, A::StoreRemove, A::SayUnsubscribed], S::None), // PRES-18
+    row(&[S::Asking, S::Pending], &[E::Unsubscribe], &[A::StoreRemove, A::Close], S::Closing), // PRES-15
+    row(&[S::Renewing, S::Active], &[E::Unsubscribe], &[A::SayUnavailable, A::StoreRemove, A::Close], S::Closing), // PRES-15, RFC 6121 §3.3.3
     ignore(&[S::Closing], &[E::Unsubscribe]),
     row(&[S::Closing], &[E::Closed, E::EndedAgain, E::EndedLater, E::EndedForNow, E::EndedConstant, E::Rejected, E::Refused, E::Failed], &[A::SayUnsubscribed], S::None), // PRES-16, PRES-18
     row(&[S::Closing], &[E::UserGone], &[A::Abandon], S::None),

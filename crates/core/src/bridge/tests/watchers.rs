@@ -307,6 +307,7 @@ fn the_directions_do_not_touch_each_other() {
     world.expect(
         presence(DESK, PresenceKind::Unsubscribe),
         &[
+            "bruno@ocs.example/t1 > alma@jabber.example unavailable",
             "remove alma@jabber.example -> sip:bruno@ocs.example",
             "UNSUBSCRIBE 1",
         ],
