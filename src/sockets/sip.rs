@@ -239,11 +239,14 @@ impl SipSockets {
         let connection = self.connections.get(&flow).ok_or(NotSent)?;
         match connection.writer.try_send(octets) {
             Ok(()) => Ok(()),
-            Err(_) => {
-                tracing::warn!(
-                    flow = flow.0,
-                    "a SIP peer reads too slowly or is gone; its connection is cut"
-                );
+            Err(error) => {
+                // Why a connection is gone was said when it went.
+                if matches!(error, mpsc::error::TrySendError::Full(_)) {
+                    tracing::warn!(
+                        flow = flow.0,
+                        "a SIP peer reads too slowly; its connection is cut"
+                    );
+                }
                 self.closed(flow);
                 Err(NotSent)
             }
