@@ -4,6 +4,9 @@ WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY crates crates
 COPY src src
+# The manifest names them; they are not built.
+COPY benches benches
+COPY tests tests
 RUN cargo build --release --locked --package stoxgate && install -D target/release/stoxgate /out/stoxgate
 
 FROM debian:bookworm-slim
