@@ -21,7 +21,7 @@ class XmppUser:
     """One client. What it sees goes into `inbox`; presence of contacts into `resources`."""
 
     def __init__(self, user: str, label: str, server: tuple[str, int], ladder: Ladder) -> None:
-        self.client = ClientXMPP(f"{user}/lab", PASSWORD)
+        self.client = ClientXMPP(f"{user}/{label}", PASSWORD)
         self.user = user
         self.label = label
         self.server = server

@@ -22,6 +22,7 @@ class BadCase(Exception):
 class User:
     """Somebody in a case. `kind` follows from the domain: xmpp, registered (kamailio), server (ua.test) or nobody.
 
+    `of` in the case file: another device of an XMPP user named above, instead of a domain.
     exists: false for an account that is never made. online: false for one that does not log in by itself.
     transport: a SIP user's way to its next hop. certificate: what a SIP user shows on TLS (`none` for nothing).
     demand_certificate: a SIP server that wants the gateway's certificate (mutual TLS).
@@ -82,7 +83,9 @@ def load(name: str) -> Case:
     try:
         data = tomllib.loads((CASES / name / "case.toml").read_text())
         suffix = name.partition("-")[0]
-        users = {label: _user(label, suffix, entry) for label, entry in data["users"].items()}
+        users: dict[str, User] = {}
+        for label, entry in data["users"].items():
+            users[label] = _user(label, suffix, entry, users)
         limit = float(data.get("within", 15))
         steps = [_step(line, limit) for line in data["steps"].splitlines() if line.split("#")[0].strip()]
         return Case(name, data["title"], data.get("needs_gateway", True), users,
@@ -91,9 +94,10 @@ def load(name: str) -> Case:
         raise BadCase(f"{name}: {error!r}") from error
 
 
-def _user(label: str, suffix: str, entry: str | dict[str, object]) -> User:
+def _user(label: str, suffix: str, entry: str | dict[str, object], others: dict[str, User]) -> User:
     details = {"domain": entry} if isinstance(entry, str) else dict(entry)
-    address = f"{label}-{suffix}@{details.pop('domain')}"
+    owner = details.pop("of", None)
+    address = others[str(owner)].address if owner else f"{label}-{suffix}@{details.pop('domain')}"
     return User(label, address, **details)  # type: ignore[arg-type]
 
 
