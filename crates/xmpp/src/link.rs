@@ -57,7 +57,10 @@ pub struct Settings {
     pub retry_min: Duration,
     /// Longest delay.
     pub retry_max: Duration,
-    /// How long a lasting failure is answered from memory. Also the longest delay while a stanza with a reference waits.
+    /// Longest delay while a stanza with a reference waits. Well inside [`Self::message_wait`], so that a message that
+    /// comes when a partner has just come back is not given up untried.
+    pub retry_wanted: Duration,
+    /// How long a lasting failure is answered from memory.
     pub negative_cache: Duration,
     /// A fence is written on a stream that has been quiet for so long.
     pub keepalive: Duration,
@@ -79,6 +82,7 @@ impl Default for Settings {
             resend: 3,
             retry_min: Duration::from_secs(1),
             retry_max: Duration::from_secs(300),
+            retry_wanted: Duration::from_secs(5),
             negative_cache: Duration::from_secs(30),
             keepalive: Duration::from_secs(120),
             idle: Duration::from_secs(600),
@@ -499,7 +503,7 @@ impl Link {
     /// People who wait for an answer shorten the wait for the next attempt.
     fn retry_at(&self, failed_at: Duration, until: Duration) -> Duration {
         if self.queue.has_referenced() {
-            until.min(failed_at + self.settings.negative_cache)
+            until.min(failed_at + self.settings.retry_wanted)
         } else {
             until
         }

@@ -544,7 +544,10 @@ fn an_answered_fence_starts_the_delays_over() {
 
 #[test]
 fn nobody_waits_for_an_attempt_that_comes_too_late() {
-    let mut bench = Bench::new(Settings::default());
+    let mut bench = Bench::new(Settings {
+        message_wait: Duration::from_secs(3),
+        ..Settings::default()
+    });
     bench.plain("presence", 1, "");
     for attempt in 1..=6 {
         bench.lost(attempt, UNREACHABLE);
@@ -552,13 +555,13 @@ fn nobody_waits_for_an_attempt_that_comes_too_late() {
     }
     bench.lost(7, UNREACHABLE);
     bench.take();
-    // The next attempt is due in 32 s or more; people bring it forward to 30 s, which is too late for this one.
+    // The next attempt is due in 32 s or more; people bring it forward to 5 s, which is too late for this one.
     bench.message(1);
     bench.expect(&["1 Unreachable"]);
-    bench.pass(20);
+    bench.pass(3);
     bench.message(2);
     bench.expect(&[]);
-    bench.pass(10);
+    bench.pass(2);
     bench.expect(&["connect 8"]);
     bench.ready(8);
     bench.expect(&["write p1", "write m2", "fence 0"]);
