@@ -295,12 +295,23 @@ impl Link {
         }
     }
 
-    /// The partner has shown life by itself, for example by a stream to us: no need to wait with the next attempt.
+    /// The partner has opened a stream to us: no need to wait with the next attempt, nor for an answer that may have
+    /// been lost while it had none.
     pub fn partner_seen(&mut self, now: Now) {
-        if matches!(self.phase, Phase::Waiting { .. } | Phase::Refusing { .. }) {
-            self.failures = 0;
-            self.phase = Phase::Idle;
-            self.make_progress(now);
+        match &mut self.phase {
+            Phase::Waiting { .. } | Phase::Refusing { .. } => {
+                self.failures = 0;
+                self.phase = Phase::Idle;
+                self.make_progress(now);
+            }
+            // COMPAT(ejabberd): answers are dropped, not kept, while it waits to connect to us again.
+            Phase::Up(up) => {
+                if let Some(fence) = up.fence.take() {
+                    self.keep_late(fence);
+                    self.fence_again(now);
+                }
+            }
+            Phase::Idle | Phase::Connecting | Phase::Closed => {}
         }
     }
 

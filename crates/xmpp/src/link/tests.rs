@@ -568,6 +568,24 @@ fn nobody_waits_for_an_attempt_that_comes_too_late() {
 }
 
 #[test]
+fn a_partner_that_comes_back_is_asked_again() {
+    let mut bench = Bench::up(Settings::default());
+    bench.message(1);
+    bench.expect(&["write m1", "fence 1"]);
+    bench.message(2);
+    bench.expect(&["write m2"]);
+    bench.link.partner_seen(bench.now);
+    bench.expect(&["fence 2"]);
+    // The first answer comes after all: it still passes what was written before it.
+    bench.answer(1);
+    bench.expect(&["1 ok"]);
+    bench.answer(2);
+    bench.expect(&["2 ok"]);
+    bench.link.partner_seen(bench.now);
+    bench.expect(&[]);
+}
+
+#[test]
 fn a_partner_that_shows_life_is_tried_at_once() {
     let mut bench = Bench::new(Settings::default());
     bench.plain("presence", 1, "");
