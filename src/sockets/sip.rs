@@ -4,7 +4,7 @@
 //! to the engine as [`SipArrival`]s.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -211,17 +211,21 @@ impl SipSockets {
         remote: SocketAddr,
         octets: &[u8],
     ) -> Result<(), NotSent> {
-        let fits = |candidate: &UdpSocket| {
-            candidate.local_addr().is_ok_and(|local| {
-                local.is_ipv4() == remote.is_ipv4()
-                    && (!local.ip().is_loopback() || remote.ip().is_loopback())
-            })
+        let way = |(_, socket): &(FlowId, Arc<UdpSocket>)| {
+            let to = reach(socket.local_addr().ok()?, remote)?;
+            Some((to != remote, socket.clone(), to))
         };
         let named = socket.and_then(|flow| self.datagram.iter().find(|(id, _)| *id == flow));
-        let chosen = named
-            .or_else(|| self.datagram.iter().find(|(_, socket)| fits(socket)))
+        let (_, socket, to) = named
+            .and_then(way)
+            .or_else(|| {
+                self.datagram
+                    .iter()
+                    .filter_map(way)
+                    .min_by_key(|(mapped, ..)| *mapped)
+            })
             .ok_or(NotSent)?;
-        match chosen.1.try_send_to(octets, remote) {
+        match socket.try_send_to(octets, to) {
             Ok(_) => Ok(()),
             // A full socket buffer is a lost datagram: the transaction sends it again.
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
@@ -267,6 +271,20 @@ impl SipSockets {
         self.tasks
             .spawn(dial(self.shared.clone(), target, flow, queue));
         flow
+    }
+}
+
+/// How a remote address is written for a socket bound to `local`; `None` when that socket does not lead there. An IPv6
+/// wildcard socket also carries IPv4.
+fn reach(local: SocketAddr, remote: SocketAddr) -> Option<SocketAddr> {
+    match (local.ip(), remote.ip()) {
+        (ours, theirs) if ours.is_loopback() && !theirs.to_canonical().is_loopback() => None,
+        (IpAddr::V4(_), IpAddr::V4(_)) | (IpAddr::V6(_), IpAddr::V6(_)) => Some(remote),
+        (IpAddr::V6(ours), IpAddr::V4(theirs)) if ours.is_unspecified() => Some(SocketAddr::new(
+            theirs.to_ipv6_mapped().into(),
+            remote.port(),
+        )),
+        _ => None,
     }
 }
 
@@ -549,4 +567,38 @@ async fn write_all(
         }
     }
     _ = timeout(WRITE_TIMEOUT, writer.shutdown()).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wildcard_ipv6_socket_reaches_both_worlds() {
+        let cases = [
+            ("0.0.0.0:5060", "192.0.2.1:5060", Some("192.0.2.1:5060")),
+            (
+                "[::]:5060",
+                "192.0.2.1:5060",
+                Some("[::ffff:192.0.2.1]:5060"),
+            ),
+            (
+                "[::]:5060",
+                "[2001:db8::1]:5060",
+                Some("[2001:db8::1]:5060"),
+            ),
+            ("[2001:db8::2]:5060", "192.0.2.1:5060", None),
+            ("0.0.0.0:5060", "[2001:db8::1]:5060", None),
+            ("127.0.0.1:5060", "192.0.2.1:5060", None),
+            ("127.0.0.1:5060", "127.0.0.2:5060", Some("127.0.0.2:5060")),
+        ];
+        for (local, remote, expected) in cases {
+            let found = reach(local.parse().unwrap(), remote.parse().unwrap());
+            assert_eq!(
+                found,
+                expected.map(|to| to.parse().unwrap()),
+                "{local} to {remote}"
+            );
+        }
+    }
 }
