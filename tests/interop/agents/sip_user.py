@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from xml.etree.ElementTree import ParseError
 
@@ -165,8 +165,9 @@ class SipUser:
 
     def answer(self, request: SipMessage) -> SipMessage | None:
         """The response to a request, once; the wire repeats it for retransmissions."""
-        actions = {"MESSAGE": self._on_message, "NOTIFY": self._on_notify, "SUBSCRIBE": self._on_subscribe,
-                   "OPTIONS": lambda request: self._respond(request, 200, "OK")}
+        actions: dict[str, Callable[[SipMessage], SipMessage]] = {
+            "MESSAGE": self._on_message, "NOTIFY": self._on_notify, "SUBSCRIBE": self._on_subscribe,
+            "OPTIONS": lambda request: self._respond(request, 200, "OK")}
         action = actions.get(request.method)
         if action is None:
             return None if request.method == "ACK" else self._respond(request, 405, "Method Not Allowed")

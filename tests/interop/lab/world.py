@@ -72,7 +72,8 @@ class World:
             service.stop(grace=0.5)
         self.network.down()
         if self.logs is not None:
-            shutil.copytree(self.folder, self.logs, dirs_exist_ok=True)
+            skip = shutil.ignore_patterns("*.sock", "*.key")
+            shutil.copytree(self.folder, self.logs, dirs_exist_ok=True, ignore=skip)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
