@@ -98,7 +98,7 @@ def _user(label: str, suffix: str, entry: str | dict[str, object], others: dict[
     details = {"domain": entry} if isinstance(entry, str) else dict(entry)
     owner = details.pop("of", None)
     address = others[str(owner)].address if owner else f"{label}-{suffix}@{details.pop('domain')}"
-    return User(label, address, **details)  # type: ignore[arg-type]
+    return User(label, address, **details)
 
 
 def _step(line: str, limit: float) -> Step:
