@@ -40,6 +40,7 @@ class Stage:
         self.sip: dict[str, SipUser] = {}
         self.traffic: Traffic | None = None
         self.remarks: list[str] = []
+        self._accounts: dict[str, asyncio.Task[None]] = {}
         self._unplugged: set[str] = set()
         self._stopped: set[str] = set()
 
@@ -79,7 +80,10 @@ class Stage:
     async def _enter_xmpp(self, user: User) -> None:
         host = EJABBERD if user.domain == "ejabberd.test" else PROSODY
         server = (host.v4, 5222)
-        await create(user.address, server)
+        # Once for all devices of a user: ejabberd crashes the log-in of an account that is being made twice.
+        if user.address not in self._accounts:
+            self._accounts[user.address] = asyncio.create_task(create(user.address, server))
+        await self._accounts[user.address]
         agent = XmppUser(user.address, user.name, server, self._ladder("XMPP"))
         self.xmpp[user.name] = agent
         if user.online:
