@@ -16,7 +16,6 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::connection::{Connection, Lost, Side};
-use super::rules::Rules;
 use super::{Shared, StreamArrival};
 use crate::config::Partner;
 use crate::engine::LinkName;
@@ -160,7 +159,7 @@ impl<'a> Task<'a> {
         partner: &Partner,
         ask: impl Fn(&mut OutboundStream, stox_core::time::Now),
     ) -> Result<Self, Loss> {
-        let addresses = match Rules::fixed_address(partner) {
+        let addresses = match partner.address {
             Some(address) => Ok(vec![address]),
             None => {
                 let mut entropy = OsEntropy::default();

@@ -1,7 +1,6 @@
 //! Which partner may speak how.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use stox_core::address::canonical_domain;
@@ -81,12 +80,6 @@ impl Rules {
             limits: self.inbound.limits.clone(),
             timing: self.inbound.timing.clone(),
         })
-    }
-
-    /// The address that an administrator gave for a partner.
-    #[must_use]
-    pub fn fixed_address(partner: &Partner) -> Option<SocketAddr> {
-        partner.address
     }
 }
 
