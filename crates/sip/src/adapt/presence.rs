@@ -16,6 +16,19 @@ use crate::uri::Uri;
 /// Content of an `Accept` header for presence documents.
 pub const ACCEPT: &str = pidf::CONTENT_TYPE;
 
+/// A family of presence documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Format {
+    /// `application/pidf+xml` (RFC 3863, RFC 4480).
+    Pidf,
+    /// `application/msrtc-event-categories+xml`.
+    Categories,
+    /// `text/xml+msrtc.pidf`.
+    MsrtcPidf,
+    /// `application/xpidf+xml`.
+    Xpidf,
+}
+
 /// Why a presence body says nothing to us. The sender is at fault. The last known state stays in force (PVAL-43).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
