@@ -29,8 +29,21 @@ pub struct Status {
     pub xmpp_links: Vec<LinkStatus>,
     /// SIP.
     pub sip: SipStatus,
+    /// The kind of server that each SIP domain is.
+    pub sip_domains: Vec<SipDomainStatus>,
     /// Contacts and messages.
     pub bridge: BridgeStatus,
+}
+
+/// One federated SIP domain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SipDomainStatus {
+    /// Its name.
+    pub domain: String,
+    /// The dialect that it is spoken to in.
+    pub dialect: String,
+    /// Where that comes from: the settings, or what the peer has shown.
+    pub because: String,
 }
 
 /// One stream that a partner opened.
@@ -205,6 +218,13 @@ pub fn describe(status: &Status) -> String {
         "SIP: {} connections, {} transactions, {} subscriptions, {} watchers",
         sip.connections, sip.transactions, sip.subscriptions, sip.watchers
     );
+    for domain in &status.sip_domains {
+        _ = writeln!(
+            out,
+            "  {}: dialect {} ({})",
+            domain.domain, domain.dialect, domain.because
+        );
+    }
     _ = writeln!(
         out,
         "Messages without an outcome yet: {}",

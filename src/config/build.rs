@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use stox_core::policy::DomainPattern;
 
+use super::dialect;
 use super::keys::Table;
 use super::types::*;
 
@@ -191,6 +192,7 @@ fn sip_domain(table: &mut Table) -> Option<SipDomain> {
     }
     let trusted_addresses = table.or("trusted_addresses", List(Vec::new())).0;
     let certificate_names = table.or("certificate_names", List::<String>(Vec::new())).0;
+    let dialect = dialect::rule(table);
     let domain = match domain_name(&domain?) {
         Ok(domain) => domain,
         Err(message) => {
@@ -199,6 +201,7 @@ fn sip_domain(table: &mut Table) -> Option<SipDomain> {
         }
     };
     Some(SipDomain {
+        dialect,
         domain,
         next_hop,
         trusted_addresses,

@@ -4,6 +4,7 @@
 //! problem at once, each with its path and a hint.
 
 mod build;
+mod dialect;
 mod keys;
 mod types;
 

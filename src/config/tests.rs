@@ -1,3 +1,5 @@
+use stox_sip::dialect::Profile;
+
 use super::*;
 
 const EXAMPLE: &str = include_str!("../../gateway.toml.example");
@@ -9,7 +11,7 @@ fn read(text: &str) -> Result<Config, Problems> {
 /// The example with every commented key in force.
 fn example_with_all_keys() -> String {
     let key_or_table = |line: &str| {
-        line.starts_with("#[[")
+        line.starts_with("#[")
             || line
                 .split_once(" = ")
                 .is_some_and(|(key, _)| !key.contains("# ") && !key.contains(' '))
@@ -63,6 +65,41 @@ fn commented_keys_show_their_defaults() {
         1,
         "the list of credentials was uncommented too"
     );
+}
+
+#[test]
+fn the_behaviour_in_the_example_is_that_of_its_dialect() {
+    let full = read(&example_with_all_keys()).unwrap();
+    let rule = &full.sip.domains[0].dialect;
+    let row = &Profile::Ocs2007R2.row().behaviour;
+    assert_eq!(&rule.overrides.apply(row.clone()), row);
+    // Each column is there: two rows that differ everywhere would become one.
+    assert_eq!(
+        rule.overrides
+            .apply(Profile::Simple.row().behaviour.clone()),
+        rule.overrides
+            .apply(Profile::Lcs2005.row().behaviour.clone()),
+    );
+}
+
+#[test]
+fn dialects_are_checked() {
+    let text = EXAMPLE.replace(
+        "#dialect = \"auto\"",
+        "dialect = \"ocs\"\n[sip.domain.behaviour]\nim = \"letters\"\npresence_ask = [\"pidf\", \"x\"]\ntypping = 1",
+    );
+    let found = problems(&text).join("\n");
+    for part in [
+        "sip.domain[0].dialect: is not a dialect; write auto, simple, ocs2007r2",
+        "behaviour.im: cannot be `letters`; write page, session",
+        "behaviour.presence_ask: cannot be `x`; write pidf, categories",
+        "did you mean `typing`?",
+    ] {
+        assert!(found.contains(part), "{part} in {found}");
+    }
+    let text = EXAMPLE.replace("#dialect = \"auto\"", "dialect = \"lcs2005\"");
+    let rule = &read(&text).unwrap().sip.domains[0].dialect;
+    assert_eq!(rule.profile, Some(Profile::Lcs2005));
 }
 
 #[test]

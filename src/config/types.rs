@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::de::{self, Deserialize, Deserializer};
 use stox_core::policy::DomainPattern;
+use stox_sip::dialect::Rule;
 use stox_sip::target::TransportPolicy;
 use stox_sip::transport::Transport;
 
@@ -208,6 +209,8 @@ pub struct SipDomain {
     pub trusted_addresses: Vec<Network>,
     /// Certificate names that may speak for it; empty: the domain itself.
     pub certificate_names: Vec<String>,
+    /// What kind of server it is, and what the administrator knows better.
+    pub dialect: Rule,
 }
 
 /// `[[sip.credentials]]`: the answer to one realm's challenge.

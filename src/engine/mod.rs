@@ -16,8 +16,9 @@ use minidom::Element;
 use stox_core::bridge::{Bridge, Snapshot};
 use stox_core::time::{Entropy, Now};
 use stox_core::vocab::{
-    Command, Grant, Input, Pair, Ref, StoreIn, StoreOut, Unsettled, XmppIn, XmppOut,
+    Command, Grant, Input, Lesson, Pair, Ref, StoreIn, StoreOut, Unsettled, XmppIn, XmppOut,
 };
+use stox_sip::dialect::{Learned, Profile, Word};
 use stox_sip::message::Message;
 use stox_sip::parse::ParseError;
 use stox_sip::target::TargetError;
@@ -90,8 +91,11 @@ impl Engine {
         &mut self,
         authorisations: Vec<(Pair, Grant)>,
         unsettled: Vec<Unsettled>,
+        lessons: &[Lesson],
         now: Now,
     ) {
+        self.sip
+            .restore(lessons.iter().filter_map(Learned::of), now);
         self.bridge.restore(authorisations, unsettled, now);
         self.settle(now);
     }
@@ -242,6 +246,11 @@ impl Engine {
         self.bridge.status()
     }
 
+    /// Each SIP domain with its kind of server, and what taught it.
+    pub fn dialects(&self) -> impl Iterator<Item = (&str, Profile, Option<&Learned>)> {
+        self.sip.dialects()
+    }
+
     /// SIP in numbers.
     #[must_use]
     pub fn sip_status(&self) -> stox_sip::ua::Status {
@@ -280,6 +289,17 @@ impl Engine {
             if idle {
                 break;
             }
+        }
+        while let Some(learned) = self.sip.poll_learned() {
+            tracing::info!(
+                partner = learned.domain,
+                dialect = learned.profile.word(),
+                im = learned.im.map(Word::word),
+                because = learned.evidence,
+                "learnt how a SIP domain speaks"
+            );
+            let lesson = StoreOut::Learn(Lesson::from(&learned));
+            self.effects.push_back(Effect::Store(lesson));
         }
         self.effects
             .extend(std::iter::from_fn(|| self.sip.poll_resolve()).map(Effect::Resolve));

@@ -96,6 +96,7 @@ fn sip_domain(domain: &config::SipDomain) -> SipDomain {
         next_hop: domain.next_hop.clone(),
         trusted_addresses: domain.trusted_addresses.iter().map(block).collect(),
         certificate_names: domain.certificate_names.clone(),
+        dialect: domain.dialect.clone(),
     }
 }
 

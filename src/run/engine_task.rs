@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stox_core::vocab::{StoreIn, StoreOut};
+use stox_sip::dialect::{Learned, Profile, Word};
 use stox_sip::target::{TargetError, TransportPolicy};
 use stox_sip::transport::{Destination, Target};
 use stox_sip::ua::{Resolve, ResolveId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use crate::admin::{BridgeStatus, LinkStatus, SipStatus, Status, StatusRequest};
+use crate::admin::{BridgeStatus, LinkStatus, SipDomainStatus, SipStatus, Status, StatusRequest};
 use crate::clock::Clock;
 use crate::engine::{Effect, Engine, StanzaToken};
 use crate::entropy::OsEntropy;
@@ -272,6 +273,7 @@ impl EngineTask {
                 subscriptions: sip.subscriptions,
                 watchers: sip.watchers,
             },
+            sip_domains: self.engine.dialects().map(dialect_status).collect(),
             bridge: BridgeStatus {
                 authorisations: watching
                     .chain(watched)
@@ -280,6 +282,23 @@ impl EngineTask {
                 pending_messages: bridge.messages_to_sip + bridge.messages_to_xmpp,
             },
         }
+    }
+}
+
+fn dialect_status(
+    (domain, profile, learned): (&str, Profile, Option<&Learned>),
+) -> SipDomainStatus {
+    let because = match learned {
+        Some(learned) => match learned.im {
+            Some(im) => format!("{}; messages by {}", learned.evidence, im.word()),
+            None => learned.evidence.clone(),
+        },
+        None => "by the settings, or nothing learnt yet".to_owned(),
+    };
+    SipDomainStatus {
+        domain: domain.to_owned(),
+        dialect: profile.word().to_owned(),
+        because,
     }
 }
 

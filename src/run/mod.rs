@@ -91,7 +91,12 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         unsettled = kept.unsettled.len(),
         "restoring what the last run left"
     );
-    engine.restore(kept.authorisations, kept.unsettled, clock.now());
+    engine.restore(
+        kept.authorisations,
+        kept.unsettled,
+        &kept.lessons,
+        clock.now(),
+    );
 
     let (stop, stopping) = mpsc::channel(2);
     let (sip_arrivals, sip) = mpsc::channel(ENGINE_QUEUE);

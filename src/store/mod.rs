@@ -3,7 +3,7 @@
 mod sqlite;
 mod writer;
 
-use stox_core::vocab::{Grant, Pair, StoreOut, Unsettled};
+use stox_core::vocab::{Grant, Lesson, Pair, StoreOut, Unsettled};
 
 pub use sqlite::SqliteStore;
 pub use writer::{StoreWriter, Written};
@@ -15,6 +15,8 @@ pub struct Kept {
     pub authorisations: Vec<(Pair, Grant)>,
     /// Messages whose outcome the last run did not live to see.
     pub unsettled: Vec<Unsettled>,
+    /// What was learnt of how peers speak.
+    pub lessons: Vec<Lesson>,
 }
 
 /// Why the store failed.

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use stox_core::address::{Jid, Scheme, SipAddress};
-use stox_core::vocab::{Direction, Grant, Pair, Ref, StoreOut, Unsettled};
+use stox_core::vocab::{Direction, Grant, Lesson, Pair, Ref, StoreOut, Unsettled};
 
 use super::{Kept, Store, StoreError};
 
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 const CREATE: &str = "
 CREATE TABLE secret (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE authorisation (
@@ -16,6 +16,11 @@ CREATE TABLE authorisation (
   PRIMARY KEY (direction, xmpp, sip)) WITHOUT ROWID;
 CREATE TABLE unsettled (
   reference INTEGER PRIMARY KEY, sender TEXT NOT NULL, recipient TEXT NOT NULL, id TEXT);
+";
+/// What schema 2 added to schema 1.
+const SECOND: &str = "
+CREATE TABLE lesson (
+  domain TEXT PRIMARY KEY, dialect TEXT NOT NULL, im TEXT, evidence TEXT NOT NULL, weight TEXT NOT NULL) WITHOUT ROWID;
 ";
 
 /// A database file.
@@ -53,6 +58,11 @@ impl SqliteStore {
         match found {
             0 => {
                 connection.execute_batch(CREATE)?;
+                connection.execute_batch(SECOND)?;
+                connection.pragma_update(None, "user_version", SCHEMA)?;
+            }
+            1 => {
+                connection.execute_batch(SECOND)?;
                 connection.pragma_update(None, "user_version", SCHEMA)?;
             }
             SCHEMA => {}
@@ -125,11 +135,30 @@ impl SqliteStore {
     }
 }
 
+impl SqliteStore {
+    fn lessons(&self) -> Result<Vec<Lesson>, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare("SELECT domain, dialect, im, evidence, weight FROM lesson ORDER BY domain")?;
+        let rows = statement.query_map([], |row| {
+            Ok(Lesson {
+                domain: row.get(0)?,
+                dialect: row.get(1)?,
+                im: row.get(2)?,
+                evidence: row.get(3)?,
+                weight: row.get(4)?,
+            })
+        })?;
+        rows.map(|row| row.map_err(StoreError::from)).collect()
+    }
+}
+
 impl Store for SqliteStore {
     fn load(&mut self) -> Result<Kept, StoreError> {
         Ok(Kept {
             authorisations: self.authorisations()?,
             unsettled: self.unsettled()?,
+            lessons: self.lessons()?,
         })
     }
 
@@ -179,6 +208,9 @@ fn apply_one(connection: &Connection, command: &StoreOut) -> Result<(), StoreErr
         StoreOut::Settle(reference) => connection
             .prepare_cached("DELETE FROM unsettled WHERE reference = ?1")?
             .execute([reference.0.cast_signed()])?,
+        StoreOut::Learn(lesson) => connection
+            .prepare_cached("INSERT OR REPLACE INTO lesson (domain, dialect, im, evidence, weight) VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute(params![lesson.domain, lesson.dialect, lesson.im, lesson.evidence, lesson.weight])?,
     };
     Ok(())
 }
@@ -262,6 +294,13 @@ mod tests {
                 (pair(Direction::XmppWatchesSip), Grant::Granted),
             ],
             unsettled: vec![message(u64::MAX), message(7)],
+            lessons: vec![Lesson {
+                domain: "ocs.test".to_owned(),
+                dialect: "lync".to_owned(),
+                im: None,
+                evidence: "RTC/5 in Server".to_owned(),
+                weight: "product".to_owned(),
+            }],
         };
         {
             let mut store = SqliteStore::open(&folder).unwrap();
@@ -274,6 +313,7 @@ mod tests {
                 })
                 .collect();
             batch.extend(written.unsettled.iter().cloned().map(StoreOut::Keep));
+            batch.extend(written.lessons.iter().cloned().map(StoreOut::Learn));
             batch.push(StoreOut::Keep(message(8)));
             batch.push(StoreOut::Settle(Ref(8)));
             store.apply(&batch).unwrap();
@@ -293,6 +333,15 @@ mod tests {
             .unwrap();
         assert_eq!(store.load().unwrap().authorisations.len(), 1);
         std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_database_of_the_first_schema_is_taken_over() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(CREATE).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        let mut store = SqliteStore::prepare(connection).unwrap();
+        assert_eq!(store.load().unwrap(), Kept::default());
     }
 
     #[test]

@@ -96,7 +96,9 @@ fn run(mut store: Box<dyn Store>, commands: &Receiver<StoreOut>, mut written: Wr
 fn kept_reference(command: &StoreOut) -> Option<Ref> {
     match command {
         StoreOut::Keep(message) => Some(message.reference),
-        StoreOut::Put { .. } | StoreOut::Remove(_) | StoreOut::Settle(_) => None,
+        StoreOut::Put { .. } | StoreOut::Remove(_) | StoreOut::Settle(_) | StoreOut::Learn(_) => {
+            None
+        }
     }
 }
 

@@ -130,7 +130,7 @@ impl World {
     /// Starts the gateway again with these authorisations in its store.
     pub(crate) fn restore(&mut self, grants: Vec<(Pair, Grant)>) -> Result<(), String> {
         self.grants = grants.iter().cloned().collect();
-        self.engine.restore(grants, Vec::new(), self.now);
+        self.engine.restore(grants, Vec::new(), &[], self.now);
         self.settle()
     }
 
@@ -256,7 +256,9 @@ impl World {
             Effect::Store(StoreOut::Remove(pair)) => {
                 self.grants.remove(&pair);
             }
-            Effect::Store(StoreOut::Settle(_)) | Effect::CloseStream(..) | Effect::Handled(_) => {}
+            Effect::Store(StoreOut::Settle(_) | StoreOut::Learn(_))
+            | Effect::CloseStream(..)
+            | Effect::Handled(_) => {}
         }
         Ok(())
     }

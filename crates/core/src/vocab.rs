@@ -500,6 +500,21 @@ pub struct Unsettled {
     pub id: Option<String>,
 }
 
+/// What was learnt of how one domain speaks, in words that only its adapter knows. It outlives the process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lesson {
+    /// The domain, canonical.
+    pub domain: String,
+    /// Its dialect.
+    pub dialect: String,
+    /// Its way of messages, where that is not the dialect's.
+    pub im: Option<String>,
+    /// What taught it, for people.
+    pub evidence: String,
+    /// What that is worth against other evidence.
+    pub weight: String,
+}
+
 /// What the store says.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StoreIn {
@@ -525,4 +540,6 @@ pub enum StoreOut {
     Keep(Unsettled),
     /// Forget it.
     Settle(Ref),
+    /// Write what was learnt of a domain, replacing what was known of it.
+    Learn(Lesson),
 }

@@ -206,6 +206,7 @@ fn words(command: &Command) -> String {
         Command::Store(StoreOut::Remove(pair)) => format!("remove {}", pair_words(pair)),
         Command::Store(StoreOut::Keep(message)) => format!("keep {}", message.reference.0),
         Command::Store(StoreOut::Settle(reference)) => format!("settle {}", reference.0),
+        Command::Store(StoreOut::Learn(lesson)) => format!("learn {}", lesson.domain),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a message tells of the kind of server that sent it.
 
-use super::Profile;
+use super::{Profile, Word};
 use crate::header::{HeaderValue, Headers, MediaType};
 use crate::message::{Request, Response};
 
@@ -13,6 +13,14 @@ pub enum Weight {
     Ability,
     /// What it calls itself.
     Product,
+}
+
+impl Word for Weight {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("answer", Self::Answer),
+        ("ability", Self::Ability),
+        ("product", Self::Product),
+    ];
 }
 
 /// One sign of a dialect.

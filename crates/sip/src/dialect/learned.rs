@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use stox_core::address::canonical_domain;
+use stox_core::vocab::Lesson;
 
 use super::{Behaviour, Evidence, ImMode, Profile, Rule, Weight, Word};
 
@@ -24,6 +25,32 @@ pub struct Learned {
     pub evidence: String,
     /// What that is worth.
     pub weight: Weight,
+}
+
+impl From<&Learned> for Lesson {
+    fn from(learned: &Learned) -> Self {
+        Self {
+            domain: learned.domain.clone(),
+            dialect: learned.profile.word().to_owned(),
+            im: learned.im.map(|im| im.word().to_owned()),
+            evidence: learned.evidence.clone(),
+            weight: learned.weight.word().to_owned(),
+        }
+    }
+}
+
+impl Learned {
+    /// What a lesson of an earlier run says; `None` when it is in words of another release.
+    #[must_use]
+    pub fn of(lesson: &Lesson) -> Option<Self> {
+        Some(Self {
+            domain: lesson.domain.clone(),
+            profile: Profile::from_word(&lesson.dialect)?,
+            im: lesson.im.as_deref().and_then(ImMode::from_word),
+            evidence: lesson.evidence.clone(),
+            weight: Weight::from_word(&lesson.weight)?,
+        })
+    }
 }
 
 /// All domains of which something is known.

@@ -189,6 +189,7 @@ fn answers_teach_the_way_of_messages() {
         (ImMode::Page, Typing::Keyboard)
     );
     let again = dialects.learned("ocs.example").cloned().unwrap();
+    assert_eq!(Learned::of(&(&again).into()), Some(again.clone()));
     let mut next = Dialects::default();
     next.restore(again.clone(), HOUR);
     assert_eq!(next.learned("ocs.example"), Some(&again));

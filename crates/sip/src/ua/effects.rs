@@ -7,8 +7,9 @@ use stox_core::time::{Entropy, Now};
 use stox_core::vocab::{Ref, SipIn};
 
 use super::refusals::{self, Refusal};
-use super::settings::Settings;
+use super::settings::{OwnUser, Settings};
 use crate::adapt;
+use crate::dialect::{Behaviour, Dialects};
 use crate::dialog;
 use crate::message::{Request, Response};
 use crate::transaction::ServerId;
@@ -41,8 +42,8 @@ pub(super) struct Outgoing {
     pub(super) over: Option<Source>,
     /// The SIP domain that it is for.
     pub(super) domain: String,
-    /// The user part of its `Contact`; `None` where the request has no `Contact`.
-    pub(super) contact: Option<Option<String>>,
+    /// Whom its `Contact` names; `None` where the request has no `Contact`.
+    pub(super) contact: Option<OwnUser>,
     /// What its branch should remind of (RFC 7572 Table 1).
     pub(super) branch_hint: Option<String>,
 }
@@ -75,9 +76,15 @@ pub(super) struct Env<'a> {
     pub(super) entropy: &'a mut dyn Entropy,
     pub(super) now: Now,
     pub(super) effects: &'a mut Effects,
+    pub(super) dialects: &'a mut Dialects,
 }
 
 impl Env<'_> {
+    /// How the peer of a domain behaves.
+    pub(super) fn behaviour(&self, domain: &str) -> Behaviour {
+        self.settings.behaviour(domain, self.dialects)
+    }
+
     /// Tells the bridge.
     pub(super) fn tell(&mut self, input: SipIn) {
         self.effects.inputs.push_back(input);

@@ -35,6 +35,8 @@ use self::rates::Rates;
 use self::refusals::Refusal;
 pub use self::settings::Settings;
 use self::subscriber::Subscriptions;
+use self::trust::SipDomain;
+use crate::dialect::{self, Dialects, Evidence, Learned, Profile};
 use crate::message::{Message, Request, Response};
 use crate::method::Method;
 use crate::parse::ParseError;
@@ -80,6 +82,7 @@ pub struct UserAgent {
     inbox: Inbox,
     message_rates: Rates,
     subscribe_rates: Rates,
+    dialects: Dialects,
     last_ref: u64,
 }
 
@@ -91,6 +94,7 @@ macro_rules! with {
             entropy: $self.entropy.as_mut(),
             now: $now,
             effects: &mut $self.effects,
+            dialects: &mut $self.dialects,
         })
     };
 }
@@ -113,6 +117,7 @@ impl UserAgent {
             inbox: Inbox::default(),
             message_rates: Rates::default(),
             subscribe_rates: Rates::default(),
+            dialects: Dialects::default(),
             last_ref: 0,
         }
     }
@@ -122,6 +127,31 @@ impl UserAgent {
         settings.transactions = self.settings.transactions.clone();
         settings.local = self.settings.local.clone();
         self.settings = settings;
+    }
+
+    /// Takes up what an earlier run has learnt of its peers.
+    pub fn restore(&mut self, learned: impl IntoIterator<Item = Learned>, now: Now) {
+        for lesson in learned {
+            self.dialects.restore(lesson, now.mono);
+        }
+    }
+
+    /// Something new that was learnt of a peer, to be kept.
+    pub fn poll_learned(&mut self) -> Option<Learned> {
+        self.dialects.poll_news()
+    }
+
+    /// Each federated domain with its kind of server, and what taught it where its rule leaves that open.
+    pub fn dialects(&self) -> impl Iterator<Item = (&str, Profile, Option<&Learned>)> {
+        self.settings.sip_domains.iter().map(|domain| {
+            let rule = &domain.dialect;
+            let learned = self
+                .dialects
+                .learned(&domain.name)
+                .filter(|_| rule.profile.is_none());
+            let profile = self.dialects.profile(&domain.name, rule);
+            (domain.name.as_str(), profile, learned)
+        })
     }
 
     /// A datagram came in.
@@ -389,6 +419,9 @@ impl UserAgent {
                 self.take(asked, now);
             }
             TransactionEvent::Response { id, response, .. } => {
+                if let Some(domain) = self.requests.domain_of(id).map(str::to_owned) {
+                    self.observe(&domain, dialect::of_response(&response), now);
+                }
                 match self.requests.response(id, response, &self.settings) {
                     Step::Nothing => {}
                     Step::Settled(purpose, fate) => self.settled(purpose, fate, now),
@@ -457,9 +490,22 @@ impl UserAgent {
             &Method::OPTIONS => self.take_options(&asked, now),
             &Method::NOTIFY | &Method::BENOTIFY => self.take_notify(&asked, now),
             _ => match self.parties(&asked) {
-                Ok((from, to)) => self.take_from(asked, from, to, now),
+                Ok((from, to)) => {
+                    self.observe(&from.host, dialect::of_request(&asked.request), now);
+                    self.take_from(asked, from, to, now);
+                }
                 Err(refusal) => self.refuse(&asked, &refusal, now),
             },
+        }
+    }
+
+    /// Learns from a message of a domain that is left to learning.
+    fn observe(&mut self, domain: &str, evidence: Option<Evidence>, now: Now) {
+        let open = |domain: &&SipDomain| domain.dialect.profile.is_none();
+        if let Some(evidence) = evidence
+            && let Some(domain) = self.settings.sip_domain(domain).filter(open)
+        {
+            self.dialects.observe(&domain.name, evidence, now.mono);
         }
     }
 
@@ -473,6 +519,7 @@ impl UserAgent {
             entropy: self.entropy.as_mut(),
             now,
             effects: &mut self.effects,
+            dialects: &mut self.dialects,
         }
     }
 

@@ -11,6 +11,7 @@ use super::deadlines::Deadlines;
 use super::effects::{Asked, Env, Fate, Outgoing, Purpose};
 use super::refusals::{PACKAGE, Refusal};
 use super::routing;
+use super::settings::OwnUser;
 use super::subscriber::reason_word;
 use crate::adapt;
 use crate::dialog::{self, Dialog, Order};
@@ -437,8 +438,8 @@ impl Watcher {
         headers.set("To", self.dialog.local());
         headers.copy_from(&asked.request.headers, "Record-Route");
         let transport = asked.source.transport;
-        let user = self.presentity.user.as_deref();
-        headers.push("Contact", env.settings.local.contact(user, transport));
+        let own = OwnUser::new(&self.presentity, &env.behaviour(&self.domain));
+        headers.push("Contact", env.settings.local.contact(&own, transport));
         headers.push("Expires", self.granted.as_secs().to_string());
         env.respond(asked, response);
     }
@@ -478,7 +479,7 @@ impl Watcher {
             request,
             over: self.over.clone(),
             domain: self.domain.clone(),
-            contact: Some(self.presentity.user.clone()),
+            contact: Some(OwnUser::new(&self.presentity, &env.behaviour(&self.domain))),
             branch_hint: None,
         });
     }

@@ -81,6 +81,13 @@ impl Requests {
         self.resolving.len()
     }
 
+    /// The SIP domain that a sent request is for.
+    pub(super) fn domain_of(&self, id: ClientId) -> Option<&str> {
+        self.in_flight
+            .get(&id)
+            .map(|in_flight| in_flight.outgoing.domain.as_str())
+    }
+
     /// Every request has its fate.
     pub(super) fn is_empty(&self) -> bool {
         self.resolving.is_empty() && self.in_flight.is_empty()
@@ -175,8 +182,8 @@ impl Requests {
     ) {
         let outgoing = &in_flight.outgoing;
         let mut request = outgoing.request.clone();
-        if let Some(user) = &outgoing.contact {
-            let contact = settings.local.contact(user.as_deref(), transport);
+        if let Some(own) = &outgoing.contact {
+            let contact = settings.local.contact(own, transport);
             request.headers.push("Contact", contact);
         }
         let hint = outgoing.branch_hint.as_deref();

@@ -3,10 +3,11 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-use stox_core::address::canonical_domain;
+use stox_core::address::{SipAddress, canonical_domain};
 use stox_core::policy::DomainPattern;
 
 use super::trust::{SipDomain, same_host};
+use crate::dialect::{Behaviour, ContactHost, Dialects, Rule};
 use crate::digest::Credential;
 use crate::transaction::{self, SentBy};
 use crate::transport::{TRANSPORTS, Transport, TransportRow};
@@ -105,10 +106,10 @@ impl Local {
         TRANSPORTS.iter().map(name).collect()
     }
 
-    /// The value of `Contact` for requests and answers on a transport (RFC 3261 §8.1.1.8), with the user part as it
-    /// stands on the wire.
+    /// The value of `Contact` for requests and answers on a transport (RFC 3261 §8.1.1.8).
     #[must_use]
-    pub(crate) fn contact(&self, user: Option<&str>, transport: Transport) -> String {
+    pub(crate) fn contact(&self, own: &OwnUser, transport: Transport) -> String {
+        let user = own.user.as_ref();
         let user = user.map(|user| format!("{user}@")).unwrap_or_default();
         // COMPAT(ocs, lync, kamailio): they look for transport=tls, which RFC 3261 §26.2.2 deprecates.
         let transport_parameter = match transport {
@@ -116,8 +117,30 @@ impl Local {
             Transport::Tcp => ";transport=tcp",
             Transport::Tls => ";transport=tls",
         };
-        let (host, port) = (self.uri_host(), self.port(transport));
-        format!("<sip:{user}{host}:{port}{transport_parameter}>")
+        let place = own
+            .host
+            .clone()
+            .unwrap_or_else(|| format!("{}:{}", self.uri_host(), self.port(transport)));
+        format!("<sip:{user}{place}{transport_parameter}>")
+    }
+}
+
+/// Whom a `Contact` of ours names.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct OwnUser {
+    /// User part, as it stands on the wire.
+    pub(crate) user: Option<String>,
+    /// The domain that stands there in place of our own host and port.
+    pub(crate) host: Option<String>,
+}
+
+impl OwnUser {
+    /// A user of ours, as a peer wants to see it.
+    pub(crate) fn new(user: &SipAddress, peer: &Behaviour) -> Self {
+        Self {
+            user: user.user.clone(),
+            host: (peer.contact_host == ContactHost::Domain).then(|| user.host.clone()),
+        }
     }
 }
 
@@ -191,6 +214,15 @@ impl Settings {
             .find(|domain| same_host(&domain.name, host))
     }
 
+    /// How the peer of a domain behaves, as far as that is known.
+    #[must_use]
+    pub fn behaviour(&self, domain: &str, dialects: &Dialects) -> Behaviour {
+        match self.sip_domain(domain) {
+            Some(known) => dialects.behaviour(&known.name, &known.dialect),
+            None => dialects.behaviour(domain, &Rule::default()),
+        }
+    }
+
     /// Whether we speak for the users of this domain on SIP. A federated SIP domain is never one of them.
     #[must_use]
     pub fn serves(&self, host: &str) -> bool {
@@ -224,7 +256,11 @@ mod tests {
     fn an_address_literal_may_be_our_name() {
         for host in ["2001:db8::1", "[2001:db8::1]"] {
             let local = Local::new(host);
-            let contact = local.contact(Some("a"), Transport::Udp);
+            let own = OwnUser {
+                user: Some("a".to_owned()),
+                host: None,
+            };
+            let contact = local.contact(&own, Transport::Udp);
             assert_eq!(contact, "<sip:a@[2001:db8::1]:5060>");
             assert_eq!(local.sent_by()[0].host, "2001:db8::1");
         }

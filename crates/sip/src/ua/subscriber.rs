@@ -10,6 +10,7 @@ use stox_core::vocab::{Document, EndReason, Ref, SipIn, SubscriptionEvent};
 use super::deadlines::Deadlines;
 use super::effects::{Asked, Env, Fate, Outgoing, Purpose};
 use super::refusals::{PACKAGE, Refusal, is_presence};
+use super::settings::OwnUser;
 use crate::adapt;
 use crate::dialog::{self, Dialog, MAX_FORWARDS, Order};
 use crate::header::{Headers, SubscriptionState};
@@ -531,7 +532,10 @@ impl Subscription {
             next_hop,
             over: None,
             domain: self.presentity.host.clone(),
-            contact: Some(self.watcher.user.clone()),
+            contact: Some(OwnUser::new(
+                &self.watcher,
+                &env.behaviour(&self.presentity.host),
+            )),
             branch_hint: None,
         });
     }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::dialect::Rule;
 use crate::transport::Source;
 
 /// A block of addresses: an address and the number of its leading bits that count.
@@ -57,6 +58,8 @@ pub struct SipDomain {
     pub trusted_addresses: Vec<AddressBlock>,
     /// Names of which one must be in the peer's verified certificate to speak for it. Empty: the domain's own name.
     pub certificate_names: Vec<String>,
+    /// What kind of server it is.
+    pub dialect: Rule,
 }
 
 impl SipDomain {
@@ -68,6 +71,7 @@ impl SipDomain {
             next_hop: None,
             trusted_addresses: Vec::new(),
             certificate_names: Vec::new(),
+            dialect: Rule::default(),
         }
     }
 
