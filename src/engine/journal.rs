@@ -31,6 +31,9 @@ pub(super) fn input(input: &Input) {
         }) => {
             debug!(reference = reference.0, %from, %to, "message from SIP");
         }
+        Input::Sip(SipIn::ChatState {
+            from, to, state, ..
+        }) => debug!(%from, %to, ?state, "chat state from SIP"),
         Input::Sip(SipIn::MessageGone { reference }) => {
             debug!(
                 reference = reference.0,
@@ -72,6 +75,12 @@ pub(super) fn command(command: &Command) {
         Command::Xmpp(XmppOut::MessageError { to, id, error, .. }) => {
             debug!(%to, id, condition = error.condition.name(), "message error to XMPP");
         }
+        Command::Xmpp(XmppOut::ChatState {
+            from, to, state, ..
+        }) => debug!(%from, %to, ?state, "chat state to XMPP"),
+        Command::Sip(SipOut::ChatState {
+            from, to, state, ..
+        }) => debug!(%from, %to, ?state, "chat state to SIP"),
         Command::Xmpp(XmppOut::Presence { from, to, kind }) => {
             debug!(%from, %to, ?kind, "presence to XMPP");
         }

@@ -328,6 +328,7 @@ impl Engine {
     fn send_stanza(&mut self, out: &XmppOut, now: Now) {
         let (XmppOut::Message { from, to, .. }
         | XmppOut::MessageError { from, to, .. }
+        | XmppOut::ChatState { from, to, .. }
         | XmppOut::Presence { from, to, .. }
         | XmppOut::PresenceError { from, to, .. }) = out;
         let name = LinkName::new(&from.domain, &to.domain);

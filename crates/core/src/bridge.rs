@@ -206,6 +206,14 @@ impl Bridge {
             } => self
                 .messages
                 .sip_message(cx, reference, (&from, &to), im, now),
+            SipIn::ChatState {
+                from,
+                to,
+                thread,
+                state,
+            } => self
+                .messages
+                .sip_chat_state(cx, (&from, &to), thread, state),
             SipIn::MessageGone { reference } => self.messages.sip_gone(cx, reference),
             SipIn::Outcome { reference, outcome } => {
                 self.messages.sip_outcome(cx, reference, outcome);

@@ -60,6 +60,21 @@ pub enum ImKind {
     Groupchat,
 }
 
+/// What somebody is doing in a conversation (XEP-0085 §5.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ChatState {
+    /// Attending to it.
+    Active,
+    /// Writing.
+    Composing,
+    /// Has stopped writing.
+    Paused,
+    /// Has not looked at it for some time.
+    Inactive,
+    /// Has left it.
+    Gone,
+}
+
 /// The content of one instant message, whatever carried it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Im {
@@ -75,6 +90,8 @@ pub struct Im {
     pub bodies: Vec<Text>,
     /// When it was sent, since 1970 UTC, if the sender said so (XEP-0203, SIP Date).
     pub sent_at: Option<Duration>,
+    /// What the sender is doing. On the way to XMPP it also says that the SIP side can show such states.
+    pub chat_state: Option<ChatState>,
 }
 
 // ------------------------------------------------------------------------------------------- presence
@@ -244,6 +261,17 @@ pub enum XmppOut {
         /// The error.
         error: StanzaError,
     },
+    /// A chat state without a message. Nobody waits for its fate.
+    ChatState {
+        /// SIP user, as JID.
+        from: Jid,
+        /// XMPP user.
+        to: Jid,
+        /// Thread of the conversation.
+        thread: Option<String>,
+        /// What the SIP user is doing.
+        state: ChatState,
+    },
     /// A presence stanza.
     Presence {
         /// SIP user, as JID.
@@ -371,6 +399,17 @@ pub enum SipIn {
         /// As in [`SipIn::Message`].
         reference: Ref,
     },
+    /// What a SIP user is doing in a conversation.
+    ChatState {
+        /// Who.
+        from: SipAddress,
+        /// The XMPP user at the other end.
+        to: SipAddress,
+        /// Thread, or Call-ID of the session.
+        thread: Option<String>,
+        /// What.
+        state: ChatState,
+    },
     /// The final fate of [`SipOut::Message`].
     Outcome {
         /// As given.
@@ -407,6 +446,17 @@ pub enum SipOut {
         to: SipAddress,
         /// Content.
         im: Im,
+    },
+    /// What an XMPP user is doing in a conversation; told as far as the peer can take it. There is no outcome.
+    ChatState {
+        /// XMPP user, as SIP address, with the resource as `gr`.
+        from: SipAddress,
+        /// SIP user.
+        to: SipAddress,
+        /// Thread of the conversation.
+        thread: Option<String>,
+        /// What.
+        state: ChatState,
     },
     /// The answer to [`SipIn::Message`]. A second one for the same reference is ignored.
     AnswerMessage {

@@ -87,6 +87,12 @@ pub fn write(out: &XmppOut, now: Now) -> Element {
             error,
             ..
         } => error::stanza("message", from, to, id.as_deref(), error),
+        XmppOut::ChatState {
+            from,
+            to,
+            thread,
+            state,
+        } => message::write_state(from, to, thread.as_deref(), *state),
         XmppOut::Presence { from, to, kind } => presence::write(from, to, kind),
         XmppOut::PresenceError {
             from,

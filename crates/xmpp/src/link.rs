@@ -110,7 +110,9 @@ impl Outgoing {
             reference: match out {
                 XmppOut::Message { reference, .. } => Some(*reference),
                 XmppOut::MessageError { reference, .. } => *reference,
-                XmppOut::Presence { .. } | XmppOut::PresenceError { .. } => None,
+                XmppOut::ChatState { .. }
+                | XmppOut::Presence { .. }
+                | XmppOut::PresenceError { .. } => None,
             },
             element: adapt::write(out, now),
             deadline: None,

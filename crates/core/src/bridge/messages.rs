@@ -8,7 +8,7 @@ use crate::address::{
 };
 use crate::failure::{Failure, Local, StanzaError, to_stanza};
 use crate::time::Now;
-use crate::vocab::{Im, ImKind, Ref, SipOut, StoreOut, Unsettled, XmppOut};
+use crate::vocab::{ChatState, Im, ImKind, Ref, SipOut, StoreOut, Unsettled, XmppOut};
 
 use super::context::{Context, Timer, local_error};
 
@@ -80,7 +80,7 @@ impl Messages {
     pub(super) fn xmpp_message(&mut self, cx: &mut Context, from: Jid, to: Jid, im: Im) {
         let im = without_empty_bodies(im);
         if im.bodies.is_empty() {
-            return;
+            return self.xmpp_chat_state(cx, &from, &to, im);
         }
         let id = im.id.clone();
         match self.admit_to_sip(cx, &from, &to, im) {
@@ -103,6 +103,39 @@ impl Messages {
                 self.to_sip.insert(reference, message);
             }
             Err(local) => refuse(cx, None, (to, from, id), local_error(local)),
+        }
+    }
+
+    /// A chat state without a text. Where it cannot go, nobody misses it.
+    fn xmpp_chat_state(&self, cx: &mut Context, from: &Jid, to: &Jid, im: Im) {
+        let (thread, state) = (im.thread.clone(), im.chat_state);
+        if let Some(state) = state
+            && let Ok((_, held)) = self.admit_to_sip(cx, from, to, im)
+        {
+            cx.sip(SipOut::ChatState {
+                from: held.from,
+                to: held.to,
+                thread,
+                state,
+            });
+        }
+    }
+
+    /// What a SIP user is doing. Where it cannot go, nobody misses it.
+    pub(super) fn sip_chat_state(
+        &self,
+        cx: &mut Context,
+        addresses: (&SipAddress, &SipAddress),
+        thread: Option<String>,
+        state: ChatState,
+    ) {
+        if let Ok((from, to)) = self.admit_to_xmpp(cx, addresses.0, addresses.1) {
+            cx.xmpp(XmppOut::ChatState {
+                from,
+                to,
+                thread,
+                state,
+            });
         }
     }
 

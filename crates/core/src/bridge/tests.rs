@@ -243,6 +243,9 @@ fn xmpp_words(out: &XmppOut) -> String {
                 kept.unwrap_or_default()
             )
         }
+        XmppOut::ChatState {
+            from, to, state, ..
+        } => format!("{from} > {to} {state:?}"),
         XmppOut::Presence { from, to, kind } => format!("{from} > {to} {}", kind_words(kind)),
         XmppOut::PresenceError {
             from,
@@ -283,6 +286,9 @@ fn sip_words(out: &SipOut) -> String {
             to,
             ..
         } => format!("MESSAGE {} {from} > {to}", reference.0),
+        SipOut::ChatState {
+            from, to, state, ..
+        } => format!("{state:?} {from} > {to}"),
         SipOut::AnswerMessage { reference, outcome } => {
             let code = outcome.as_ref().map_or_else(code, |()| 200);
             format!("answer {} {code}", reference.0)

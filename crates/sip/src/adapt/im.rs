@@ -95,6 +95,7 @@ fn assemble(headers: &Headers, text: content::ReadableText) -> Im {
             text: text.body,
         }],
         sent_at: sent_at(headers).or(text.sent_at),
+        chat_state: None,
     }
 }
 

@@ -236,6 +236,7 @@ impl UserAgent {
                 };
                 with!(self.pages.send(page), now);
             }
+            SipOut::ChatState { .. } => {}
             SipOut::AnswerMessage { reference, outcome } => {
                 with!(self.inbox.answer(reference, &outcome), now);
             }

@@ -6,11 +6,13 @@ use minidom::Element;
 use rxml::xml_ncname;
 use stox_core::address::Jid;
 use stox_core::time::Now;
-use stox_core::vocab::{Im, ImKind, XmppIn};
+use stox_core::vocab::{ChatState, Im, ImKind, XmppIn};
 use xmpp_parsers::ns;
 
 use super::{Inbound, date, error, jid, xml};
 
+/// Message processing hints (XEP-0334).
+const HINTS: &str = "urn:xmpp:hints";
 /// A message that has been under way for longer than this carries its time of sending.
 const DELAY_FROM: Duration = Duration::from_secs(60);
 
@@ -20,6 +22,15 @@ const KINDS: [(&str, ImKind); 4] = [
     ("groupchat", ImKind::Groupchat),
     ("headline", ImKind::Headline),
     ("normal", ImKind::Normal),
+];
+
+/// Chat states by element name (XEP-0085 §5.1).
+const STATES: [(&str, ChatState); 5] = [
+    ("active", ChatState::Active),
+    ("composing", ChatState::Composing),
+    ("paused", ChatState::Paused),
+    ("inactive", ChatState::Inactive),
+    ("gone", ChatState::Gone),
 ];
 
 /// Reads a message. Payloads that wrap another stanza (carbons, forwards, archives) are passed over: what is inside is
@@ -68,7 +79,28 @@ pub fn write(from: &Jid, to: &Jid, im: &Im, now: Now) -> Element {
     if let Some(sent_at) = im.sent_at.filter(|at| at.abs_diff(now.wall) > DELAY_FROM) {
         stanza.append_child(delay(sent_at, &from.domain));
     }
+    if let Some(state) = im.chat_state {
+        stanza.append_child(state_element(state));
+    }
     stanza
+}
+
+/// Writes a chat state without a message (XEP-0085 §5.5), which servers shall not keep for later (XEP-0334).
+#[must_use]
+pub fn write_state(from: &Jid, to: &Jid, thread: Option<&str>, state: ChatState) -> Element {
+    let mut stanza = xml::stanza("message", from, to);
+    xml::set_attr(&mut stanza, xml_ncname!("type").into(), "chat");
+    if let Some(thread) = thread {
+        stanza.append_child(xml::text_child("thread", thread));
+    }
+    stanza.append_child(state_element(state));
+    stanza.append_child(Element::bare("no-store", HINTS));
+    stanza
+}
+
+fn state_element(state: ChatState) -> Element {
+    let name = STATES.iter().find(|row| row.1 == state).map(|row| row.0);
+    Element::bare(name.unwrap_or("active"), ns::CHATSTATES)
 }
 
 /// XEP-0203, added by the server of `domain`.
@@ -92,5 +124,9 @@ fn read_content(stanza: &Element, kind: Option<&str>, id: Option<String>) -> Im 
         subjects: xml::read_texts(stanza, "subject"),
         bodies: xml::read_texts(stanza, "body"),
         sent_at: date::attribute_of(stanza, "delay", ns::DELAY, "stamp"),
+        chat_state: STATES
+            .iter()
+            .find(|(name, _)| stanza.has_child(*name, ns::CHATSTATES))
+            .map(|(_, state)| *state),
     }
 }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use stox_core::failure::{CONDITIONS, ErrorType, StanzaError};
-use stox_core::vocab::{Im, ImKind, PresenceKind, Ref, ResourcePresence, Show, Text};
+use stox_core::vocab::{ChatState, Im, ImKind, PresenceKind, Ref, ResourcePresence, Show, Text};
 
 use super::*;
 
@@ -73,6 +73,7 @@ fn a_message_keeps_all_that_can_cross() {
             text(None, "?"),
         ],
         sent_at: Some(STAMP),
+        chat_state: Some(ChatState::Active),
     };
     assert_eq!(im, expected);
 }
@@ -548,6 +549,7 @@ fn any_im() -> impl Strategy<Value = Im> {
             subjects,
             bodies,
             sent_at: sent_at.map(Duration::from_secs),
+            chat_state: None,
         })
 }
 
@@ -699,4 +701,31 @@ proptest! {
             Inbound::Core(_) | Inbound::Iq(_) | Inbound::Ignored(_) => {}
         }
     }
+}
+
+#[test]
+fn chat_states_are_read_and_written() {
+    let states = [
+        ("active", ChatState::Active),
+        ("composing", ChatState::Composing),
+        ("paused", ChatState::Paused),
+        ("inactive", ChatState::Inactive),
+        ("gone", ChatState::Gone),
+    ];
+    for (name, state) in states {
+        let element = format!("<{name} xmlns='http://jabber.org/protocol/chatstates'/>");
+        assert_eq!(message("", &element).chat_state, Some(state));
+        let out = XmppOut::ChatState {
+            from: "a@b".parse().unwrap(),
+            to: "c@d".parse().unwrap(),
+            thread: Some("t".to_owned()),
+            state,
+        };
+        let written = write(&out, Now::default());
+        assert_eq!(written.attr("type"), Some("chat"));
+        assert!(written.has_child(name, ns::CHATSTATES));
+        assert!(written.has_child("thread", ns::JABBER_CLIENT));
+        assert!(!written.has_child("body", ns::JABBER_CLIENT));
+    }
+    assert_eq!(message("", "<active xmlns='urn:own'/>").chat_state, None);
 }

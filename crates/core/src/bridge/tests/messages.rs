@@ -1,6 +1,6 @@
 use super::*;
 use crate::failure::Local;
-use crate::vocab::ImKind;
+use crate::vocab::{ChatState, ImKind};
 
 const DESK: &str = "alma@jabber.example/desk";
 
@@ -360,4 +360,34 @@ fn a_stop_answers_everybody() {
     world.expect(outcome(2, Ok(())), &["settle 2"]);
     world.expect(settled(3, Ok(())), &[]);
     world.is_settled();
+}
+
+#[test]
+fn chat_states_cross_where_messages_may_and_are_not_kept() {
+    let mut world = World::new();
+    let state = |state| Im {
+        chat_state: Some(state),
+        ..Im::default()
+    };
+    world.expect(
+        from_xmpp(BRUNO, state(ChatState::Composing)),
+        &["Composing sip:alma@jabber.example;gr=desk > sip:bruno@ocs.example"],
+    );
+    world.expect(
+        from_xmpp("bruno@elsewhere.example", state(ChatState::Gone)),
+        &[],
+    );
+    let typing = |from: &str| {
+        Input::Sip(SipIn::ChatState {
+            from: sip(from),
+            to: sip(ALMA),
+            thread: None,
+            state: ChatState::Composing,
+        })
+    };
+    world.expect(
+        typing(BRUNO),
+        &["bruno@ocs.example > alma@jabber.example Composing"],
+    );
+    world.expect(typing("mallory@elsewhere.example"), &[]);
 }
