@@ -7,6 +7,7 @@ pub mod imdn;
 pub mod iscomposing;
 pub mod multipart;
 pub mod pidf;
+pub mod sdp;
 pub mod text;
 pub mod time;
 pub mod tuple_id;

@@ -162,6 +162,13 @@ impl Dialog {
         request
     }
 
+    /// The ACK for a 2xx to our INVITE of that number (RFC 3261 §13.2.2.4).
+    pub fn ack(&self, number: u32) -> Request {
+        let mut numbered = self.clone();
+        numbered.local_cseq = number.wrapping_sub(1);
+        numbered.request(Method::ACK)
+    }
+
     /// Request-URI and `Route` values. A first route without `lr` is a strict router: it gets the Request-URI and the
     /// target comes last.
     fn path(&self) -> (String, Vec<String>) {

@@ -107,6 +107,7 @@ impl Side {
             }
             SipIn::Subscription { event, .. } => self.events.push(event),
             SipIn::Watcher { reference, event } => self.watched(reference, &event, now),
+            SipIn::ChatState { .. } => panic!("nobody types"),
             SipIn::MessageGone { .. } => panic!("everything is answered at once"),
         }
     }
