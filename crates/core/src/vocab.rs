@@ -4,7 +4,11 @@
 //! [`Ref`], exactly once. Addresses of SIP users are [`SipAddress`], of XMPP users [`Jid`]; only the bridge turns
 //! one into the other.
 
+mod rich;
+
 use std::time::Duration;
+
+pub use rich::{Colour, Link, Rich, Run, Style};
 
 use crate::address::{Jid, SipAddress};
 use crate::failure::{Failure, StanzaError};
@@ -88,6 +92,8 @@ pub struct Im {
     pub subjects: Vec<Text>,
     /// Bodies by language; empty where the message carries none (chat states, receipts).
     pub bodies: Vec<Text>,
+    /// The styled form of the first body, where its sender styled it.
+    pub rich: Option<Rich>,
     /// When it was sent, since 1970 UTC, if the sender said so (XEP-0203, SIP Date).
     pub sent_at: Option<Duration>,
     /// What the sender is doing. On the way to XMPP it also says that the SIP side can show such states.

@@ -128,5 +128,6 @@ fn read_content(stanza: &Element, kind: Option<&str>, id: Option<String>) -> Im 
             .iter()
             .find(|(name, _)| stanza.has_child(*name, ns::CHATSTATES))
             .map(|(_, state)| *state),
+        rich: None,
     }
 }

@@ -74,6 +74,7 @@ fn a_message_keeps_all_that_can_cross() {
         ],
         sent_at: Some(STAMP),
         chat_state: Some(ChatState::Active),
+        rich: None,
     };
     assert_eq!(im, expected);
 }
@@ -550,6 +551,7 @@ fn any_im() -> impl Strategy<Value = Im> {
             bodies,
             sent_at: sent_at.map(Duration::from_secs),
             chat_state: None,
+            rich: None,
         })
 }
 
