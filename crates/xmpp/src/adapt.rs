@@ -9,6 +9,7 @@ pub mod iq;
 pub mod jid;
 pub mod message;
 pub mod presence;
+mod xhtml;
 pub(crate) mod xml;
 
 use minidom::Element;

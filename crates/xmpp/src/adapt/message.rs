@@ -9,7 +9,7 @@ use stox_core::time::Now;
 use stox_core::vocab::{ChatState, Im, ImKind, XmppIn};
 use xmpp_parsers::ns;
 
-use super::{Inbound, date, error, jid, xml};
+use super::{Inbound, date, error, jid, xhtml, xml};
 
 /// Message processing hints (XEP-0334).
 const HINTS: &str = "urn:xmpp:hints";
@@ -73,6 +73,9 @@ pub fn write(from: &Jid, to: &Jid, im: &Im, now: Now) -> Element {
     }
     xml::append_texts(&mut stanza, "subject", &im.subjects);
     xml::append_texts(&mut stanza, "body", &im.bodies);
+    if let Some(rich) = im.rich.as_ref().filter(|_| !im.bodies.is_empty()) {
+        stanza.append_child(xhtml::write(rich));
+    }
     if let Some(thread) = &im.thread {
         stanza.append_child(xml::text_child("thread", thread));
     }
