@@ -1,13 +1,18 @@
-//! The bodies that SIP carries for us, as plain values: presence documents, texts, multiparts, CPIM, typing and
-//! delivery notifications. Nothing here looks at SIP headers.
+//! The bodies that SIP carries for us, as plain values: presence documents, plain and styled texts, multiparts, CPIM,
+//! typing and delivery notifications. Nothing here looks at SIP headers.
 
 pub mod cpim;
 pub mod html;
 pub mod imdn;
 pub mod iscomposing;
+pub mod keyboard;
+pub mod ms_imdn;
+pub mod msgr;
 pub mod multipart;
 pub mod pidf;
 pub mod sdp;
+pub mod rtf;
+pub mod styled;
 pub mod text;
 pub mod time;
 pub mod tuple_id;

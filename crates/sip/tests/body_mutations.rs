@@ -101,6 +101,33 @@ proptest! {
     ) {
         body_invariants::message::check(&damaged(&seed, &changes));
     }
+
+    #[test]
+    fn damaged_styled_texts(
+        seed in proptest::sample::select(seeds("fuzz/corpus/styled")),
+        changes in proptest::collection::vec(change(), 1..6),
+    ) {
+        body_invariants::styled::check(&damaged(&seed, &changes));
+    }
+
+    #[test]
+    fn any_octets_are_some_body(octets in proptest::collection::vec(any::<u8>(), 0..200), tag in 0..8_u8) {
+        let octets = [vec![tag], octets].concat();
+        body_invariants::styled::check(&octets);
+    }
+
+    #[test]
+    fn any_tokens_are_some_body(
+        tag in 0..8_u8,
+        tokens in proptest::collection::vec(proptest::sample::select(vec![
+            "<b>", "</b>", "<a href='http://a.example/?x'>", "</a>", "<a href=javascript:x>", "<img alt='<x>'>", "<br>", "<p style='color:red;display:none'>",
+            "</p>", "<script>", "</script>", "<!--", "-->", "&lt;", "&#0;", "<pre>", "<td>", "x", " ", "\n", "<font color=#123456>",
+            "{\\rtf1 ", "{", "}", "\\b ", "\\'e9", "\\u8364?", "\\par", "{\\colortbl;\\red1;}", "\\cf1 ", "\\bin3 ", "{\\*\\x ", "\0",
+        ]), 0..40),
+    ) {
+        let octets = [vec![tag], tokens.concat().into_bytes()].concat();
+        body_invariants::styled::check(&octets);
+    }
 }
 
 #[test]
@@ -119,4 +146,13 @@ fn whole_messages() {
     messages
         .iter()
         .for_each(|octets| body_invariants::message::check(octets));
+}
+
+#[test]
+fn whole_styled_texts() {
+    let texts = files("fuzz/corpus/styled");
+    assert!(texts.len() >= 8);
+    texts
+        .iter()
+        .for_each(|octets| body_invariants::styled::check(octets));
 }

@@ -1,6 +1,8 @@
 //! MESSAGE requests and the instant messages of the core (RFC 3428, RFC 7572).
 
+mod accepted;
 mod content;
+mod embedded;
 mod write;
 
 use std::time::Duration;
@@ -8,8 +10,10 @@ use std::time::Duration;
 use stox_core::time::Now;
 use stox_core::vocab::{Im, ImKind, Text};
 
+pub use accepted::Accepted;
 pub use content::accept;
-pub use write::{PageMessage, branch_hint, call_id, write};
+pub use embedded::embedded;
+pub use write::{PageMessage, Unwritable, branch_hint, call_id, write};
 
 use super::presence::first_language;
 use crate::body::imdn::Imdn;
@@ -94,6 +98,7 @@ fn assemble(headers: &Headers, text: content::ReadableText) -> Im {
             lang: text.language,
             text: text.body,
         }],
+        rich: text.rich,
         sent_at: sent_at(headers).or(text.sent_at),
         chat_state: None,
     }

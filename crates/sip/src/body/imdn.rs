@@ -13,7 +13,9 @@ pub enum Disposition {
     Delivered,
     /// It was shown.
     Displayed,
-    /// It failed, was refused, or the state is not told.
+    /// It did not reach the recipient.
+    Failed,
+    /// It was refused, or the state is not told.
     Other,
 }
 
@@ -27,8 +29,9 @@ pub struct Imdn {
 }
 
 /// (element around the status, status element, meaning): RFC 5438 §7.2.1.
-const DISPOSITIONS: [(&str, &str, Disposition); 2] = [
+const DISPOSITIONS: [(&str, &str, Disposition); 3] = [
     ("delivery-notification", "delivered", Disposition::Delivered),
+    ("delivery-notification", "failed", Disposition::Failed),
     ("display-notification", "displayed", Disposition::Displayed),
 ];
 

@@ -39,3 +39,23 @@ pub fn parse(octets: &[u8], charset: Option<&str>) -> Result<Composing, XmlError
             .map(Duration::from_secs),
     })
 }
+
+/// Writes a typing notification; `content_type` is of the message that is being written. A refresh is given in whole
+/// seconds, and not for `idle`, which needs none (RFC 3994 §3.2).
+#[must_use]
+pub fn write(composing: &Composing, content_type: Option<&str>) -> String {
+    let state = if composing.active { "active" } else { "idle" };
+    let mut out = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?><isComposing xmlns=\"{NAMESPACE}\"><state>{state}</state>"
+    );
+    if let Some(content_type) = content_type {
+        out.push_str("<contenttype>");
+        xml::escape_into(&mut out, content_type);
+        out.push_str("</contenttype>");
+    }
+    if let Some(refresh) = composing.refresh.filter(|_| composing.active) {
+        out.push_str(&format!("<refresh>{}</refresh>", refresh.as_secs().max(1)));
+    }
+    out.push_str("</isComposing>");
+    out
+}

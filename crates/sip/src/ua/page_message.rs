@@ -114,7 +114,8 @@ impl Pages {
 
     /// RFC 7572 Table 1.
     fn request(&mut self, uri: &str, page: &Page, env: &mut Env<'_>) -> Result<Request, Local> {
-        let content = adapt::im::write(&page.im).ok_or(Local::NotAcceptable)?;
+        let accepted = adapt::im::Accepted::default();
+        let content = adapt::im::write(&page.im, &accepted).map_err(|_| Local::NotAcceptable)?;
         if content.body.len() > env.settings.page_limit {
             return Err(Local::TooLarge);
         }

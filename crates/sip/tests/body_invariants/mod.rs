@@ -2,3 +2,4 @@
 
 pub(crate) mod message;
 pub(crate) mod presence;
+pub(crate) mod styled;

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use stox_core::vocab::Text;
+use stox_core::vocab::{Rich, Text};
 
 use super::Refusal;
 use crate::adapt::is_named;
@@ -9,7 +9,8 @@ use crate::body::cpim::Cpim;
 use crate::body::imdn::{self, Imdn};
 use crate::body::iscomposing::{self, Composing};
 use crate::body::multipart::{self, Part};
-use crate::body::{html, text};
+use crate::body::styled::Styled;
+use crate::body::{html, ms_imdn, msgr, rtf, text};
 use crate::header::{HeaderValue, MediaType, Params};
 
 /// Wrappers inside wrappers.
@@ -18,15 +19,18 @@ const MAX_DEPTH: u8 = 4;
 const DEFAULT_TYPE: &str = "text/plain";
 
 /// The content types that are taken, best first, and what becomes of them. `Accept` is made from this table.
-const TREATMENTS: [(&str, Treatment); 8] = [
+const TREATMENTS: [(&str, Treatment); 11] = [
     ("text/plain", Treatment::Plain),
     ("message/cpim", Treatment::Cpim),
     ("multipart/alternative", Treatment::Alternative),
     ("multipart/mixed", Treatment::Mixed),
     ("multipart/related", Treatment::Mixed),
     ("text/html", Treatment::Html),
+    ("text/rtf", Treatment::Rtf),
+    ("application/rtf", Treatment::Rtf),
     (iscomposing::CONTENT_TYPE, Treatment::Composing),
     (imdn::CONTENT_TYPE, Treatment::Disposition),
+    (ms_imdn::CONTENT_TYPE, Treatment::ConferenceReport),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,8 +40,10 @@ enum Treatment {
     Alternative,
     Mixed,
     Html,
+    Rtf,
     Composing,
     Disposition,
+    ConferenceReport,
 }
 
 /// The value of `Accept` for MESSAGE (RFC 3261 §8.2.3).
@@ -63,6 +69,7 @@ pub(super) enum Found {
 /// Text for a person, with what the wrappers around it said.
 pub(super) struct ReadableText {
     pub(super) body: String,
+    pub(super) rich: Option<Rich>,
     pub(super) language: Option<String>,
     pub(super) subject: Option<Text>,
     pub(super) sent_at: Option<Duration>,
@@ -118,26 +125,39 @@ fn read_typed(content: &Content<'_>, media_type: &str, depth: u8) -> Result<Foun
     let charset = media_type.params.text("charset");
     let charset = charset.as_deref();
     match treatment(&media_type).ok_or(Unusable::Type)? {
-        Treatment::Plain => text::decode(content.octets, charset).map(|body| content.text(body)),
+        Treatment::Plain => {
+            let body = decode(content.octets, charset)?;
+            Ok(content.text(plain(body, &media_type)))
+        }
         Treatment::Html => {
-            match text::decode(content.octets, charset).map(|source| html::to_text(&source)) {
-                Ok(body) if body.is_empty() => return Err(Unusable::Type),
-                other => other.map(|body| content.text(body)),
-            }
+            let source = decode(content.octets, charset)?;
+            content.readable(html::read(&source).ok())
         }
-        Treatment::Cpim => return read_cpim(content, depth),
-        Treatment::Alternative => return read_alternative(content, &media_type, depth),
-        Treatment::Mixed => return read_mixed(content, &media_type, depth),
-        Treatment::Composing => {
-            let read = iscomposing::parse(content.octets, charset).map(Found::Composing);
-            return read.map_err(|_| Unusable::Malformed("Malformed isComposing Document"));
-        }
-        Treatment::Disposition => {
-            let read = imdn::parse(content.octets, charset).map(Found::Disposition);
-            return read.map_err(|_| Unusable::Malformed("Malformed IMDN Document"));
-        }
+        Treatment::Rtf => content.readable(rtf::read(content.octets).ok()),
+        Treatment::Cpim => read_cpim(content, depth),
+        Treatment::Alternative => read_alternative(content, &media_type, depth),
+        Treatment::Mixed => read_mixed(content, &media_type, depth),
+        Treatment::Composing => iscomposing::parse(content.octets, charset)
+            .map(Found::Composing)
+            .map_err(|_| Unusable::Malformed("Malformed isComposing Document")),
+        Treatment::Disposition => imdn::parse(content.octets, charset)
+            .map(Found::Disposition)
+            .map_err(|_| Unusable::Malformed("Malformed IMDN Document")),
+        Treatment::ConferenceReport => ms_imdn::parse(content.octets, charset)
+            .map(Found::Disposition)
+            .map_err(|_| Unusable::Malformed("Malformed IMDN Document")),
     }
-    .map_err(|_| Unusable::Type)
+}
+
+fn decode(octets: &[u8], charset: Option<&str>) -> Result<String, Unusable> {
+    text::decode(octets, charset).map_err(|_| Unusable::Type)
+}
+
+/// COMPAT(OC, Lync, pidgin-sipe): the looks of a plain text are in a parameter.
+fn plain(body: String, media_type: &MediaType) -> Styled {
+    let style = media_type.params.text("msgr");
+    let style = style.and_then(|parameter| msgr::read(&parameter));
+    Styled::whole(body, style.unwrap_or_default())
 }
 
 fn treatment(media_type: &MediaType) -> Option<Treatment> {
@@ -159,9 +179,16 @@ fn rank(part: &Part<'_>) -> usize {
 }
 
 impl Content<'_> {
-    fn text(&self, body: String) -> Found {
+    /// Reduced text. With nothing to read in it, the document is not said to be understood.
+    fn readable(&self, styled: Option<Styled>) -> Result<Found, Unusable> {
+        let styled = styled.filter(|styled| !styled.text.is_empty());
+        styled.map(|found| self.text(found)).ok_or(Unusable::Type)
+    }
+
+    fn text(&self, styled: Styled) -> Found {
         Found::Text(ReadableText {
-            body,
+            body: styled.text,
+            rich: styled.rich,
             language: self.language.map(str::to_owned),
             subject: None,
             sent_at: None,
@@ -212,7 +239,7 @@ fn parts<'a>(content: &Content<'a>, media_type: &MediaType) -> Result<Vec<Part<'
 }
 
 /// The best part that can be used and is not blank; of equal ones the last, as the sender prefers it (RFC 2046
-/// §5.1.4).
+/// §5.1.4). Its looks are those of the richest part that has the same words.
 fn read_alternative(
     content: &Content<'_>,
     media_type: &MediaType,
@@ -225,11 +252,34 @@ fn read_alternative(
     for part in &parts {
         match read_part(part, content.language, depth) {
             Ok(Found::Text(text)) if text.body.trim().is_empty() => blank = Some(Found::Text(text)),
-            Ok(found) => return Ok(found),
+            Ok(Found::Text(mut text)) => {
+                text.rich = richest(&parts, &text.body, depth).or(text.rich);
+                return Ok(Found::Text(text));
+            }
+            Ok(state) => return Ok(state),
             Err(_) => {}
         }
     }
     blank.ok_or(Unusable::Type)
+}
+
+/// The styled form of that text in the last HTML part, or else in the last RTF part. A part that says something else
+/// is left aside: nobody reads what others do not see.
+fn richest(parts: &[Part<'_>], body: &str, depth: u8) -> Option<Rich> {
+    let styled = |wanted| {
+        let part = parts
+            .iter()
+            .find(|part| kind(part).is_some_and(|found| found == wanted))?;
+        match read_part(part, None, depth) {
+            Ok(Found::Text(text)) => text.rich.filter(|rich| rich.says(body)),
+            _ => None,
+        }
+    };
+    styled(Treatment::Html).or_else(|| styled(Treatment::Rtf))
+}
+
+fn kind(part: &Part<'_>) -> Option<Treatment> {
+    treatment(&MediaType::parse(part.header("Content-Type")?).ok()?)
 }
 
 /// All texts, one after the other. Parts that cannot be shown are passed over, unless the sender says outright that
@@ -253,6 +303,8 @@ fn read_mixed(content: &Content<'_>, media_type: &MediaType, depth: u8) -> Resul
 
 impl ReadableText {
     fn append(&mut self, next: &Self) {
+        // Looks of one piece are not the looks of the whole.
+        self.rich = None;
         self.body.push('\n');
         self.body.push_str(&next.body);
         if self.language != next.language {

@@ -2,6 +2,8 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use stox_core::vocab::{Im, Text};
 
+use super::accepted::Accepted;
+use crate::body::html;
 use crate::body::text::{language_tag, one_line};
 use crate::grammar::is_token_octet;
 use crate::header::SipDate;
@@ -18,15 +20,44 @@ const DIGEST_OCTETS: usize = 16;
 pub struct PageMessage {
     /// `Content-Type`, and `Content-Language`, `Subject`, `Date` as far as known.
     pub headers: Vec<(&'static str, String)>,
-    /// The text, exactly as it was given, in UTF-8.
+    /// The text, in UTF-8: exactly as it was given when it is plain.
     pub body: Bytes,
 }
 
-/// Writes an instant message as page mode. Of several languages the first is taken, with the subject that goes with
-/// it. `None` when there is no text to send (IM-10, IM-11).
-pub fn write(im: &Im) -> Option<PageMessage> {
-    let body = im.bodies.iter().find(|body| !body.text.is_empty())?;
-    let mut headers = vec![("Content-Type", "text/plain;charset=UTF-8".to_owned())];
+/// Why an instant message cannot be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unwritable {
+    /// There is no text to send (IM-10, IM-11).
+    #[error("the message has no text")]
+    NoText,
+    /// The peer takes no type that text can be written in.
+    #[error("the peer accepts no kind of text")]
+    NotAccepted,
+}
+
+/// Type, subtype, and how text is written in it.
+type Form = (&'static str, &'static str, fn(&str) -> String);
+
+/// The types that text is written in, best first.
+const FORMS: [Form; 2] = [
+    ("text", "plain", str::to_owned),
+    ("text", "html", html::write),
+];
+
+/// Writes an instant message in the best type that the peer accepts. Of several languages the first is taken, with the
+/// subject that goes with it.
+///
+/// # Errors
+/// [`Unwritable`].
+pub fn write(im: &Im, accepted: &Accepted) -> Result<PageMessage, Unwritable> {
+    let body = im.bodies.iter().find(|body| !body.text.is_empty());
+    let body = body.ok_or(Unwritable::NoText)?;
+    let form = FORMS
+        .iter()
+        .find(|(type_, subtype, _)| accepted.takes(type_, subtype));
+    let (type_, subtype, written) = form.ok_or(Unwritable::NotAccepted)?;
+    let content_type = format!("{type_}/{subtype};charset=UTF-8");
+    let mut headers = vec![("Content-Type", content_type)];
     if let Some(tag) = body.lang.as_deref().and_then(language_tag) {
         headers.push(("Content-Language", tag.to_owned()));
     }
@@ -36,9 +67,9 @@ pub fn write(im: &Im) -> Option<PageMessage> {
     if let Some(since_epoch) = im.sent_at {
         headers.push(("Date", SipDate { since_epoch }.to_string()));
     }
-    Some(PageMessage {
+    Ok(PageMessage {
         headers,
-        body: Bytes::copy_from_slice(body.text.as_bytes()),
+        body: Bytes::from(written(&body.text)),
     })
 }
 
