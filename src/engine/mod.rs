@@ -218,6 +218,7 @@ impl Engine {
         self.stopping = true;
         self.links.hurry(now);
         self.bridge.shutdown(now);
+        self.sip.shut_down(now);
         self.settle(now);
     }
 

@@ -8,7 +8,7 @@ pub mod presence;
 use crate::header::MediaType;
 
 /// Whether a media type is the one written `type/subtype`.
-fn is_named(media_type: &MediaType, name: &str) -> bool {
+pub(crate) fn is_named(media_type: &MediaType, name: &str) -> bool {
     name.split_once('/')
         .is_some_and(|(type_, subtype)| media_type.is(type_, subtype))
 }

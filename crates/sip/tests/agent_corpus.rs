@@ -23,10 +23,8 @@ use stox_sip::ua::trust::{AddressBlock, SipDomain};
 
 /// Where this user agent does otherwise than the index says of a whole gateway, and why.
 const OTHERWISE: &[(&str, &[u16], &str)] = &[
-    ("sem-sdp-garbage", &[405], "sessions are not served"),
-    ("rfc4475-invut", &[405], "sessions are not served"),
-    ("v-invite-msrp", &[405], "sessions are not served"),
-    ("v-invite-ocs-im", &[405], "sessions are not served"),
+    ("rfc4475-invut", &[403], "its sender is of nobody's domain"),
+    ("v-invite-msrp", &[488], "MSRP is not served"),
     ("v-publish", &[405], "we are no presence server"),
     (
         "rfc4475-clerr",

@@ -135,7 +135,11 @@ mod tests {
             ("m=message", false),
         ];
         for (line, usable) in rows {
-            assert_eq!(offered(line).iter().any(Media::is_in_dialog), usable, "{line}");
+            assert_eq!(
+                offered(line).iter().any(Media::is_in_dialog),
+                usable,
+                "{line}"
+            );
         }
     }
 
@@ -144,20 +148,26 @@ mod tests {
         let lines = offered(
             "m=audio 30000 RTP/AVP 0\r\nm=x-ms-message 5060 sip null\r\na=accept-types:text/plain text/rtf\r\n",
         );
-        assert_eq!(lines[1].accept_types.as_deref(), Some("text/plain text/rtf"));
+        assert_eq!(
+            lines[1].accept_types.as_deref(),
+            Some("text/plain text/rtf")
+        );
         let answer = answer(&lines, "gw.example", "sip:a@jabber.example", "text/plain").unwrap();
         assert!(answer.contains("\r\nc=IN IP4 gw.example\r\n"));
         assert!(answer.ends_with(
             "m=audio 0 RTP/AVP 0\r\nm=x-ms-message 5060 sip sip:a@jabber.example\r\na=accept-types:text/plain\r\n"
         ));
-        assert_eq!(super::answer(&[], "gw.example", "sip:a@b", "text/plain"), None);
+        assert_eq!(
+            super::answer(&[], "gw.example", "sip:a@b", "text/plain"),
+            None
+        );
         assert!(media(super::offer("::1", "message", "text/plain").as_bytes())[0].is_in_dialog());
     }
 
     proptest! {
         #[test]
         fn any_octets_are_read_and_answers_keep_the_number_of_lines(octets in prop::collection::vec(any::<u8>(), 0..400)) {
-            media(&octets);
+            prop_assert!(media(&octets).len() <= MAX_MEDIA);
         }
 
         #[test]

@@ -83,6 +83,8 @@ impl Dialects {
     pub fn behaviour(&self, domain: &str, rule: &Rule) -> Behaviour {
         let learned = self.learned(domain).filter(|_| rule.profile.is_none());
         let mut behaviour = self.profile(domain, rule).row().behaviour.clone();
+        // Who has to find out tries both.
+        behaviour.im_fallback |= rule.profile.is_none();
         if let Some(im) = learned.and_then(|learned| learned.im) {
             behaviour.im = im;
         }

@@ -82,7 +82,7 @@ impl Profile {
 
 const SIMPLE: Behaviour = Behaviour {
     im: ImMode::Page,
-    im_fallback: true,
+    im_fallback: false,
     session_word: SessionWord::Message,
     session_types: SessionTypes::Rich,
     session_idle: Duration::from_secs(600),
@@ -107,6 +107,7 @@ const SIMPLE: Behaviour = Behaviour {
 // NEGOTIATE, how long a typing notice holds.
 const MICROSOFT: Behaviour = Behaviour {
     im: ImMode::Session,
+    im_fallback: true,
     session_types: SessionTypes::Plain,
     typing: Typing::Keyboard,
     typing_holds: Duration::from_secs(15),

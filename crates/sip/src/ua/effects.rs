@@ -6,7 +6,9 @@ use stox_core::failure::Failure;
 use stox_core::time::{Entropy, Now};
 use stox_core::vocab::{Ref, SipIn};
 
+use super::page_message::Page;
 use super::refusals::{self, Refusal};
+use super::session::{SessionId, Step};
 use super::settings::{OwnUser, Settings};
 use crate::adapt;
 use crate::dialect::{Behaviour, Dialects};
@@ -24,6 +26,12 @@ pub(super) enum Purpose {
     Subscription(Ref),
     /// A NOTIFY to a watcher.
     Watcher(Ref),
+    /// A request of a session.
+    Session(SessionId, Step),
+    /// The ACK of a 2xx, for which nothing comes back.
+    Ack,
+    /// A request whose fate nobody waits for.
+    Stray,
 }
 
 /// The final fate of a request of ours: a final response, or why there is none.
@@ -68,6 +76,10 @@ pub(super) struct Effects {
     pub(super) requests: VecDeque<Outgoing>,
     /// Answers.
     pub(super) answers: VecDeque<(ServerId, Response)>,
+    /// INVITEs that are not wanted any more.
+    pub(super) cancels: VecDeque<Purpose>,
+    /// Messages that go another way, because the peer refused the first.
+    pub(super) reroute: VecDeque<Page>,
 }
 
 /// What a usage may use during one call.

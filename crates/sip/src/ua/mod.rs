@@ -14,9 +14,11 @@ mod page_message;
 mod rates;
 mod refusals;
 mod routing;
+mod session;
 pub mod settings;
 mod subscriber;
 pub mod trust;
+mod typing;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -33,10 +35,12 @@ pub use self::outgoing::{Resolve, ResolveId};
 use self::page_message::{Inbox, Page, Pages};
 use self::rates::Rates;
 use self::refusals::Refusal;
+use self::session::{Invitation, Received, Sessions};
 pub use self::settings::Settings;
 use self::subscriber::Subscriptions;
 use self::trust::SipDomain;
-use crate::dialect::{self, Dialects, Evidence, Learned, Profile};
+use self::typing::{Conversation, Typists};
+use crate::dialect::{self, Dialects, Evidence, ImMode, Learned, Profile};
 use crate::message::{Message, Request, Response};
 use crate::method::Method;
 use crate::parse::ParseError;
@@ -57,8 +61,10 @@ pub struct Status {
     pub messages_in: usize,
     /// MESSAGEs under way.
     pub messages_out: usize,
-    /// MESSAGEs that wait for an earlier one to the same address.
+    /// MESSAGEs that wait for an earlier one to the same address, or for a session.
     pub messages_queued: usize,
+    /// IM sessions.
+    pub sessions: usize,
     /// Requests that wait for name resolution.
     pub resolving: usize,
     /// Client transactions.
@@ -80,6 +86,8 @@ pub struct UserAgent {
     watchers: Watchers,
     pages: Pages,
     inbox: Inbox,
+    sessions: Sessions,
+    typists: Typists,
     message_rates: Rates,
     subscribe_rates: Rates,
     dialects: Dialects,
@@ -115,6 +123,8 @@ impl UserAgent {
             watchers: Watchers::default(),
             pages: Pages::default(),
             inbox: Inbox::default(),
+            sessions: Sessions::default(),
+            typists: Typists::default(),
             message_rates: Rates::default(),
             subscribe_rates: Rates::default(),
             dialects: Dialects::default(),
@@ -233,12 +243,27 @@ impl UserAgent {
                     from,
                     to,
                     im,
+                    refused: None,
+                    reopened: false,
                 };
-                with!(self.pages.send(page), now);
+                self.send_message(page, now);
             }
-            SipOut::ChatState { .. } => {}
+            SipOut::ChatState {
+                from,
+                to,
+                thread,
+                state,
+            } => {
+                let parties = (&from, &to);
+                with!(
+                    self.sessions.chat_state(parties, thread.as_deref(), state),
+                    now
+                );
+            }
             SipOut::AnswerMessage { reference, outcome } => {
-                with!(self.inbox.answer(reference, &outcome), now);
+                if !with!(self.sessions.answer(reference, &outcome), now) {
+                    with!(self.inbox.answer(reference, &outcome), now);
+                }
             }
             SipOut::Subscribe {
                 reference,
@@ -259,6 +284,27 @@ impl UserAgent {
                 document,
             } => with!(self.watchers.notify(reference, state, document), now),
         }
+        self.settle(now);
+    }
+
+    /// Sends a message the way that its peer wants, or the other way when the peer has refused it.
+    fn send_message(&mut self, page: Page, now: Now) {
+        let wanted = self.env(now).behaviour(&page.to.host).im;
+        let mode = match &page.refused {
+            Some(refused) if refused.mode == ImMode::Page => ImMode::Session,
+            Some(_) => ImMode::Page,
+            None if self.sessions.has(&page.from, &page.to) => ImMode::Session,
+            None => wanted,
+        };
+        match mode {
+            ImMode::Page => with!(self.pages.send(page), now),
+            ImMode::Session => with!(self.sessions.send(page), now),
+        }
+    }
+
+    /// The gateway stops: sessions end.
+    pub fn shut_down(&mut self, now: Now) {
+        with!(self.sessions.shut_down(), now);
         self.settle(now);
     }
 
@@ -339,6 +385,8 @@ impl UserAgent {
             self.subscriptions.next_timeout(),
             self.watchers.next_timeout(),
             self.pages.next_timeout(),
+            self.sessions.next_timeout(),
+            self.typists.next_timeout(),
         ]
         .into_iter()
         .flatten()
@@ -351,6 +399,8 @@ impl UserAgent {
         with!(self.subscriptions.handle_timeout(), now);
         with!(self.watchers.handle_timeout(), now);
         with!(self.pages.handle_timeout(), now);
+        with!(self.sessions.handle_timeout(), now);
+        with!(self.typists.handle_timeout(), now);
         self.settle(now);
     }
 
@@ -365,7 +415,8 @@ impl UserAgent {
             watchers: self.watchers.len(),
             messages_in: self.inbox.len(),
             messages_out,
-            messages_queued,
+            messages_queued: messages_queued + self.sessions.waiting(),
+            sessions: self.sessions.len(),
             resolving: self.requests.resolving(),
             client_transactions,
             server_transactions,
@@ -396,6 +447,13 @@ impl UserAgent {
                 if let Some((purpose, fate)) = sent {
                     self.settled(purpose, fate, now);
                 }
+            } else if let Some(purpose) = self.effects.cancels.pop_front() {
+                let settled = self.requests.cancel(purpose, &mut self.transactions, now);
+                if let Some((purpose, fate)) = settled {
+                    self.settled(purpose, fate, now);
+                }
+            } else if let Some(page) = self.effects.reroute.pop_front() {
+                self.send_message(page, now);
             } else if let Some(event) = self.transactions.poll_event() {
                 self.happened(event, now);
             } else {
@@ -419,7 +477,14 @@ impl UserAgent {
                 };
                 self.take(asked, now);
             }
-            TransactionEvent::Response { id, response, .. } => {
+            TransactionEvent::Response {
+                id,
+                response,
+                source,
+            } => {
+                if is_late_answer(&response) && !self.requests.knows(id) {
+                    return with!(self.sessions.late_answer(&response, &source), now);
+                }
                 if let Some(domain) = self.requests.domain_of(id).map(str::to_owned) {
                     self.observe(&domain, dialect::of_response(&response), now);
                 }
@@ -440,9 +505,10 @@ impl UserAgent {
             TransactionEvent::ServerGone { id, .. } => {
                 with!(self.inbox.server_gone(id), now);
                 with!(self.watchers.server_gone(id), now);
+                with!(self.sessions.server_gone(id), now);
             }
-            // INVITE is not served, so that nothing is to acknowledge or to cancel.
-            TransactionEvent::Ack { .. } | TransactionEvent::Cancelled { .. } => {}
+            TransactionEvent::Ack { id, .. } => with!(self.sessions.acknowledged(id), now),
+            TransactionEvent::Cancelled { id } => with!(self.sessions.cancelled(id), now),
         }
     }
 
@@ -454,6 +520,8 @@ impl UserAgent {
                 with!(self.subscriptions.settled(reference, fate), now);
             }
             Purpose::Watcher(reference) => with!(self.watchers.settled(reference, &fate), now),
+            Purpose::Session(id, step) => with!(self.sessions.settled(id, step, fate), now),
+            Purpose::Ack | Purpose::Stray => {}
         }
     }
 
@@ -463,6 +531,8 @@ impl UserAgent {
             Purpose::Page(reference) => with!(self.pages.next_cseq(reference), now),
             Purpose::Subscription(reference) => self.subscriptions.next_cseq(reference),
             Purpose::Watcher(reference) => self.watchers.next_cseq(reference),
+            Purpose::Session(id, step) => self.sessions.next_cseq(id, step),
+            Purpose::Ack | Purpose::Stray => None,
         };
         let Some(cseq) = cseq else {
             return;
@@ -484,6 +554,9 @@ impl UserAgent {
 
     /// Checks a request and gives it to its usage, or refuses it.
     fn take(&mut self, asked: Asked, now: Now) {
+        if asked.request.method == Method::REFER && self.is_in_session(&asked.request) {
+            return self.refuse(&asked, &Refusal::NoTransfer, now);
+        }
         if let Err(refusal) = refusals::check(&asked.request) {
             return self.refuse(&asked, &refusal, now);
         }
@@ -522,6 +595,11 @@ impl UserAgent {
             effects: &mut self.effects,
             dialects: &mut self.dialects,
         }
+    }
+
+    fn is_in_session(&self, request: &Request) -> bool {
+        let call_id = request.headers.get("Call-ID").unwrap_or_default();
+        refusals::to_tag(request).is_some_and(|tag| self.sessions.find(call_id, &tag).is_some())
     }
 
     /// OPTIONS for us or for a domain of ours; a way to see whether we live, which asks for no proof of identity.
@@ -574,24 +652,79 @@ impl UserAgent {
             return self.refuse(&asked, &Refusal::Busy, now);
         }
         match refusals::to_tag(&asked.request) {
-            Some(tag) => self.take_in_dialog(&asked, &tag, now),
-            None if asked.request.method == Method::MESSAGE => {
-                let reference = self.next_ref();
-                with!(self.inbox.arrived(asked, reference, from, to), now);
-            }
-            None => self.take_subscribe(asked, from, to, now),
+            Some(tag) => self.take_in_dialog(asked, &from, &tag, now),
+            None => match asked.request.method.clone() {
+                Method::MESSAGE => self.take_message(asked, from, to, None, now),
+                Method::INVITE => {
+                    let invitation = Invitation {
+                        reference: self.next_ref(),
+                        asked,
+                        from,
+                        to,
+                    };
+                    with!(self.sessions.arrived(invitation), now);
+                }
+                Method::SUBSCRIBE => self.take_subscribe(asked, from, to, now),
+                _ => self.refuse(&asked, &Refusal::NoDialog, now),
+            },
         }
     }
 
-    fn take_in_dialog(&mut self, asked: &Asked, tag: &str, now: Now) {
+    /// A MESSAGE, in a session of that thread or outside.
+    fn take_message(
+        &mut self,
+        asked: Asked,
+        from: SipAddress,
+        to: SipAddress,
+        thread: Option<String>,
+        now: Now,
+    ) {
+        let conversation = Conversation {
+            from: from.clone(),
+            to: to.clone(),
+            thread: thread.clone(),
+        };
+        let reference = self.next_ref();
+        let typing = with!(
+            self.inbox
+                .arrived(asked, reference, from, to, thread.as_deref()),
+            now
+        );
+        match typing {
+            Some(composing) => with!(self.typists.heard(conversation, &composing), now),
+            None => {
+                self.typists.wrote(&conversation);
+            }
+        }
+    }
+
+    fn take_in_dialog(&mut self, asked: Asked, from: &SipAddress, tag: &str, now: Now) {
         let call_id = asked.request.headers.get("Call-ID").unwrap_or_default();
+        if let Some(id) = self.sessions.find(call_id, tag) {
+            return match with!(self.sessions.receive(id, &asked, from), now) {
+                Received::Done => {}
+                Received::Message { from, to, thread } => {
+                    self.take_message(asked, from, to, Some(thread), now);
+                }
+                Received::Typing {
+                    from,
+                    to,
+                    thread,
+                    composing,
+                } => {
+                    let thread = Some(thread);
+                    let conversation = Conversation { from, to, thread };
+                    with!(self.typists.heard(conversation, &composing), now);
+                }
+            };
+        }
         let found = self
             .watchers
             .find(call_id, tag)
             .filter(|_| asked.request.method == Method::SUBSCRIBE);
         match found {
-            Some(reference) => with!(self.watchers.refreshed(reference, asked), now),
-            None => self.refuse(asked, &Refusal::NoDialog, now),
+            Some(reference) => with!(self.watchers.refreshed(reference, &asked), now),
+            None => self.refuse(&asked, &Refusal::NoDialog, now),
         }
     }
 
@@ -619,10 +752,12 @@ impl UserAgent {
 
     fn is_within_rate(&mut self, request: &Request, domain: &str, now: Now) -> bool {
         let limits = &self.settings.limits;
-        let (rates, most) = if request.method == Method::MESSAGE {
-            (&mut self.message_rates, limits.messages_per_second)
-        } else {
-            (&mut self.subscribe_rates, limits.subscribes_per_second)
+        let (rates, most) = match &request.method {
+            &Method::MESSAGE | &Method::INVITE => {
+                (&mut self.message_rates, limits.messages_per_second)
+            }
+            &Method::SUBSCRIBE => (&mut self.subscribe_rates, limits.subscribes_per_second),
+            _ => return true,
         };
         rates.allow(domain, most, now.mono)
     }
@@ -631,4 +766,10 @@ impl UserAgent {
         self.last_ref += 1;
         Ref(self.last_ref)
     }
+}
+
+/// A 2xx to an INVITE, of which there may be several (RFC 6026 §7.2).
+fn is_late_answer(response: &Response) -> bool {
+    (200..300).contains(&response.status)
+        && matches!(response.headers.cseq(), Ok(cseq) if cseq.method == Method::INVITE)
 }

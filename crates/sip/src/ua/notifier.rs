@@ -524,7 +524,12 @@ fn granted(request: &Request, env: &Env<'_>) -> Result<Duration, Refusal> {
 }
 
 /// The dialog of a watcher.
-fn set_up(asked: &Asked, local_tag: &str, domain: &str, env: &Env<'_>) -> Result<Dialog, Refusal> {
+pub(super) fn set_up(
+    asked: &Asked,
+    local_tag: &str,
+    domain: &str,
+    env: &Env<'_>,
+) -> Result<Dialog, Refusal> {
     let to = asked.request.headers.get("To").unwrap_or_default();
     let first = u32::try_from(env.now.wall.as_secs() & 0xffff).unwrap_or_default();
     let mut dialog =
@@ -542,7 +547,7 @@ fn set_up(asked: &Asked, local_tag: &str, domain: &str, env: &Env<'_>) -> Result
 
 /// Whether the next hop of the dialog is the element at the other end of the connection: a proxy there has recorded
 /// its route, or the user agent itself is there. User agents behind TLS often cannot be reached otherwise.
-fn leads_back(asked: &Asked) -> bool {
+pub(super) fn leads_back(asked: &Asked) -> bool {
     let headers = &asked.request.headers;
     let direct = headers.values("Via").nth(1).is_none();
     asked.source.transport.row().reliable && (direct || headers.contains("Record-Route"))

@@ -186,9 +186,38 @@ impl Requests {
             let contact = settings.local.contact(own, transport);
             request.headers.push("Contact", contact);
         }
+        if outgoing.purpose == Purpose::Ack {
+            // Where it cannot be sent, the peer asks again by repeating its answer.
+            _ = transactions.send_once(request, route);
+            return;
+        }
         let hint = outgoing.branch_hint.as_deref();
         let id = transactions.send_request(request, route, hint, now);
         self.in_flight.insert(id, in_flight);
+    }
+
+    /// Cancels a sent INVITE, whose fate comes as ever. One that is not sent yet has its fate at once.
+    pub(super) fn cancel(
+        &mut self,
+        purpose: Purpose,
+        transactions: &mut TransactionLayer,
+        now: Now,
+    ) -> Option<Settled> {
+        let sent = |in_flight: &InFlight| in_flight.outgoing.purpose == purpose;
+        let id = self.in_flight.iter().find(|(_, found)| sent(found));
+        if let Some(id) = id.map(|(id, _)| *id) {
+            transactions.cancel(id, now);
+            return None;
+        }
+        let id = self.resolving.iter().find(|(_, found)| sent(found));
+        let id = id.map(|(id, _)| *id)?;
+        self.resolving.remove(&id);
+        Some((purpose, Err(Failure::Local(Local::Timeout))))
+    }
+
+    /// Whether a response with this name can still belong to a request.
+    pub(super) fn knows(&self, id: ClientId) -> bool {
+        self.in_flight.contains_key(&id)
     }
 
     /// A response came.

@@ -9,9 +9,12 @@ use stox_core::vocab::{Im, Ref, SipIn};
 
 use super::deadlines::Deadlines;
 use super::effects::{Asked, Env, Fate, Outgoing, Purpose};
+use super::session;
 use crate::adapt;
+use crate::body::iscomposing::Composing;
+use crate::dialect::ImMode;
 use crate::dialog::MAX_FORWARDS;
-use crate::message::Request;
+use crate::message::{Request, Response};
 use crate::method::Method;
 use crate::transaction::ServerId;
 
@@ -22,22 +25,39 @@ const CSEQ_EPOCH: u64 = 1_577_836_800;
 /// CSeq numbers stay below this (RFC 3261 §8.1.1.5).
 const CSEQ_LIMIT: u64 = 1 << 31;
 
-/// A MESSAGE of the bridge.
+/// A message of the bridge.
 #[derive(Debug)]
 pub(super) struct Page {
     pub(super) reference: Ref,
     pub(super) from: SipAddress,
     pub(super) to: SipAddress,
     pub(super) im: Im,
+    /// The way that the peer refused it by before.
+    pub(super) refused: Option<Refused>,
+    /// It was sent into a session that the peer did not know any more.
+    pub(super) reopened: bool,
 }
+
+/// How a peer refused to take messages one way.
+#[derive(Debug, Clone)]
+pub(super) struct Refused {
+    pub(super) mode: ImMode,
+    pub(super) status: u16,
+    pub(super) failure: Failure,
+}
+
+/// Answers that say that messages outside a session are not taken at all.
+const NO_PAGES: &[u16] = &[405, 488, 501];
+/// COMPAT(ocs, lync): so do they say it, too.
+const FORBIDDEN: u16 = 403;
 
 /// Outgoing messages: one at a time to each address, in order (RFC 3428 §8).
 #[derive(Debug, Default)]
 pub(super) struct Pages {
     /// Messages that wait, by Request-URI. A key is there while a MESSAGE to it is under way.
     lanes: BTreeMap<String, VecDeque<Page>>,
-    /// Request-URI and Call-ID of what is under way.
-    in_flight: BTreeMap<Ref, (String, String)>,
+    /// What is under way, with its Request-URI and Call-ID.
+    in_flight: BTreeMap<Ref, (Page, String, String)>,
     waiting: usize,
     deadlines: Deadlines<Ref>,
     /// Whose turn has to be given up, by Request-URI.
@@ -84,20 +104,19 @@ impl Pages {
                         .get("Call-ID")
                         .unwrap_or_default()
                         .to_owned();
-                    self.in_flight
-                        .insert(page.reference, (uri.clone(), call_id));
                     env.send(Outgoing {
                         purpose: Purpose::Page(page.reference),
                         request,
-                        next_hop: uri,
+                        next_hop: uri.clone(),
                         over: None,
-                        domain: page.to.host,
+                        domain: page.to.host.clone(),
                         contact: None,
                         branch_hint: page.im.id.as_deref().map(adapt::im::branch_hint),
                     });
+                    self.in_flight.insert(page.reference, (page, uri, call_id));
                     return;
                 }
-                Err(local) => fail(page.reference, local, env),
+                Err(local) => fail_page(page, Failure::Local(local), env),
             }
             next = self.take_next(&uri);
         }
@@ -145,15 +164,14 @@ impl Pages {
 
     /// The fate of a MESSAGE.
     pub(super) fn settled(&mut self, reference: Ref, fate: Fate, env: &mut Env<'_>) {
-        let Some((uri, _)) = self.in_flight.remove(&reference) else {
+        let Some((page, uri, _)) = self.in_flight.remove(&reference) else {
             return;
         };
-        let outcome = match fate {
-            Ok(response) if (200..300).contains(&response.status) => Ok(()),
-            Ok(response) => Err(adapt::failure::from_response(&response)),
-            Err(failure) => Err(failure),
-        };
-        env.tell(SipIn::Outcome { reference, outcome });
+        match fate {
+            Ok(response) if (200..300).contains(&response.status) => taken(page, env),
+            Ok(response) => refused(page, &response, env),
+            Err(failure) => fail_page(page, failure, env),
+        }
         match self.take_next(&uri) {
             Some(page) => self.start(uri, page, env),
             None => {
@@ -164,7 +182,7 @@ impl Pages {
 
     /// Takes the next CSeq for a MESSAGE that is sent again with credentials.
     pub(super) fn next_cseq(&mut self, reference: Ref, env: &Env<'_>) -> Option<u32> {
-        let (_, call_id) = self.in_flight.get(&reference)?;
+        let (_, _, call_id) = self.in_flight.get(&reference)?;
         Some(self.threads.next(call_id, env))
     }
 
@@ -186,6 +204,46 @@ impl Pages {
             fail(reference, Local::Timeout, env);
         }
     }
+}
+
+/// A message that was taken. Where another way had refused it, that is a lesson.
+fn taken(page: Page, env: &mut Env<'_>) {
+    if let Some(refused) = &page.refused {
+        let (domain, now) = (page.to.host.as_str(), env.now.mono);
+        env.dialects
+            .answered(domain, ImMode::Page, refused.status, now);
+    }
+    env.tell(SipIn::Outcome {
+        reference: page.reference,
+        outcome: Ok(()),
+    });
+}
+
+/// A refusal: of this message, or of messages outside a session, which then opens one.
+fn refused(mut page: Page, response: &Response, env: &mut Env<'_>) {
+    let status = response.status;
+    let behaviour = env.behaviour(&page.to.host);
+    let no_pages = NO_PAGES.contains(&status) || (status == FORBIDDEN && behaviour.diagnostics);
+    let failure = adapt::failure::from_response(response);
+    if behaviour.im_fallback && page.refused.is_none() && no_pages {
+        page.refused = Some(Refused {
+            mode: ImMode::Page,
+            status,
+            failure,
+        });
+        env.effects.reroute.push_back(page);
+    } else {
+        fail_page(page, failure, env);
+    }
+}
+
+/// Ends a message that failed. Where another way had refused it before, that is the news.
+fn fail_page(page: Page, failure: Failure, env: &mut Env<'_>) {
+    let failure = page.refused.map_or(failure, |refused| refused.failure);
+    env.tell(SipIn::Outcome {
+        reference: page.reference,
+        outcome: Err(failure),
+    });
 }
 
 fn fail(reference: Ref, local: Local, env: &mut Env<'_>) {
@@ -240,20 +298,24 @@ impl Inbox {
         self.by_ref.len()
     }
 
-    /// Takes a MESSAGE to the bridge.
+    /// Takes a MESSAGE to the bridge. `thread` is that of the session that it came in. What is left over is a notice of
+    /// typing, which is answered.
     pub(super) fn arrived(
         &mut self,
         asked: Asked,
         reference: Ref,
         from: SipAddress,
         to: SipAddress,
+        thread: Option<&str>,
         env: &mut Env<'_>,
-    ) {
-        let Some(server) = asked.server else {
-            return;
-        };
+    ) -> Option<Composing> {
+        let server = asked.server?;
         match adapt::im::read(&asked.request, env.now) {
             Ok(adapt::im::Inbound::Message(im)) => {
+                let im = match thread {
+                    Some(thread) => session::in_session(im, thread),
+                    None => im,
+                };
                 self.by_ref.insert(reference, (server, asked.request));
                 self.by_server.insert(server, reference);
                 let input = SipIn::Message {
@@ -264,6 +326,10 @@ impl Inbox {
                 };
                 env.tell(input);
             }
+            Ok(adapt::im::Inbound::Composing(composing)) => {
+                env.accept(&asked);
+                return Some(composing);
+            }
             Ok(_) => env.accept(&asked),
             Err(refusal) => {
                 let mut response = env.response(&asked.request, refusal.status, refusal.reason);
@@ -273,6 +339,7 @@ impl Inbox {
                 env.respond(&asked, response);
             }
         }
+        None
     }
 
     /// The bridge's answer. A second one finds nothing to answer.

@@ -6,6 +6,7 @@ use stox_core::address::SipAddress;
 
 use super::effects::Env;
 use crate::adapt;
+use crate::body::{keyboard, sdp};
 use crate::dialog;
 use crate::header::{Event, HeaderValue, MediaType};
 use crate::message::{Request, Response};
@@ -17,6 +18,12 @@ use crate::validate::{Offer, Rejection, validate_request, validate_support};
 pub(super) const PACKAGE: &str = "presence";
 /// The methods that we serve.
 const SERVED: &[Method] = &[
+    Method::INVITE,
+    Method::ACK,
+    Method::CANCEL,
+    Method::BYE,
+    Method::INFO,
+    Method::UPDATE,
     Method::MESSAGE,
     Method::SUBSCRIBE,
     Method::NOTIFY,
@@ -52,6 +59,16 @@ pub(super) enum Refusal {
     StaleCseq,
     /// Over a limit.
     Busy,
+    /// INVITE: nothing in its description is taken, or it asks for a file transfer or a conference.
+    NoMedia,
+    /// INVITE: its body is no session description.
+    NoDescription,
+    /// INVITE: a conversation of more than two.
+    GroupChat,
+    /// INFO: it is no notice of typing.
+    NoTyping,
+    /// REFER: the conversation goes nowhere else.
+    NoTransfer,
 }
 
 impl Refusal {
@@ -72,6 +89,17 @@ impl Refusal {
                 let least = least.as_secs().to_string();
                 (423, "Interval Too Brief", with("Min-Expires", &least))
             }
+            Self::NoMedia => (488, "Not Acceptable Here", None),
+            Self::NoDescription => {
+                let accept = with("Accept", sdp::CONTENT_TYPE);
+                (415, "Unsupported Media Type", accept)
+            }
+            Self::GroupChat => (606, "Not Acceptable", None),
+            Self::NoTyping => {
+                let accept = with("Accept", keyboard::CONTENT_TYPE);
+                (415, "Unsupported Media Type", accept)
+            }
+            Self::NoTransfer => (603, "Decline", None),
             Self::NoDialog => (481, "Call/Transaction Does Not Exist", None),
             Self::BadEvent => (489, "Bad Event", with("Allow-Events", PACKAGE)),
             Self::StaleCseq => (500, "CSeq Out Of Order", None),

@@ -1,0 +1,366 @@
+//! IM sessions whose messages travel in the dialog of an INVITE (`m=message … sip null`), as OCS, LCS and their heirs hold
+//! them, in both roles (RFC 7573 §4 and §5 for the mapping).
+//!
+//! A session belongs to a pair of users and, once the XMPP user has named one, to a thread. Messages that come while it is
+//! being set up wait in it; they leave one at a time, so that their order is kept. Where a session breaks before a message
+//! was taken, the message opens another one.
+
+mod book;
+mod callee;
+mod caller;
+mod ending;
+mod traffic;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use stox_core::address::SipAddress;
+use stox_core::failure::{Failure, Local};
+use stox_core::vocab::{ChatState, Im, Ref, SipIn};
+
+use self::book::Book;
+pub(super) use self::callee::{Invitation, in_session};
+pub(super) use self::traffic::Received;
+use super::deadlines::Deadlines;
+use super::effects::{Env, Fate};
+use super::page_message::Page;
+use crate::adapt::im::Accepted;
+use crate::dialect::SessionTypes;
+use crate::dialog::Dialog;
+use crate::message::Request;
+use crate::transaction::ServerId;
+use crate::transport::Source;
+
+/// Names one session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct SessionId(pub(super) u64);
+
+/// What a request of ours in a session is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Step {
+    /// Sets it up.
+    Invite,
+    /// Carries a message.
+    Message,
+    /// Says that somebody types, or does not any more.
+    Typing,
+    /// Ends it.
+    Bye,
+}
+
+/// A session's timers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// Our INVITE has waited long enough.
+    Answer,
+    /// The text inside their INVITE was not sent again.
+    FirstMessage,
+    /// Our notice of typing is to be repeated.
+    Typing,
+    /// Nothing has happened for a long time.
+    Idle,
+}
+
+/// How far a session has come.
+#[derive(Debug)]
+enum State {
+    /// Our INVITE has no final answer.
+    Inviting,
+    /// So, and we do not want one any more.
+    GivenUp,
+    /// Their INVITE waits for the fate of the text inside it.
+    Answering(ServerId, Box<Request>, Ref),
+    /// Their INVITE is answered, and the answer not acknowledged.
+    Accepted,
+    /// Messages flow.
+    Open,
+    /// Our BYE is on its way.
+    Closing,
+}
+
+/// The two users: XMPP's, as SIP address, and SIP's; bare and canonical.
+type Pair = (SipAddress, SipAddress);
+
+#[derive(Debug)]
+struct Session {
+    pair: Pair,
+    /// The XMPP user as she is known in it.
+    ours: SipAddress,
+    /// The SIP user.
+    theirs: SipAddress,
+    call_id: String,
+    /// Our `From` value, or what their `To` became; our tag included.
+    local: String,
+    local_tag: String,
+    /// Number of our INVITE.
+    cseq: u32,
+    dialog: Option<Dialog>,
+    state: State,
+    /// Messages that wait, and the one under way.
+    queue: VecDeque<Page>,
+    sending: Option<Page>,
+    /// The thread that the XMPP user gave the conversation.
+    thread: Option<String>,
+    /// What the peer takes.
+    accepted: Accepted,
+    /// The peer's own connection.
+    over: Option<Source>,
+    /// Our session description.
+    description: String,
+    /// The text inside their INVITE, while it may still come as a message.
+    first: Option<Im>,
+    /// The XMPP user's client shows chat states.
+    chat_states: bool,
+    /// The peer was told that she types, at that time first.
+    composing: Option<Duration>,
+    /// The peer refused a notice of typing.
+    deaf: bool,
+}
+
+impl Session {
+    /// Messages may be put into it.
+    fn takes_messages(&self) -> bool {
+        !matches!(self.state, State::GivenUp | State::Closing)
+    }
+
+    /// What the XMPP side calls the conversation.
+    fn thread(&self) -> String {
+        self.thread.clone().unwrap_or_else(|| self.call_id.clone())
+    }
+
+    /// Whether the XMPP user means this conversation by that thread.
+    fn is_thread(&self, thread: &str) -> bool {
+        self.thread.as_deref() == Some(thread) || self.call_id == thread
+    }
+
+    fn domain(&self) -> &str {
+        &self.theirs.host
+    }
+}
+
+/// All sessions.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    book: Book,
+    timers: Deadlines<(SessionId, Timer)>,
+    /// How long each waiting message may wait, and where it waits.
+    waits: Deadlines<Ref>,
+    waiting_in: BTreeMap<Ref, SessionId>,
+    /// Messages inside INVITEs that the bridge has not answered.
+    embedded: BTreeMap<Ref, SessionId>,
+}
+
+/// Sessions of one pair of users at most; more threads share them.
+const MAX_PER_PAIR: usize = 8;
+
+impl Sessions {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.book.len()
+    }
+
+    /// How many messages wait for their turn or for a session.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting_in.len()
+    }
+
+    /// The session of a dialog.
+    pub(super) fn find(&self, call_id: &str, local_tag: &str) -> Option<SessionId> {
+        self.book.find(call_id, local_tag)
+    }
+
+    /// Whether the two users have a session that messages can go into, whatever way they would go otherwise.
+    pub(super) fn has(&self, from: &SipAddress, to: &SipAddress) -> bool {
+        let pair = pair(from, to);
+        self.book
+            .of_pair(&pair)
+            .any(|(_, session)| session.takes_messages())
+    }
+
+    /// Takes a message, which ends in exactly one [`SipIn::Outcome`], or goes on as page-mode message.
+    pub(super) fn send(&mut self, page: Page, env: &mut Env<'_>) {
+        let pair = pair(&page.from, &page.to);
+        match self.choose(&pair, page.im.thread.as_deref()) {
+            Some(id) => self.enqueue(id, page, env),
+            None => self.invite(pair, VecDeque::from([page]), None, env),
+        }
+    }
+
+    /// The session that a thread belongs to: its own, else the newest one without a thread; without a thread, the newest.
+    fn choose(&self, pair: &Pair, thread: Option<&str>) -> Option<SessionId> {
+        let open = |(_, session): &(SessionId, &Session)| session.takes_messages();
+        let newest: Vec<(SessionId, &Session)> = self.book.of_pair(pair).filter(open).collect();
+        let fits = |(_, session): &&(SessionId, &Session)| match thread {
+            Some(thread) => session.is_thread(thread),
+            None => true,
+        };
+        let fresh = |(_, session): &&(SessionId, &Session)| session.thread.is_none();
+        newest
+            .iter()
+            .rev()
+            .find(fits)
+            .or_else(|| newest.iter().rev().find(fresh))
+            .or_else(|| newest.last().filter(|_| newest.len() >= MAX_PER_PAIR))
+            .map(|(id, _)| *id)
+    }
+
+    /// Puts a message into a session, within the limits.
+    fn enqueue(&mut self, id: SessionId, page: Page, env: &mut Env<'_>) {
+        let limits = &env.settings.limits;
+        let full = self.waiting_in.len() >= limits.queued;
+        let Some(session) = self.book.get_mut(id) else {
+            return fail(page, Failure::Local(Local::TransportFailed), env);
+        };
+        if full || session.queue.len() >= limits.queued_per_address {
+            return fail(page, Failure::Local(Local::Overloaded), env);
+        }
+        if session.thread.is_none()
+            && let Some(thread) = &page.im.thread
+            && *thread != session.call_id
+        {
+            session.thread = Some(thread.clone());
+        }
+        session.chat_states |= page.im.chat_state.is_some();
+        session.ours.clone_from(&page.from);
+        let reference = page.reference;
+        session.queue.push_back(page);
+        self.waits.set(reference, env.now.mono + limits.queue_wait);
+        self.waiting_in.insert(reference, id);
+        self.pump(id, env);
+    }
+
+    /// The fate of a request of ours.
+    pub(super) fn settled(&mut self, id: SessionId, step: Step, fate: Fate, env: &mut Env<'_>) {
+        match step {
+            Step::Invite => self.invited(id, fate, env),
+            Step::Message => self.delivered(id, fate, env),
+            Step::Typing => {
+                if let Ok(response) = &fate
+                    && matches!(response.status, 415 | 405 | 501)
+                    && let Some(session) = self.book.get_mut(id)
+                {
+                    session.deaf = true;
+                }
+            }
+            Step::Bye => self.forget(id),
+        }
+    }
+
+    /// Takes the next CSeq for a request that is sent again with credentials.
+    pub(super) fn next_cseq(&mut self, id: SessionId, step: Step) -> Option<u32> {
+        let session = self.book.get_mut(id)?;
+        if step == Step::Invite {
+            session.cseq += 1;
+            Some(session.cseq)
+        } else {
+            session.dialog.as_mut().map(Dialog::next_cseq)
+        }
+    }
+
+    /// The next timer.
+    pub(super) fn next_timeout(&self) -> Option<Duration> {
+        [self.timers.next(), self.waits.next()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Runs the timers that are due.
+    pub(super) fn handle_timeout(&mut self, env: &mut Env<'_>) {
+        while let Some(reference) = self.waits.pop_due(env.now.mono) {
+            self.waited_too_long(reference, env);
+        }
+        while let Some((id, timer)) = self.timers.pop_due(env.now.mono) {
+            match timer {
+                Timer::Answer => self.give_up(id, env),
+                Timer::FirstMessage => self.deliver_first(id, env),
+                Timer::Typing => self.repeat_typing(id, env),
+                Timer::Idle => self.idled(id, env),
+            }
+        }
+    }
+
+    fn waited_too_long(&mut self, reference: Ref, env: &mut Env<'_>) {
+        let Some(id) = self.waiting_in.remove(&reference) else {
+            return;
+        };
+        let Some(session) = self.book.get_mut(id) else {
+            return;
+        };
+        let waiting = |page: &Page| page.reference == reference;
+        if let Some(at) = session.queue.iter().position(waiting)
+            && let Some(page) = session.queue.remove(at)
+        {
+            fail(page, Failure::Local(Local::Timeout), env);
+        }
+    }
+
+    /// The next message of a session, and no wait for it any more.
+    fn take_next(&mut self, id: SessionId) -> Option<Page> {
+        let page = self.book.get_mut(id)?.queue.pop_front()?;
+        self.waits.clear(page.reference);
+        self.waiting_in.remove(&page.reference);
+        Some(page)
+    }
+
+    /// All messages of a session that were not sent, and no wait for them any more.
+    fn take_all(&mut self, id: SessionId) -> VecDeque<Page> {
+        std::iter::from_fn(|| self.take_next(id)).collect()
+    }
+
+    fn rest(&mut self, id: SessionId, env: &Env<'_>) {
+        if let Some(session) = self.book.get(id) {
+            let idle = env.behaviour(session.domain()).session_idle;
+            self.timers.set((id, Timer::Idle), env.now.mono + idle);
+        }
+    }
+
+    /// Forgets a session of which nothing is owed any more.
+    fn forget(&mut self, id: SessionId) {
+        self.book.remove(id);
+        for timer in [
+            Timer::Answer,
+            Timer::FirstMessage,
+            Timer::Typing,
+            Timer::Idle,
+        ] {
+            self.timers.clear((id, timer));
+        }
+    }
+}
+
+/// The key of two users.
+fn pair(ours: &SipAddress, theirs: &SipAddress) -> Pair {
+    (ours.bare().canonical(), theirs.bare().canonical())
+}
+
+/// What our session descriptions say that we take.
+fn session_types(types: SessionTypes) -> &'static str {
+    match types {
+        SessionTypes::Plain => "text/plain",
+        SessionTypes::Rich => {
+            "text/plain text/html multipart/alternative text/rtf application/im-iscomposing+xml"
+        }
+    }
+}
+
+/// Ends a message that failed. Where another way had refused it before, that is the news.
+fn fail(page: Page, failure: Failure, env: &mut Env<'_>) {
+    let failure = match page.refused {
+        Some(refused) => refused.failure,
+        None => failure,
+    };
+    env.tell(SipIn::Outcome {
+        reference: page.reference,
+        outcome: Err(failure),
+    });
+}
+
+fn tell_state(session: &Session, state: ChatState, env: &mut Env<'_>) {
+    env.tell(SipIn::ChatState {
+        from: session.theirs.clone(),
+        to: session.ours.clone(),
+        thread: Some(session.thread()),
+        state,
+    });
+}

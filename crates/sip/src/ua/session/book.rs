@@ -1,0 +1,105 @@
+//! Where sessions are kept and found.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::{Pair, Session, SessionId};
+use crate::transaction::ServerId;
+
+/// All sessions, by name, dialog, pair and waiting transaction.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    by_id: BTreeMap<SessionId, Session>,
+    by_dialog: BTreeMap<(String, String), SessionId>,
+    /// The newest last.
+    by_pair: BTreeMap<Pair, Vec<SessionId>>,
+    by_server: BTreeMap<ServerId, SessionId>,
+    /// Call-IDs of ours, so that none names a second dialog.
+    spent: BTreeSet<String>,
+    spent_order: VecDeque<String>,
+    last: u64,
+}
+
+impl Book {
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub(super) fn insert(&mut self, session: Session) -> SessionId {
+        self.last += 1;
+        let id = SessionId(self.last);
+        let dialog = (session.call_id.clone(), session.local_tag.clone());
+        self.by_dialog.insert(dialog, id);
+        self.by_pair
+            .entry(session.pair.clone())
+            .or_default()
+            .push(id);
+        self.by_id.insert(id, session);
+        id
+    }
+
+    pub(super) fn get(&self, id: SessionId) -> Option<&Session> {
+        self.by_id.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
+        self.by_id.get_mut(&id)
+    }
+
+    pub(super) fn find(&self, call_id: &str, local_tag: &str) -> Option<SessionId> {
+        let key = (call_id.to_owned(), local_tag.to_owned());
+        self.by_dialog.get(&key).copied()
+    }
+
+    /// The sessions of two users, the newest last.
+    pub(super) fn of_pair(&self, pair: &Pair) -> impl Iterator<Item = (SessionId, &Session)> {
+        let ids = self.by_pair.get(pair).into_iter().flatten();
+        ids.filter_map(|id| Some((*id, self.by_id.get(id)?)))
+    }
+
+    pub(super) fn all(&self) -> Vec<SessionId> {
+        self.by_id.keys().copied().collect()
+    }
+
+    /// Ties a transaction of the peer's to a session.
+    pub(super) fn await_server(&mut self, server: ServerId, id: SessionId) {
+        self.by_server.insert(server, id);
+    }
+
+    /// The session that a transaction belongs to, which is over now.
+    pub(super) fn take_server(&mut self, server: ServerId) -> Option<SessionId> {
+        self.by_server.remove(&server)
+    }
+
+    /// The session that a transaction belongs to.
+    pub(super) fn by_server(&self, server: ServerId) -> Option<SessionId> {
+        self.by_server.get(&server).copied()
+    }
+
+    pub(super) fn remove(&mut self, id: SessionId) -> Option<Session> {
+        let session = self.by_id.remove(&id)?;
+        let dialog = (session.call_id.clone(), session.local_tag.clone());
+        self.by_dialog.remove(&dialog);
+        if let Some(ids) = self.by_pair.get_mut(&session.pair) {
+            ids.retain(|known| *known != id);
+            if ids.is_empty() {
+                self.by_pair.remove(&session.pair);
+            }
+        }
+        self.by_server.retain(|_, known| *known != id);
+        Some(session)
+    }
+
+    /// Takes a Call-ID that no earlier dialog of ours had; of old ones so many are remembered.
+    pub(super) fn spend(&mut self, call_id: &str, limit: usize) -> bool {
+        if !self.spent.insert(call_id.to_owned()) {
+            return false;
+        }
+        self.spent_order.push_back(call_id.to_owned());
+        if self.spent_order.len() > limit
+            && let Some(old) = self.spent_order.pop_front()
+        {
+            self.spent.remove(&old);
+        }
+        true
+    }
+}

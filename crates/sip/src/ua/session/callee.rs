@@ -1,0 +1,316 @@
+//! Sessions that the peer opens. The gateway accepts on behalf of the XMPP user, without asking her (RFC 7573 §5).
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use stox_core::address::SipAddress;
+use stox_core::failure::Failure;
+use stox_core::vocab::{ChatState, Im, ImKind, Ref, SipIn};
+
+use super::caller::own_user;
+use super::{Session, SessionId, Sessions, State, Timer, pair, session_types};
+use crate::adapt;
+use crate::adapt::im::Accepted;
+use crate::body::sdp::{self, Media};
+use crate::dialect::FirstMessage;
+use crate::header::HeaderValue;
+use crate::header::MediaType;
+use crate::message::{Request, Response};
+use crate::transaction::ServerId;
+use crate::ua::effects::{Asked, Env};
+use crate::ua::notifier::{leads_back, set_up};
+use crate::ua::refusals::{self, Refusal};
+
+/// How long a text inside an INVITE is waited for to come again as a message, from the ACK on.
+const FIRST_MESSAGE_WAIT: Duration = Duration::from_secs(2);
+/// What an invitation to a conference is.
+const CONFERENCE: &str = "application/ms-conf-invite+xml";
+/// What an invitation to a file transfer or to an application is.
+const INVITATION: &str = "text/x-msmsgsinvite";
+/// People in one conversation, both ends included.
+const TWO: usize = 2;
+
+/// An INVITE outside a dialog that has passed the checks of the user agent.
+#[derive(Debug)]
+pub(in crate::ua) struct Invitation {
+    pub(in crate::ua) reference: Ref,
+    pub(in crate::ua) asked: Asked,
+    pub(in crate::ua) from: SipAddress,
+    pub(in crate::ua) to: SipAddress,
+}
+
+impl Sessions {
+    /// Takes an INVITE, or refuses it.
+    pub(in crate::ua) fn arrived(&mut self, invitation: Invitation, env: &mut Env<'_>) {
+        let Invitation {
+            reference,
+            asked,
+            from,
+            to,
+        } = invitation;
+        let Some(server) = asked.server else {
+            return;
+        };
+        let set_up = offered(&asked.request)
+            .and_then(|offer| self.callee_session(&asked, &offer, (&from, &to), env));
+        let session = match set_up {
+            Ok(session) => session,
+            Err(refusal) => return env.refuse(&asked, &refusal),
+        };
+        let behaviour = env.behaviour(session.domain());
+        let thread = session.thread();
+        let id = self.book.insert(session);
+        self.book.await_server(server, id);
+        let wish = behaviour.first_message;
+        let first = adapt::im::embedded(&asked.request.headers)
+            .filter(|_| wish != FirstMessage::Ignore)
+            .map(|im| in_session(im, &thread));
+        match first {
+            Some(im) if wish == FirstMessage::Take => {
+                if let Some(session) = self.book.get_mut(id) {
+                    session.state = State::Answering(server, Box::new(asked.request), reference);
+                }
+                self.embedded.insert(reference, id);
+                let input = SipIn::Message {
+                    reference,
+                    from,
+                    to,
+                    im,
+                };
+                env.tell(input);
+            }
+            kept => {
+                if let Some(session) = self.book.get_mut(id) {
+                    session.first = kept;
+                }
+                self.accept(id, server, &asked.request, false, env);
+            }
+        }
+    }
+
+    fn callee_session(
+        &self,
+        asked: &Asked,
+        offer: &[Media],
+        (from, to): (&SipAddress, &SipAddress),
+        env: &mut Env<'_>,
+    ) -> Result<Session, Refusal> {
+        if self.book.len() >= env.settings.limits.dialogs {
+            return Err(Refusal::Busy);
+        }
+        if to.user.is_none() {
+            return Err(Refusal::NotFound);
+        }
+        let behaviour = env.behaviour(&from.host);
+        let local_tag = env.entropy.token();
+        let dialog = set_up(asked, &local_tag, &from.host, env)?;
+        let uri = adapt::address::to_uri(&to.bare()).to_string();
+        let (host, types) = (
+            &env.settings.local.host,
+            session_types(behaviour.session_types),
+        );
+        let description = if offer.is_empty() {
+            sdp::offer(
+                host,
+                crate::dialect::Word::word(behaviour.session_word),
+                types,
+            )
+        } else {
+            sdp::answer(offer, host, &uri, types).ok_or(Refusal::NoMedia)?
+        };
+        let accepted = offer.iter().find(|media| media.is_in_dialog());
+        let accepted = accepted.and_then(|media| media.accept_types.as_deref());
+        Ok(Session {
+            pair: pair(to, from),
+            ours: to.clone(),
+            theirs: from.clone(),
+            call_id: dialog.call_id().to_owned(),
+            local: dialog.local().to_owned(),
+            local_tag,
+            cseq: 0,
+            dialog: Some(dialog),
+            state: State::Accepted,
+            queue: VecDeque::new(),
+            sending: None,
+            thread: None,
+            accepted: accepted.map(Accepted::parse).unwrap_or_default(),
+            over: leads_back(asked).then(|| asked.source.clone()),
+            description,
+            first: None,
+            chat_states: false,
+            composing: None,
+            deaf: false,
+        })
+    }
+
+    /// 200 to an INVITE. `taken` says that the text inside it has been delivered.
+    fn accept(
+        &mut self,
+        id: SessionId,
+        server: ServerId,
+        request: &Request,
+        taken: bool,
+        env: &mut Env<'_>,
+    ) {
+        let Some(session) = self.book.get_mut(id) else {
+            return;
+        };
+        session.state = State::Accepted;
+        let mut response = described(session, request, env);
+        if taken {
+            // COMPAT(ocs): without this line the peer sends the text again.
+            response.headers.push("Supported", "ms-text-format");
+        }
+        env.effects.answers.push_back((server, response));
+    }
+
+    /// The bridge's answer to a text inside an INVITE. `false`: the reference is of something else.
+    pub(in crate::ua) fn answer(
+        &mut self,
+        reference: Ref,
+        outcome: &Result<(), Failure>,
+        env: &mut Env<'_>,
+    ) -> bool {
+        let Some(id) = self.embedded.remove(&reference) else {
+            return false;
+        };
+        let state = self.book.get_mut(id).map(|session| &mut session.state);
+        let Some(State::Answering(server, request, _)) =
+            state.map(|state| std::mem::replace(state, State::Accepted))
+        else {
+            return true;
+        };
+        match outcome {
+            Ok(()) => self.accept(id, server, &request, true, env),
+            Err(failure) => {
+                let response = env.failure(&request, failure);
+                env.effects.answers.push_back((server, response));
+                self.reopen(id, env);
+            }
+        }
+        true
+    }
+
+    /// The ACK came: messages may flow.
+    pub(in crate::ua) fn acknowledged(&mut self, server: ServerId, env: &mut Env<'_>) {
+        let Some(id) = self.book.take_server(server) else {
+            return;
+        };
+        let Some(session) = self.book.get_mut(id) else {
+            return;
+        };
+        if matches!(session.state, State::Accepted) {
+            session.state = State::Open;
+            if session.first.is_some() {
+                let at = env.now.mono + FIRST_MESSAGE_WAIT;
+                self.timers.set((id, Timer::FirstMessage), at);
+            }
+            self.opened(id, env);
+        }
+    }
+
+    /// The caller cancels an INVITE that is not answered yet.
+    pub(in crate::ua) fn cancelled(&mut self, server: ServerId, env: &mut Env<'_>) {
+        let Some(id) = self.book.by_server(server) else {
+            return;
+        };
+        let state = self.book.get_mut(id).map(|session| &mut session.state);
+        if let Some(State::Answering(_, request, reference)) = state {
+            let reference = *reference;
+            let response = env.response(request, 487, "Request Terminated");
+            env.effects.answers.push_back((server, response));
+            self.embedded.remove(&reference);
+            env.tell(SipIn::MessageGone { reference });
+            self.reopen(id, env);
+        }
+    }
+
+    /// An INVITE of the peer's that cannot be answered any more, or whose answer was never acknowledged.
+    pub(in crate::ua) fn server_gone(&mut self, server: ServerId, env: &mut Env<'_>) {
+        let Some(id) = self.book.take_server(server) else {
+            return;
+        };
+        match self.book.get(id).map(|session| &session.state) {
+            Some(State::Answering(_, _, reference)) => {
+                let reference = *reference;
+                self.embedded.remove(&reference);
+                env.tell(SipIn::MessageGone { reference });
+                self.reopen(id, env);
+            }
+            Some(State::Accepted) => self.close(id, env),
+            _ => {}
+        }
+    }
+
+    /// The text inside an INVITE was not sent again: it is delivered now.
+    pub(super) fn deliver_first(&mut self, id: SessionId, env: &mut Env<'_>) {
+        let Some(session) = self.book.get_mut(id) else {
+            return;
+        };
+        if let Some(im) = session.first.take() {
+            let input = SipIn::Message {
+                // Nobody can be answered any more: the reference is one that no request has.
+                reference: Ref(u64::MAX - id.0),
+                from: session.theirs.clone(),
+                to: session.ours.clone(),
+                im,
+            };
+            env.tell(input);
+        }
+    }
+}
+
+/// The media lines of an INVITE; none where it has no description. What is no conversation of two is refused.
+fn offered(request: &Request) -> Result<Vec<Media>, Refusal> {
+    let headers = &request.headers;
+    let parties = headers.get("EndPoints").unwrap_or_default();
+    if parties.split(',').count() > TWO {
+        return Err(Refusal::GroupChat);
+    }
+    let first = headers.get("ms-text-format").map(MediaType::parse);
+    if matches!(first, Some(Ok(found)) if adapt::is_named(&found, INVITATION)) {
+        return Err(Refusal::NoMedia);
+    }
+    let media_type = headers.get("Content-Type").map(MediaType::parse);
+    match media_type {
+        _ if request.body.is_empty() => Ok(Vec::new()),
+        Some(Ok(found)) if adapt::is_named(&found, sdp::CONTENT_TYPE) => {
+            Ok(sdp::media(&request.body)).and_then(|media| {
+                if media.is_empty() {
+                    Err(Refusal::NoMedia)
+                } else {
+                    Ok(media)
+                }
+            })
+        }
+        Some(Ok(found)) if adapt::is_named(&found, CONFERENCE) => Err(Refusal::NoMedia),
+        // COMPAT(ocs): tries again with the description alone.
+        _ => Err(Refusal::NoDescription),
+    }
+}
+
+/// 200 with our session description: the answer to an INVITE, the first and every later one.
+pub(super) fn described(session: &Session, request: &Request, env: &mut Env<'_>) -> Response {
+    let mut response = env.response(request, 200, "OK");
+    let own = own_user(session, env);
+    let transport = session.transport(request);
+    let headers = &mut response.headers;
+    headers.set("To", &session.local);
+    headers.copy_from(&request.headers, "Record-Route");
+    headers.push("Contact", env.settings.local.contact(&own, transport));
+    headers.push("Allow", refusals::allow());
+    headers.push("Content-Type", sdp::CONTENT_TYPE);
+    response.body = Bytes::from(session.description.clone());
+    response
+}
+
+/// A message of a session, as the XMPP side sees it. That the peer's client shows typing is worth saying.
+pub(in crate::ua) fn in_session(im: Im, thread: &str) -> Im {
+    Im {
+        kind: ImKind::Chat,
+        thread: Some(thread.to_owned()),
+        chat_state: Some(ChatState::Active),
+        ..im
+    }
+}

@@ -1,0 +1,300 @@
+//! Sessions that we open.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use stox_core::failure::{Failure, Local};
+
+use super::{Pair, Session, SessionId, Sessions, State, Step, Timer, fail, session_types};
+use crate::adapt;
+use crate::adapt::im::Accepted;
+use crate::body::sdp;
+use crate::dialect::ImMode;
+use crate::dialog::{self, Dialog, MAX_FORWARDS};
+use crate::message::{Request, Response};
+use crate::method::Method;
+use crate::transport::Source;
+use crate::ua::effects::{Env, Fate, Outgoing, Purpose};
+use crate::ua::page_message::{Page, Refused};
+use crate::ua::refusals;
+use crate::ua::settings::OwnUser;
+
+/// Answers to an INVITE that say that sessions of this kind are not taken at all.
+const NO_SESSIONS: &[u16] = &[405, 415, 488, 501, 606];
+
+impl Sessions {
+    /// Opens a session for messages that wait.
+    pub(super) fn invite(
+        &mut self,
+        pair: Pair,
+        pages: VecDeque<Page>,
+        chat_states: Option<bool>,
+        env: &mut Env<'_>,
+    ) {
+        let Some(first) = pages.front() else {
+            return;
+        };
+        if self.book.len() >= env.settings.limits.dialogs {
+            for page in pages {
+                fail(page, Failure::Local(Local::Overloaded), env);
+            }
+            return;
+        }
+        let mut session = self.new_session(pair, first, env);
+        session.chat_states |= chat_states.unwrap_or_default();
+        let request = invitation(&session, env);
+        let (next_hop, contact) = (request.uri.clone(), own_user(&session, env));
+        let (domain, wait) = (
+            session.domain().to_owned(),
+            env.behaviour(session.domain()).invite_wait,
+        );
+        let id = self.book.insert(session);
+        self.timers.set((id, Timer::Answer), env.now.mono + wait);
+        env.send(Outgoing {
+            purpose: Purpose::Session(id, Step::Invite),
+            request,
+            next_hop,
+            over: None,
+            domain,
+            contact: Some(contact),
+            branch_hint: None,
+        });
+        for page in pages {
+            self.enqueue(id, page, env);
+        }
+    }
+
+    fn new_session(&mut self, pair: Pair, first: &Page, env: &mut Env<'_>) -> Session {
+        let behaviour = env.behaviour(&first.to.host);
+        let local_tag = env.entropy.token();
+        let uri = adapt::address::to_uri(&first.from);
+        let by_thread = first.im.thread.as_deref().and_then(adapt::im::call_id);
+        let call_id = by_thread
+            .filter(|call_id| self.book.spend(call_id, env.settings.limits.threads))
+            .unwrap_or_else(|| format!("{}@{}", env.entropy.token(), env.settings.local.host));
+        Session {
+            pair,
+            ours: first.from.clone(),
+            theirs: first.to.clone(),
+            call_id,
+            local: format!("<{uri}>;tag={local_tag}"),
+            local_tag,
+            cseq: 1,
+            dialog: None,
+            state: State::Inviting,
+            queue: VecDeque::new(),
+            sending: None,
+            thread: first.im.thread.clone(),
+            accepted: Accepted::default(),
+            over: None,
+            description: sdp::offer(
+                &env.settings.local.host,
+                crate::dialect::Word::word(behaviour.session_word),
+                session_types(behaviour.session_types),
+            ),
+            first: None,
+            chat_states: false,
+            composing: None,
+            deaf: false,
+        }
+    }
+
+    /// The INVITE has waited long enough: it is cancelled, and what waits for it fails.
+    pub(super) fn give_up(&mut self, id: SessionId, env: &mut Env<'_>) {
+        let Some(session) = self.book.get_mut(id) else {
+            return;
+        };
+        if matches!(session.state, State::Inviting) {
+            session.state = State::GivenUp;
+            env.effects
+                .cancels
+                .push_back(Purpose::Session(id, Step::Invite));
+            for page in self.take_all(id) {
+                fail(page, Failure::Local(Local::Timeout), env);
+            }
+        }
+    }
+
+    /// The fate of our INVITE.
+    pub(super) fn invited(&mut self, id: SessionId, fate: Fate, env: &mut Env<'_>) {
+        self.timers.clear((id, Timer::Answer));
+        match fate {
+            Ok(response) if (200..300).contains(&response.status) => {
+                self.answered(id, &response, env);
+            }
+            Ok(response) => {
+                let refused = Refused {
+                    mode: ImMode::Session,
+                    status: response.status,
+                    failure: adapt::failure::from_response(&response),
+                };
+                self.refused(id, &refused, env);
+            }
+            Err(failure) => {
+                for page in self.take_all(id) {
+                    fail(page, failure.clone(), env);
+                }
+                self.forget(id);
+            }
+        }
+    }
+
+    /// A 2xx: the session is up, if the answer fits the offer and is still wanted.
+    fn answered(&mut self, id: SessionId, response: &Response, env: &mut Env<'_>) {
+        let Some(session) = self.book.get_mut(id) else {
+            return;
+        };
+        let set_up =
+            Dialog::from_response(&session.local, &session.call_id, session.cseq, response);
+        let Ok(dialog) = set_up else {
+            let broken = Refused {
+                mode: ImMode::Session,
+                status: response.status,
+                failure: Failure::Local(Local::TransportFailed),
+            };
+            return self.refused(id, &broken, env);
+        };
+        let acknowledgement = dialog.ack(session.cseq);
+        send_ack(acknowledgement, &dialog, session.domain(), env);
+        session.dialog = Some(dialog);
+        let wanted = !matches!(session.state, State::GivenUp);
+        let taken = sdp::media(&response.body)
+            .into_iter()
+            .find(sdp::Media::is_in_dialog);
+        match taken.filter(|_| wanted) {
+            Some(media) => {
+                if let Some(types) = &media.accept_types {
+                    session.accepted = Accepted::parse(types);
+                }
+                session.state = State::Open;
+                self.opened(id, env);
+            }
+            None => self.unfit(id, env),
+        }
+    }
+
+    /// The answer takes something that was not offered, or comes too late.
+    fn unfit(&mut self, id: SessionId, env: &mut Env<'_>) {
+        let refused = Refused {
+            mode: ImMode::Session,
+            status: 488,
+            failure: Failure::Local(Local::NotAcceptable),
+        };
+        let pages = self.take_all(id);
+        self.bye(id, env);
+        self.go_on_without(pages, &refused, env);
+    }
+
+    fn refused(&mut self, id: SessionId, refused: &Refused, env: &mut Env<'_>) {
+        let pages = self.take_all(id);
+        let pair = self.book.get(id).map(|session| session.pair.clone());
+        self.forget(id);
+        let other = pair.and_then(|pair| self.choose(&pair, None));
+        match other {
+            // They have opened one at the same time.
+            Some(other) => {
+                for page in pages {
+                    self.enqueue(other, page, env);
+                }
+            }
+            None => self.go_on_without(pages, refused, env),
+        }
+    }
+
+    /// No session can be had: messages go as page-mode messages where that may help, or fail.
+    fn go_on_without(&self, pages: VecDeque<Page>, refused: &Refused, env: &mut Env<'_>) {
+        for mut page in pages {
+            let behaviour = env.behaviour(&page.to.host);
+            let elsewhere = behaviour.im_fallback
+                && page.refused.is_none()
+                && NO_SESSIONS.contains(&refused.status);
+            if elsewhere {
+                page.refused = Some(refused.clone());
+                env.effects.reroute.push_back(page);
+            } else {
+                fail(page, refused.failure.clone(), env);
+            }
+        }
+    }
+
+    /// A 2xx that belongs to no request any more: the answer of another fork, the same answer once more, or one that came
+    /// after all. It is acknowledged, and what it opened is closed (RFC 3261 §13.2.2.4).
+    pub(in crate::ua) fn late_answer(
+        &mut self,
+        response: &Response,
+        source: &Source,
+        env: &mut Env<'_>,
+    ) {
+        let headers = &response.headers;
+        let (Some(local), Ok(cseq)) = (headers.get("From"), headers.cseq()) else {
+            return;
+        };
+        let call_id = headers.get("Call-ID").unwrap_or_default();
+        let Ok(mut dialog) = Dialog::from_response(local, call_id, cseq.number, response) else {
+            return;
+        };
+        let known = dialog::tag(local)
+            .and_then(|tag| self.book.find(call_id, &tag))
+            .and_then(|id| self.book.get(id));
+        let same = known
+            .and_then(|session| session.dialog.as_ref())
+            .is_some_and(|known| known.remote_tag() == dialog.remote_tag());
+        let domain = headers
+            .to()
+            .ok()
+            .and_then(|to| adapt::address::from_name_addr(&to).ok())
+            .map(|to| to.host)
+            .unwrap_or_default();
+        send_ack(dialog.ack(cseq.number), &dialog, &domain, env);
+        if !same {
+            let mut request = dialog.request(Method::BYE);
+            request.headers.push("User-Agent", &env.settings.product);
+            env.send(Outgoing {
+                purpose: Purpose::Stray,
+                next_hop: dialog.next_hop(),
+                request,
+                over: Some(source.clone()).filter(|_| dialog.is_routed()),
+                domain,
+                contact: None,
+                branch_hint: None,
+            });
+        }
+    }
+}
+
+/// Sends the ACK of a 2xx, for which nothing ever comes back.
+fn send_ack(request: Request, dialog: &Dialog, domain: &str, env: &mut Env<'_>) {
+    env.send(Outgoing {
+        purpose: Purpose::Ack,
+        request,
+        next_hop: dialog.next_hop(),
+        over: None,
+        domain: domain.to_owned(),
+        contact: None,
+        branch_hint: None,
+    });
+}
+
+/// The user that our `Contact` in a session names.
+pub(super) fn own_user(session: &Session, env: &Env<'_>) -> OwnUser {
+    OwnUser::new(&session.ours, &env.behaviour(session.domain()))
+}
+
+/// RFC 7573 §4, with what Microsoft's servers look for.
+fn invitation(session: &Session, env: &mut Env<'_>) -> Request {
+    let uri = adapt::address::to_uri(&session.theirs).to_string();
+    let mut request = Request::new(Method::INVITE, uri.clone());
+    let headers = &mut request.headers;
+    headers.push("Max-Forwards", MAX_FORWARDS);
+    headers.push("From", &session.local);
+    headers.push("To", format!("<{uri}>"));
+    headers.push("Call-ID", &session.call_id);
+    headers.push("CSeq", format!("{} INVITE", session.cseq));
+    headers.push("User-Agent", &env.settings.product);
+    headers.push("Allow", refusals::allow());
+    // COMPAT(ocs, lync): the same word in two live sessions of one client makes it refuse the second.
+    headers.push("Ms-Conversation-ID", env.entropy.token());
+    headers.push("Content-Type", sdp::CONTENT_TYPE);
+    request.body = Bytes::from(session.description.clone());
+    request
+}

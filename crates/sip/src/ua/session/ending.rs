@@ -1,0 +1,147 @@
+//! How sessions end, and what becomes of the messages that wait in them.
+
+use std::collections::VecDeque;
+
+use stox_core::vocab::ChatState;
+
+use super::{SessionId, Sessions, State, Step, fail, tell_state};
+use crate::method::Method;
+use crate::ua::effects::{Env, Outgoing, Purpose};
+use crate::ua::page_message::Page;
+
+impl Sessions {
+    /// Nothing has happened for a long time.
+    pub(super) fn idled(&mut self, id: SessionId, env: &mut Env<'_>) {
+        let Some(session) = self.book.get(id) else {
+            return;
+        };
+        if session.sending.is_none() && session.queue.is_empty() {
+            self.leave(id, env);
+        } else {
+            self.rest(id, env);
+        }
+    }
+
+    /// The XMPP user has left the conversation.
+    pub(super) fn gone(&mut self, id: SessionId, env: &mut Env<'_>) {
+        let Some(session) = self.book.get(id) else {
+            return;
+        };
+        let done = session.sending.is_none() && session.queue.is_empty();
+        if matches!(session.state, State::Open) && done {
+            self.close(id, env);
+        }
+    }
+
+    /// The peer has ended the session.
+    pub(super) fn left(&mut self, id: SessionId, env: &mut Env<'_>) {
+        if let Some(session) = self.book.get(id)
+            && session.chat_states
+        {
+            tell_state(session, ChatState::Gone, env);
+        }
+        self.reopen(id, env);
+    }
+
+    /// Ends a session, and says so on both sides.
+    fn leave(&mut self, id: SessionId, env: &mut Env<'_>) {
+        if let Some(session) = self.book.get(id)
+            && session.chat_states
+        {
+            tell_state(session, ChatState::Gone, env);
+        }
+        self.close(id, env);
+    }
+
+    /// Ends a session by BYE. Messages that still wait open another one.
+    pub(super) fn close(&mut self, id: SessionId, env: &mut Env<'_>) {
+        let pages = self.take_all(id);
+        let kept = self
+            .book
+            .get(id)
+            .map(|session| (session.pair.clone(), session.chat_states));
+        self.bye(id, env);
+        if let Some((pair, chat_states)) = kept {
+            self.resend(pair, pages, chat_states, env);
+        }
+    }
+
+    /// Forgets a session that is over. Messages that still wait open another one.
+    pub(super) fn reopen(&mut self, id: SessionId, env: &mut Env<'_>) {
+        let pages = self.take_all(id);
+        let Some(session) = self.book.get_mut(id) else {
+            return;
+        };
+        let (pair, chat_states) = (session.pair.clone(), session.chat_states);
+        // What is under way gets its answer yet: the session is kept for that, but takes nothing.
+        if session.sending.is_some() {
+            session.state = State::Closing;
+        } else {
+            self.forget(id);
+        }
+        self.resend(pair, pages, chat_states, env);
+    }
+
+    pub(super) fn resend(
+        &mut self,
+        pair: super::Pair,
+        pages: VecDeque<Page>,
+        chat_states: bool,
+        env: &mut Env<'_>,
+    ) {
+        let thread = pages.front().and_then(|page| page.im.thread.clone());
+        match self.choose(&pair, thread.as_deref()) {
+            Some(other) => {
+                for page in pages {
+                    self.enqueue(other, page, env);
+                }
+            }
+            None => self.invite(pair, pages, Some(chat_states), env),
+        }
+    }
+
+    /// Ends every session: the gateway stops. What waits fails.
+    pub(in crate::ua) fn shut_down(&mut self, env: &mut Env<'_>) {
+        let stopping = stox_core::failure::Failure::Local(stox_core::failure::Local::ShuttingDown);
+        for id in self.book.all() {
+            for page in self.take_all(id) {
+                fail(page, stopping.clone(), env);
+            }
+            match self.book.get(id).map(|session| &session.state) {
+                Some(State::Inviting) => self.give_up(id, env),
+                Some(State::Accepted | State::Open) => self.bye(id, env),
+                _ => {}
+            }
+        }
+    }
+
+    /// Sends BYE, after which nothing is owed.
+    pub(super) fn bye(&mut self, id: SessionId, env: &mut Env<'_>) {
+        let Some(session) = self.book.get_mut(id) else {
+            return;
+        };
+        let Some(dialog) = session.dialog.as_mut() else {
+            return self.forget(id);
+        };
+        let mut request = dialog.request(Method::BYE);
+        request.headers.push("User-Agent", &env.settings.product);
+        let outgoing = Outgoing {
+            purpose: Purpose::Session(id, Step::Bye),
+            next_hop: dialog.next_hop(),
+            request,
+            over: session.over.clone(),
+            domain: session.domain().to_owned(),
+            contact: None,
+            branch_hint: None,
+        };
+        session.state = State::Closing;
+        env.send(outgoing);
+        for timer in [
+            super::Timer::Idle,
+            super::Timer::Typing,
+            super::Timer::FirstMessage,
+        ] {
+            self.timers.clear((id, timer));
+        }
+    }
+}

@@ -1,0 +1,441 @@
+//! What flows in a session that is up.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use stox_core::address::SipAddress;
+use stox_core::failure::{Failure, Local};
+use stox_core::vocab::ChatState;
+
+use super::callee::described;
+use super::{Session, SessionId, Sessions, State, Step, Timer, fail, pair};
+use crate::adapt;
+use crate::adapt::im::Accepted;
+use crate::body::iscomposing::{self, Composing};
+use crate::body::keyboard;
+use crate::dialect::{ImMode, Typing};
+use crate::dialog::Order;
+use crate::header::{HeaderValue, MediaType};
+use crate::message::Request;
+use crate::method::Method;
+use crate::transport::Transport;
+use crate::ua::effects::{Asked, Env, Fate, Outgoing, Purpose};
+use crate::ua::page_message::Page;
+use crate::ua::refusals::Refusal;
+
+/// Final answers after which the dialog is gone or of no use (RFC 5057 §5.1).
+const ENDS_SESSION: &[u16] = &[404, 408, 410, 416, 480, 482, 483, 484, 485, 502, 604];
+/// The peer does not know the dialog: the message was not taken, and may go another way.
+const NO_DIALOG: u16 = 481;
+/// While somebody types, the peer is told again and again: it takes silence for the end of it.
+const TYPING_EVERY: Duration = Duration::from_secs(8);
+/// Nobody types for longer than this without a word.
+const TYPING_LIMIT: Duration = Duration::from_secs(120);
+
+/// What a request in a session comes to.
+#[derive(Debug)]
+pub(in crate::ua) enum Received {
+    /// It is answered.
+    Done,
+    /// A MESSAGE to be read and answered.
+    Message {
+        from: SipAddress,
+        to: SipAddress,
+        thread: String,
+    },
+    /// The sender types, or has stopped; answered.
+    Typing {
+        from: SipAddress,
+        to: SipAddress,
+        thread: String,
+        composing: Composing,
+    },
+}
+
+impl Session {
+    /// The transport of a request of the peer's, by the last `Via` written.
+    pub(super) fn transport(&self, request: &Request) -> Transport {
+        let via = request.headers.top_via().ok();
+        via.and_then(|via| Transport::from_via(&via.transport))
+            .unwrap_or(Transport::Tls)
+    }
+
+    /// A request of ours in the dialog, on its way.
+    fn outgoing(
+        &mut self,
+        id: SessionId,
+        step: Step,
+        request: Request,
+        env: &Env<'_>,
+    ) -> Option<Outgoing> {
+        let own = super::caller::own_user(self, env);
+        let dialog = self.dialog.as_ref()?;
+        Some(Outgoing {
+            purpose: Purpose::Session(id, step),
+            next_hop: dialog.next_hop(),
+            request,
+            over: self.over.clone(),
+            domain: self.domain().to_owned(),
+            contact: Some(own),
+            branch_hint: None,
+        })
+    }
+}
+
+impl Sessions {
+    /// A session is up. Of two that both sides opened at the same moment, the one with the lower Call-ID is used by both;
+    /// the other ends.
+    pub(super) fn opened(&mut self, id: SessionId, env: &mut Env<'_>) {
+        self.rest(id, env);
+        let Some(session) = self.book.get(id) else {
+            return;
+        };
+        let (key, mine) = (session.pair.clone(), session.call_id.clone());
+        let ours_waits = self.book.of_pair(&key).find(|(other, session)| {
+            *other != id
+                && matches!(session.state, State::Inviting)
+                && session.call_id > mine
+                && session.thread.is_none()
+        });
+        if let Some((other, _)) = ours_waits {
+            for page in self.take_all(other) {
+                self.enqueue(id, page, env);
+            }
+        }
+        let spare = self.book.get(id).is_some_and(|session| {
+            session.cseq > 0 && session.queue.is_empty() && session.sending.is_none()
+        });
+        let another = self.book.of_pair(&key).any(|(other, session)| {
+            other != id && matches!(session.state, State::Open) && session.call_id < mine
+        });
+        if spare && another {
+            self.bye(id, env);
+        } else {
+            self.pump(id, env);
+        }
+    }
+
+    /// Sends the next message, unless one is under way.
+    pub(super) fn pump(&mut self, id: SessionId, env: &mut Env<'_>) {
+        let ready =
+            |session: &Session| matches!(session.state, State::Open) && session.sending.is_none();
+        while self.book.get(id).is_some_and(ready) {
+            let Some(page) = self.take_next(id) else {
+                return;
+            };
+            self.transmit(id, page, env);
+        }
+    }
+
+    fn transmit(&mut self, id: SessionId, page: Page, env: &mut Env<'_>) {
+        let Some(session) = self.book.get_mut(id) else {
+            return fail(page, Failure::Local(Local::TransportFailed), env);
+        };
+        let Ok(content) = adapt::im::write(&page.im, &session.accepted) else {
+            return fail(page, Failure::Local(Local::NotAcceptable), env);
+        };
+        let Some(mut request) = session
+            .dialog
+            .as_mut()
+            .map(|dialog| dialog.request(Method::MESSAGE))
+        else {
+            return fail(page, Failure::Local(Local::TransportFailed), env);
+        };
+        request.headers.push("User-Agent", &env.settings.product);
+        for (name, value) in &content.headers {
+            request.headers.push(name, value);
+        }
+        request.body = content.body;
+        let outgoing = session.outgoing(id, Step::Message, request, env);
+        session.sending = Some(page);
+        // A message ends the typing before it by itself (RFC 3994 §3.3).
+        session.composing = None;
+        self.timers.clear((id, Timer::Typing));
+        self.rest(id, env);
+        if let Some(mut outgoing) = outgoing {
+            let sent = self
+                .book
+                .get(id)
+                .and_then(|session| session.sending.as_ref());
+            let hint = sent.and_then(|page| page.im.id.as_deref());
+            outgoing.branch_hint = hint.map(adapt::im::branch_hint);
+            env.send(outgoing);
+        }
+    }
+
+    /// The fate of a message.
+    pub(super) fn delivered(&mut self, id: SessionId, fate: Fate, env: &mut Env<'_>) {
+        let Some(session) = self.book.get_mut(id) else {
+            return;
+        };
+        let Some(page) = session.sending.take() else {
+            return;
+        };
+        let closing = matches!(session.state, State::Closing);
+        match fate {
+            Ok(response) if (200..300).contains(&response.status) => taken(page, env),
+            Ok(response) if response.status == NO_DIALOG && !page.reopened => {
+                return self.send_elsewhere(id, page, env);
+            }
+            Ok(response)
+                if response.status == 415 && session.learn_types(&page, &response.headers) =>
+            {
+                return self.transmit(id, page, env);
+            }
+            Ok(response) => {
+                fail(page, adapt::failure::from_response(&response), env);
+                if response.status == NO_DIALOG {
+                    return self.reopen(id, env);
+                }
+                if ENDS_SESSION.contains(&response.status) && !closing {
+                    return self.close(id, env);
+                }
+            }
+            Err(failure) => {
+                fail(page, failure, env);
+                if !closing {
+                    return self.close(id, env);
+                }
+            }
+        }
+        if closing {
+            self.forget(id);
+        } else {
+            self.pump(id, env);
+        }
+    }
+
+    /// The dialog is gone at the peer: the message, which was not taken, opens another one.
+    fn send_elsewhere(&mut self, id: SessionId, mut page: Page, env: &mut Env<'_>) {
+        page.reopened = true;
+        let Some(session) = self.book.get(id) else {
+            return fail(page, Failure::Local(Local::TransportFailed), env);
+        };
+        let (key, chat_states) = (session.pair.clone(), session.chat_states);
+        let mut pages = self.take_all(id);
+        pages.push_front(page);
+        self.forget(id);
+        self.resend(key, pages, chat_states, env);
+    }
+
+    // ------------------------------------------------------------------------------------------ in
+
+    /// A request in the dialog of a session.
+    pub(in crate::ua) fn receive(
+        &mut self,
+        id: SessionId,
+        asked: &Asked,
+        from: &SipAddress,
+        env: &mut Env<'_>,
+    ) -> Received {
+        if let Err(refusal) = self.admit(id, asked, from) {
+            env.refuse(asked, &refusal);
+            return Received::Done;
+        }
+        self.rest(id, env);
+        let Some(session) = self.book.get_mut(id) else {
+            return Received::Done;
+        };
+        match &asked.request.method {
+            &Method::MESSAGE => return self.message(id, asked, env),
+            &Method::INFO => return session.info(asked, env),
+            &Method::BYE => {
+                env.accept(asked);
+                self.timers.clear((id, Timer::FirstMessage));
+                self.deliver_first(id, env);
+                self.left(id, env);
+            }
+            &Method::INVITE | &Method::UPDATE => {
+                let response = described(session, &asked.request, env);
+                env.respond(asked, response);
+            }
+            _ => env.refuse(asked, &Refusal::NoDialog),
+        }
+        Received::Done
+    }
+
+    /// Whether a request belongs to the session, comes from its other end, and in order (RFC 3261 §12.2.2).
+    fn admit(&mut self, id: SessionId, asked: &Asked, from: &SipAddress) -> Result<(), Refusal> {
+        let session = self.book.get_mut(id).ok_or(Refusal::NoDialog)?;
+        let theirs = asked.request.headers.get("From");
+        let tag = theirs.and_then(crate::dialog::tag).unwrap_or_default();
+        let (_, known) = pair(&session.ours, from);
+        let dialog = session.dialog.as_mut().ok_or(Refusal::NoDialog)?;
+        if tag != dialog.remote_tag() || known != session.pair.1 {
+            return Err(Refusal::NoDialog);
+        }
+        if matches!(session.state, State::Closing) && asked.request.method != Method::BYE {
+            return Err(Refusal::NoDialog);
+        }
+        match dialog.receive(&asked.request) {
+            Order::Next => Ok(()),
+            Order::Repeated | Order::Stale => Err(Refusal::StaleCseq),
+        }
+    }
+
+    fn message(&mut self, id: SessionId, asked: &Asked, env: &mut Env<'_>) -> Received {
+        let Some(session) = self.book.get_mut(id) else {
+            return Received::Done;
+        };
+        if let Some(first) = session.first.take() {
+            self.timers.clear((id, Timer::FirstMessage));
+            let again = adapt::im::read(&asked.request, env.now);
+            let same =
+                matches!(&again, Ok(adapt::im::Inbound::Message(im)) if im.bodies == first.bodies);
+            session.first = Some(first).filter(|_| !same);
+            self.deliver_first(id, env);
+        }
+        match self.book.get(id) {
+            Some(session) => Received::Message {
+                from: session.theirs.clone(),
+                to: session.ours.clone(),
+                thread: session.thread(),
+            },
+            None => Received::Done,
+        }
+    }
+
+    // -------------------------------------------------------------------------------------- typing
+
+    /// What an XMPP user is doing. Nothing is opened for that.
+    pub(in crate::ua) fn chat_state(
+        &mut self,
+        (from, to): (&SipAddress, &SipAddress),
+        thread: Option<&str>,
+        state: ChatState,
+        env: &mut Env<'_>,
+    ) {
+        let Some(id) = self.choose(&pair(from, to), thread) else {
+            return;
+        };
+        let Some(session) = self.book.get_mut(id) else {
+            return;
+        };
+        session.chat_states = true;
+        session.ours.clone_from(from);
+        let composing = session.composing.is_some();
+        match state {
+            ChatState::Gone => self.gone(id, env),
+            ChatState::Composing if !composing => {
+                session.composing = Some(env.now.mono);
+                self.tell_typing(id, true, env);
+                self.timers
+                    .set((id, Timer::Typing), env.now.mono + TYPING_EVERY);
+            }
+            ChatState::Active | ChatState::Paused | ChatState::Inactive if composing => {
+                session.composing = None;
+                self.timers.clear((id, Timer::Typing));
+                self.tell_typing(id, false, env);
+            }
+            _ => {}
+        }
+    }
+
+    /// She still types: the peer is told again, or that she has stopped when it goes on for too long.
+    pub(super) fn repeat_typing(&mut self, id: SessionId, env: &mut Env<'_>) {
+        let Some(session) = self.book.get_mut(id) else {
+            return;
+        };
+        let Some(since) = session.composing else {
+            return;
+        };
+        let goes_on = env.now.mono < since + TYPING_LIMIT;
+        if goes_on {
+            self.timers
+                .set((id, Timer::Typing), env.now.mono + TYPING_EVERY);
+        } else {
+            session.composing = None;
+        }
+        self.tell_typing(id, goes_on, env);
+    }
+
+    fn tell_typing(&mut self, id: SessionId, active: bool, env: &mut Env<'_>) {
+        let Some(session) = self.book.get_mut(id) else {
+            return;
+        };
+        if session.deaf || !matches!(session.state, State::Open) {
+            return;
+        }
+        let (method, content_type, body) = match env.behaviour(session.domain()).typing {
+            Typing::Off => return,
+            Typing::Keyboard => (
+                Method::INFO,
+                keyboard::CONTENT_TYPE,
+                keyboard::write(active).to_owned(),
+            ),
+            Typing::IsComposing => {
+                let refresh = active.then_some(TYPING_LIMIT);
+                let composing = Composing { active, refresh };
+                let body = iscomposing::write(&composing, Some("text/plain"));
+                (Method::MESSAGE, iscomposing::CONTENT_TYPE, body)
+            }
+        };
+        let Some(mut request) = session.dialog.as_mut().map(|dialog| dialog.request(method)) else {
+            return;
+        };
+        request.headers.push("User-Agent", &env.settings.product);
+        request.headers.push("Content-Type", content_type);
+        request.body = Bytes::from(body);
+        if let Some(outgoing) = session.outgoing(id, Step::Typing, request, env) {
+            env.send(outgoing);
+        }
+        self.rest(id, env);
+    }
+}
+
+impl Session {
+    /// INFO: a notice of typing, or nothing at all (RFC 6086 §4.2.2).
+    fn info(&self, asked: &Asked, env: &mut Env<'_>) -> Received {
+        let request = &asked.request;
+        if request.body.is_empty() {
+            env.accept(asked);
+            return Received::Done;
+        }
+        let media_type = request.headers.get("Content-Type").map(MediaType::parse);
+        let named = |name| matches!(&media_type, Some(Ok(found)) if adapt::is_named(found, name));
+        let read = if named(keyboard::CONTENT_TYPE) {
+            keyboard::parse(&request.body, None).ok()
+        } else if named(iscomposing::CONTENT_TYPE) {
+            iscomposing::parse(&request.body, None).ok()
+        } else {
+            None
+        };
+        let Some(composing) = read else {
+            env.refuse(asked, &Refusal::NoTyping);
+            return Received::Done;
+        };
+        env.accept(asked);
+        Received::Typing {
+            from: self.theirs.clone(),
+            to: self.ours.clone(),
+            thread: self.thread(),
+            composing,
+        }
+    }
+
+    /// A 415 says what the peer takes: whether the message can be written so that it fits.
+    fn learn_types(&mut self, page: &Page, headers: &crate::header::Headers) -> bool {
+        let list: Vec<&str> = headers.values("Accept").collect();
+        let accepted = Accepted::parse(&list.join(", "));
+        let now = adapt::im::write(&page.im, &accepted).ok();
+        let before = adapt::im::write(&page.im, &self.accepted).ok();
+        let news = now.is_some() && now != before;
+        if news {
+            self.accepted = accepted;
+        }
+        news
+    }
+}
+
+/// A message that was taken. Where another way had refused it, that is a lesson.
+fn taken(page: Page, env: &mut Env<'_>) {
+    if let Some(refused) = &page.refused {
+        let (domain, now) = (page.to.host.as_str(), env.now.mono);
+        env.dialects
+            .answered(domain, ImMode::Session, refused.status, now);
+    }
+    env.tell(stox_core::vocab::SipIn::Outcome {
+        reference: page.reference,
+        outcome: Ok(()),
+    });
+}
