@@ -490,7 +490,14 @@ impl UserAgent {
                 }
                 match self.requests.response(id, response, &self.settings) {
                     Step::Nothing => {}
-                    Step::Settled(purpose, fate) => self.settled(purpose, fate, now),
+                    Step::Settled(purpose, fate) => {
+                        if let (Purpose::Session(session, session::Step::Invite), Ok(answer)) =
+                            (purpose, &fate)
+                        {
+                            self.sessions.answer_came(session, answer, &source);
+                        }
+                        self.settled(purpose, fate, now);
+                    }
                     Step::Challenged(challenged) => self.challenged(*challenged, now),
                 }
             }

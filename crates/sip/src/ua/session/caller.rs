@@ -139,6 +139,20 @@ impl Sessions {
         }
     }
 
+    /// The final answer to our INVITE came over this connection.
+    pub(in crate::ua) fn answer_came(
+        &mut self,
+        id: SessionId,
+        response: &Response,
+        source: &Source,
+    ) {
+        if let Some(session) = self.book.get_mut(id)
+            && leads_on(response, source)
+        {
+            session.over = Some(source.clone());
+        }
+    }
+
     /// A 2xx: the session is up, if the answer fits the offer and is still wanted.
     fn answered(&mut self, id: SessionId, response: &Response, env: &mut Env<'_>) {
         let Some(session) = self.book.get_mut(id) else {
@@ -154,8 +168,8 @@ impl Sessions {
             };
             return self.refused(id, &broken, env);
         };
-        let acknowledgement = dialog.ack(session.cseq);
-        send_ack(acknowledgement, &dialog, session.domain(), env);
+        let over = session.over.clone();
+        send_ack(session.cseq, &dialog, session.domain(), over, env);
         session.dialog = Some(dialog);
         let wanted = !matches!(session.state, State::GivenUp);
         let taken = sdp::media(&response.body)
@@ -245,7 +259,8 @@ impl Sessions {
             .and_then(|to| adapt::address::from_name_addr(&to).ok())
             .map(|to| to.host)
             .unwrap_or_default();
-        send_ack(dialog.ack(cseq.number), &dialog, &domain, env);
+        let over = Some(source.clone()).filter(|source| leads_on(response, source));
+        send_ack(cseq.number, &dialog, &domain, over.clone(), env);
         if !same {
             let mut request = dialog.request(Method::BYE);
             request.headers.push("User-Agent", &env.settings.product);
@@ -253,7 +268,7 @@ impl Sessions {
                 purpose: Purpose::Stray,
                 next_hop: dialog.next_hop(),
                 request,
-                over: Some(source.clone()).filter(|_| dialog.is_routed()),
+                over,
                 domain,
                 contact: None,
                 branch_hint: None,
@@ -262,13 +277,19 @@ impl Sessions {
     }
 }
 
+/// Whether requests in the dialog of a response can go back the way that it came: over a connection to a proxy that wants
+/// to stay on the way. So they keep their order.
+fn leads_on(response: &Response, source: &Source) -> bool {
+    source.transport.row().reliable && response.headers.contains("Record-Route")
+}
+
 /// Sends the ACK of a 2xx, for which nothing ever comes back.
-fn send_ack(request: Request, dialog: &Dialog, domain: &str, env: &mut Env<'_>) {
+fn send_ack(number: u32, dialog: &Dialog, domain: &str, over: Option<Source>, env: &mut Env<'_>) {
     env.send(Outgoing {
         purpose: Purpose::Ack,
-        request,
+        request: dialog.ack(number),
         next_hop: dialog.next_hop(),
-        over: None,
+        over,
         domain: domain.to_owned(),
         contact: None,
         branch_hint: None,
