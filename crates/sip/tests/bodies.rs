@@ -21,6 +21,7 @@ use stox_sip::body::text::is_xml_char;
 use stox_sip::body::{html, keyboard, msgr, rtf};
 use stox_sip::header::Headers;
 use stox_sip::message::Message;
+use stox_sip::validate::validate_request;
 
 // ------------------------------------------------------------------------------------------- fixtures
 
@@ -61,6 +62,7 @@ fn check_fixture(name: &str, fixture: &Value) {
     let Message::Request(request) = Message::parse_datagram(octets).unwrap() else {
         panic!("{name} is a response");
     };
+    assert_eq!(validate_request(&request), Ok(()), "{name}");
     let expect = &fixture["expect"];
     match im::read(&request, Default::default()) {
         Ok(Inbound::Message(im)) => {
@@ -188,6 +190,7 @@ fn the_first_message_is_in_the_invitation() {
         "text/plain; ms-body=aA",
         "text/plain;ms-body=\"aA\"",
         "text/html;ms-body=PGI+aDwvYj4",
+        "text/plain;msgr=;ms-body=aA==",
     ] {
         assert_eq!(first(value).unwrap().bodies[0].text, "h", "{value}");
     }

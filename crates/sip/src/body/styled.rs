@@ -17,14 +17,13 @@ impl Styled {
     /// The whole text in one style.
     #[must_use]
     pub fn whole(text: String, style: Style) -> Self {
-        let run = Run {
+        let run = || Run {
             text: text.clone(),
-            style,
+            style: style.clone(),
         };
-        Self {
-            text,
-            rich: Rich::new([run]),
-        }
+        let styled = style != Style::default();
+        let rich = styled.then(|| Rich::new([run()])).flatten();
+        Self { text, rich }
     }
 }
 

@@ -83,9 +83,21 @@ impl HeaderValue for MediaType {
         }
         let mut media = Self::new(type_, subtype);
         // COMPAT(various): a semicolon with nothing behind it.
-        media.params = Params::parse_tail(trim(tail).trim_end_matches([';', ' ', '\t']))?;
+        let tail = trim(tail).trim_end_matches([';', ' ', '\t']);
+        media.params =
+            Params::parse_tail(tail).or_else(|_| Params::parse_tail(&without_msgr(tail)))?;
         Ok(media)
     }
+}
+
+/// COMPAT(OC, pidgin-sipe): the looks of a text in a parameter; one that is malformed spoils them, not the message.
+fn without_msgr(tail: &str) -> String {
+    let is_msgr = |item: &&str| {
+        let name = item.trim_start().get(..4);
+        name.is_some_and(|name| name.eq_ignore_ascii_case("msgr"))
+    };
+    let rest: Vec<&str> = tail.split(';').filter(|item| !is_msgr(item)).collect();
+    rest.join(";")
 }
 
 impl fmt::Display for MediaType {
