@@ -612,8 +612,9 @@ fn probe(played: &mut Played, key: &str, wanted: &Value) -> Result<(), String> {
         ("subscription_state", "failed" | "terminated") => notified(played, 481, false),
         ("subscription_state", "neutral" | "pending") => notified(played, 200, true),
         ("subscription_state", "active") => notified(played, 200, false),
-        ("session", _) => Err("the gateway has no sessions".to_owned()),
-        ("dialog" | "subscription_state", _) => Err(format!("unknown state: {state}")),
+        ("session", "kept") => in_session(played, 200),
+        ("session", "ended" | "terminated") => in_session(played, 481),
+        ("dialog" | "subscription_state" | "session", _) => Err(format!("unknown state: {state}")),
         _ => Ok(()),
     }
 }
@@ -636,6 +637,22 @@ fn in_dialog(played: &mut Played, over: bool) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!("a request in the dialog is answered with {status}"))
+    }
+}
+
+/// A further request in the session of the vector.
+fn in_session(played: &mut Played, status: u16) -> Result<(), String> {
+    let text = "INFO {{gateway_contact}} SIP/2.0\r\n\
+         Via: SIP/2.0/TLS edge.ocs.example:5061;branch=z9hG4bK-probe\r\nMax-Forwards: 70\r\n\
+         From: <sip:bruno@ocs.example>;tag=i1\r\nTo: <sip:alma@jabber.example>;tag={{totag}}\r\n\
+         Call-ID: ocs-1@ocs.example\r\nCSeq: 1000 INFO\r\nContent-Length: 0\r\n\r\n";
+    let answer = ask(played, &fill::sip(&played.world, text))?;
+    if answer == status {
+        Ok(())
+    } else {
+        Err(format!(
+            "a request in the session is answered with {answer}"
+        ))
     }
 }
 

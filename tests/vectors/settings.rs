@@ -3,11 +3,7 @@
 use serde_json::{Map, Value};
 
 /// Keys that switch on what this release does not have; switched off, they describe it.
-const NOT_OFFERED: [&str; 3] = [
-    "session_upgrade",
-    "chat_uses_sessions",
-    "page_mode_composing",
-];
+const NOT_OFFERED: [&str; 2] = ["session_upgrade", "page_mode_composing"];
 
 /// The text of a settings file.
 ///
@@ -18,12 +14,22 @@ pub(crate) fn file(config: &Map<String, Value>) -> Result<String, String> {
     let mut sip = String::new();
     let mut subscriptions = String::new();
     let mut credentials = String::new();
+    let mut behaviour = String::new();
     for (key, value) in config {
         match key.as_str() {
             "allowed_xmpp_domains" => {
                 let names = value.as_array().into_iter().flatten();
                 allowed = names.filter_map(Value::as_str).map(str::to_owned).collect();
             }
+            "chat_uses_sessions" => {
+                let im = if value == &Value::Bool(true) {
+                    "session"
+                } else {
+                    "page"
+                };
+                behaviour.push_str(&format!("im = \"{im}\"\n"));
+            }
+            "session_idle_s" => behaviour.push_str(&format!("session_idle = {value}\n")),
             "page_mode_limit" => sip = format!("page_limit = {value}\n"),
             // The gateway never asks for less than it takes.
             "min_expires" => {
@@ -54,7 +60,8 @@ pub(crate) fn file(config: &Map<String, Value>) -> Result<String, String> {
          [tls]\ncertificate = \"gw.crt\"\nkey = \"gw.key\"\n\
          {partners}\
          [sip]\ntls = [\"127.0.0.1:5061\"]\n{sip}\
-         [[sip.domain]]\ndomain = \"ocs.example\"\ntrusted_addresses = [\"127.0.0.1\"]\n\
+         [[sip.domain]]\ndomain = \"ocs.example\"\ntrusted_addresses = [\"127.0.0.1\"]\ndialect = \"simple\"\n\
+         [sip.domain.behaviour]\n{behaviour}\
          {credentials}\
          [subscriptions]\n{subscriptions}"
     ))

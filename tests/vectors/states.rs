@@ -83,7 +83,18 @@ fn named(world: &mut World, state: &str, details: &mut Map<String, Value>) -> Re
             pending(world, "bruno", "s2x-2", None)?;
             world.run_for(REST)
         }
-        "ocs-im-session" => session(world, "ocs-1", "m=message 5060 sip null\r\n"),
+        "ocs-im-session" => {
+            session(world, "ocs-1", "m=message 5060 sip null\r\n")?;
+            if details.remove("chat_states").is_some() {
+                world.stanza(&format!(
+                    "<message xmlns='jabber:client' from='{ALMA}/laptop' to='bruno@ocs.example' type='chat'>\
+                     <thread>ocs-1@ocs.example</thread>\
+                     <active xmlns='http://jabber.org/protocol/chatstates'/></message>"
+                ))?;
+                world.settle()?;
+            }
+            Ok(())
+        }
         "msrp-session" => session(
             world,
             "msrp-1",
