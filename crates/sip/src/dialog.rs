@@ -220,10 +220,8 @@ fn field<'a>(headers: &'a Headers, name: &'static str) -> Result<&'a str, Dialog
 
 /// The URI of the first `Contact`.
 fn contact(headers: &Headers) -> Option<String> {
-    headers
-        .contact()
-        .ok()
-        .map(|contact| contact.uri.to_string())
+    headers.contact().ok()?;
+    NameAddr::raw_uri(headers.values("Contact").next()?).map(str::to_owned)
 }
 
 fn record_routes(headers: &Headers) -> Vec<String> {
@@ -234,5 +232,5 @@ fn record_routes(headers: &Headers) -> Vec<String> {
 fn read_route(value: &str) -> Option<(String, bool)> {
     let route = NameAddr::parse(value).ok()?;
     let loose = route.sip_uri().is_some_and(|uri| uri.has_param("lr"));
-    Some((route.uri.to_string(), loose))
+    Some((NameAddr::raw_uri(value)?.to_owned(), loose))
 }

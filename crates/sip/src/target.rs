@@ -13,7 +13,7 @@ use stox_core::time::Entropy;
 use thiserror::Error;
 
 use crate::transport::{TRANSPORTS, Target, Transport};
-use crate::uri::{Scheme, Uri};
+use crate::uri::{Scheme, Uri, is_within};
 
 /// The most targets that one lookup yields.
 pub const MAX_TARGETS: usize = 16;
@@ -153,7 +153,12 @@ struct Place {
     transport: Transport,
     host: String,
     port: u16,
+    /// The name that its certificate must have.
+    name: String,
 }
+
+/// The label of the record that the Edges of Microsoft's servers publish.
+const FEDERATION: &str = "_sipfederationtls.";
 
 #[derive(Debug)]
 enum Stage {
@@ -200,7 +205,7 @@ impl TargetLookup {
         }
         if let Ok(ip) = self.hop.host.parse::<IpAddr>() {
             let place = self.default_place();
-            self.push_target(place.transport, SocketAddr::new(ip, place.port));
+            self.push_target(&place, ip);
         } else if !is_host_name(&self.hop.host) {
             self.error = TargetError::BadHost;
         } else if self.hop.port.is_some() {
@@ -263,12 +268,12 @@ impl TargetLookup {
         answer: Answer,
         entropy: &mut dyn Entropy,
     ) {
-        let Some((transport, _)) = names.pop_front() else {
+        let Some((transport, asked)) = names.pop_front() else {
             return;
         };
         match answer {
             Answer::Srv(records) if !records.is_empty() => {
-                let places = srv_places(transport, records, entropy);
+                let places = srv_places(transport, (&asked, &self.hop.host), records, entropy);
                 if !places.is_empty() {
                     self.stage = Stage::Address(places);
                     return;
@@ -292,7 +297,7 @@ impl TargetLookup {
         match answer {
             Answer::Addresses(addresses) => {
                 for ip in addresses.into_iter().take(MAX_RECORDS) {
-                    self.push_target(place.transport, SocketAddr::new(ip, place.port));
+                    self.push_target(&place, ip);
                 }
             }
             Answer::Failed => self.error = TargetError::Temporary,
@@ -303,11 +308,11 @@ impl TargetLookup {
         }
     }
 
-    fn push_target(&mut self, transport: Transport, address: SocketAddr) {
+    fn push_target(&mut self, place: &Place, ip: IpAddr) {
         let target = Target {
-            transport,
-            address,
-            name: self.hop.host.clone(),
+            transport: place.transport,
+            address: SocketAddr::new(ip, place.port),
+            name: place.name.clone(),
         };
         if self.targets.len() < MAX_TARGETS && !self.targets.contains(&target) {
             self.targets.push(target);
@@ -334,6 +339,7 @@ impl TargetLookup {
             transport,
             host: self.hop.host.clone(),
             port: self.hop.port.unwrap_or(transport.row().default_port),
+            name: self.hop.host.clone(),
         }
     }
 }
@@ -394,8 +400,16 @@ fn naptr_names(
         .collect()
 }
 
+/// The name to look for in the certificate of an SRV record's host: the domain that was asked for (RFC 5922 §7.3).
+/// COMPAT(ocs, lync): behind the federation record it is the host's own name, which must lie in that domain.
+fn certificate_name(asked: &str, host: &str, domain: &str) -> String {
+    let own = asked.starts_with(FEDERATION) && is_within(host, domain);
+    if own { host } else { domain }.to_owned()
+}
+
 fn srv_places(
     transport: Transport,
+    (asked, domain): (&str, &str),
     records: Vec<SrvRecord>,
     entropy: &mut dyn Entropy,
 ) -> VecDeque<Place> {
@@ -404,8 +418,9 @@ fn srv_places(
         .filter_map(|r| {
             let mut host = r.target;
             normalize_host(&mut host);
-            is_host_name(&host).then_some(Place {
+            is_host_name(&host).then(|| Place {
                 transport,
+                name: certificate_name(asked, &host, domain),
                 host,
                 port: r.port,
             })

@@ -357,6 +357,31 @@ pub(crate) fn read_port(text: &str) -> Option<u16> {
     digits(text).and_then(|port| u16::try_from(port).ok())
 }
 
+/// Host names compared as DNS does, a final dot aside.
+#[must_use]
+pub(crate) fn same_host(a: &str, b: &str) -> bool {
+    let strip = |name: &'_ str| name.strip_suffix('.').map_or(name.len(), str::len);
+    let (a, b) = (a.get(..strip(a)), b.get(..strip(b)));
+    matches!((a, b), (Some(a), Some(b)) if a.eq_ignore_ascii_case(b))
+}
+
+/// Whether the host is the domain or lies below it.
+#[must_use]
+pub(crate) fn is_within(host: &str, domain: &str) -> bool {
+    if same_host(host, domain) {
+        return true;
+    }
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let domain = domain.strip_suffix('.').unwrap_or(domain);
+    let Some(cut) = host.len().checked_sub(domain.len()) else {
+        return false;
+    };
+    match (host.get(..cut), host.get(cut..)) {
+        (Some(head), Some(tail)) => head.ends_with('.') && tail.eq_ignore_ascii_case(domain),
+        _ => false,
+    }
+}
+
 /// Without the brackets of an IPv6 address.
 pub(crate) fn bare_host(host: &str) -> &str {
     host.strip_prefix('[')
@@ -540,4 +565,23 @@ fn is_other_uri(text: &str) -> bool {
         && rest
             .bytes()
             .all(|b| b.is_ascii_graphic() && !matches!(b, b'<' | b'>' | b'"'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_within_domains() {
+        let rows = [
+            ("ocs.example", "ocs.example", true),
+            ("Edge.OCS.example.", "ocs.example", true),
+            ("edgeocs.example", "ocs.example", false),
+            ("example", "ocs.example", false),
+            ("ë.example", "ocs.example", false),
+        ];
+        for (host, domain, within) in rows {
+            assert_eq!(is_within(host, domain), within, "{host} {domain}");
+        }
+    }
 }

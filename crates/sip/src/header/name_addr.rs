@@ -42,6 +42,21 @@ impl NameAddr {
         self.params.get("tag")
     }
 
+    /// The URI of a value that can be read, octet by octet as it stands there.
+    #[must_use]
+    pub fn raw_uri(text: &str) -> Option<&str> {
+        let text = trim(text);
+        let bracketed = if text.starts_with('"') {
+            text.get(quoted_length(text)?..)?.split_once('<')
+        } else {
+            text.split_once('<')
+        };
+        match bracketed {
+            Some((_, rest)) => rest.split_once('>').map(|(uri, _)| uri),
+            None => text.split(';').next().map(trim),
+        }
+    }
+
     /// `<…>` and what surrounds it: the display name before, the parameters behind.
     fn parse_bracketed(display: Option<String>, text: &str) -> Result<Self, HeaderError> {
         let (uri, tail) = text.split_once('>').ok_or(HeaderError::NameAddr)?;

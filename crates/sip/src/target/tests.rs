@@ -189,19 +189,6 @@ fn naptr_decides_the_transport_by_the_peers_order() {
 }
 
 #[test]
-fn the_federation_record_serves_a_domain_without_the_standard_one() {
-    let zone = [
-        (
-            srv("_sipfederationtls._tcp.ocs.test"),
-            records(&[(0, 0, 5061, "edge.ocs.test")]),
-        ),
-        (host("edge.ocs.test"), addresses(&["192.0.2.9"])),
-    ];
-    let (_, targets) = run("sips:ocs.test", &TransportPolicy::default(), &zone);
-    assert_eq!(targets.unwrap(), ["TLS 192.0.2.9:5061 ocs.test"]);
-}
-
-#[test]
 fn failures_say_whose_fault_they_are() {
     let all = TransportPolicy::default();
     let long = format!("sip:{}.test", "a".repeat(64));
@@ -264,4 +251,52 @@ fn weights_share_the_first_place_and_priorities_come_first() {
     assert!((2700..3200).contains(&second[1]), "{second:?}");
     assert!((800..1200).contains(&second[2]), "{second:?}");
     assert!((20..300).contains(&second[3]), "{second:?}");
+}
+
+#[test]
+fn an_edge_is_found_by_its_federation_record_and_known_by_its_own_name() {
+    let tls = only(&[Transport::Tls]);
+    let federation = srv("_sipfederationtls._tcp.ocs.test");
+    let edges = records(&[
+        (0, 0, 5061, "Edge.OCS.test."),
+        (1, 0, 5061, "edge.other.test"),
+    ]);
+    let zone = [
+        (federation.clone(), edges),
+        (host("edge.ocs.test"), addresses(&["192.0.2.1"])),
+        (host("edge.other.test"), addresses(&["192.0.2.2"])),
+    ];
+    let (asked, targets) = run("sip:ocs.test", &tls, &zone);
+    let order = [
+        naptr("ocs.test"),
+        srv("_sips._tcp.ocs.test"),
+        federation.clone(),
+        host("edge.ocs.test"),
+        host("edge.other.test"),
+    ];
+    assert_eq!(asked, order);
+    // A host of another domain has to show the certificate of the domain itself.
+    let expected = [
+        "TLS 192.0.2.1:5061 edge.ocs.test",
+        "TLS 192.0.2.2:5061 ocs.test",
+    ];
+    assert_eq!(targets.unwrap(), expected);
+}
+
+#[test]
+fn the_record_of_rfc_3263_comes_before_the_federation_record() {
+    let both = [
+        (
+            srv("_sips._tcp.ocs.test"),
+            records(&[(0, 0, 5061, "sip.ocs.test")]),
+        ),
+        (
+            srv("_sipfederationtls._tcp.ocs.test"),
+            records(&[(0, 0, 5061, "edge.ocs.test")]),
+        ),
+        (host("sip.ocs.test"), addresses(&["192.0.2.1"])),
+    ];
+    let (asked, targets) = run("sip:ocs.test", &only(&[Transport::Tls]), &both);
+    assert!(!asked.contains(&srv("_sipfederationtls._tcp.ocs.test")));
+    assert_eq!(targets.unwrap(), ["TLS 192.0.2.1:5061 ocs.test"]);
 }
