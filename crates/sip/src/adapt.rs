@@ -1,6 +1,7 @@
 //! Where SIP's words meet the gateway's own: pure, total functions with typed errors.
 
 pub mod address;
+pub mod diagnostics;
 pub mod failure;
 pub mod im;
 pub mod presence;

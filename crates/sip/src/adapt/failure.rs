@@ -2,7 +2,7 @@
 
 use stox_core::failure::{Failure, SipStatus, to_sip};
 
-use super::{address, im};
+use super::{address, diagnostics, im};
 use crate::body::text::one_line;
 use crate::header::Contact;
 use crate::message::{Request, Response};
@@ -10,7 +10,8 @@ use crate::message::{Request, Response};
 /// Statuses that need a challenge, which we never send (RFC 3261 §21.4.2).
 const CHALLENGES: [u16; 2] = [401, 407];
 
-/// What a final answer of 300 to 699 means. The first `Contact` of a 3xx that is an address is where the user is now.
+/// What a final answer of 300 to 699 means. The first `Contact` of a 3xx that is an address is where the user is now. What
+/// a Communications Server explains stands behind the reason phrase: `Not Found (1003 User does not exist)`.
 pub fn from_response(response: &Response) -> Failure {
     let redirects = (300..400).contains(&response.status);
     let contacts = response.headers.contacts().unwrap_or_default();
@@ -23,9 +24,18 @@ pub fn from_response(response: &Response) -> Failure {
         });
     Failure::Sip(SipStatus {
         code: response.status,
-        reason: one_line(&response.reason),
+        reason: reason(response),
         contact,
     })
+}
+
+fn reason(response: &Response) -> String {
+    let phrase = one_line(&response.reason);
+    match diagnostics::explanation(response) {
+        Some(why) if why.words.is_empty() => format!("{phrase} ({})", why.id),
+        Some(why) => format!("{phrase} ({} {})", why.id, why.words),
+        None => phrase,
+    }
 }
 
 /// The final answer that tells a failure to the sender of `request`. `allow` lists our methods, for 405.

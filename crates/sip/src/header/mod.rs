@@ -1,6 +1,7 @@
 //! Header fields: the list as it stands in a message, and the values that the gateway reads and writes.
 
 mod date;
+mod diagnostics;
 mod fields;
 mod name_addr;
 mod params;
@@ -8,6 +9,7 @@ mod values;
 mod via;
 
 pub use date::SipDate;
+pub use diagnostics::Diagnostic;
 pub(crate) use fields::LineDefect;
 pub use fields::{Field, Headers};
 pub use name_addr::{Contact, NameAddr};

@@ -101,9 +101,9 @@ impl Clients {
     pub(super) fn send(
         &mut self,
         shared: &mut Shared,
-        request: Request,
-        route: Route,
+        (request, route): (Request, Route),
         hint: Option<&str>,
+        give_up_at: Duration,
         now: Duration,
     ) -> ClientId {
         let id = self.fresh_id();
@@ -115,7 +115,7 @@ impl Clients {
             return id;
         }
         let hops = prefer_streams(route.0, &request, shared);
-        let mut client = Client::new(request, hops, hint, now, shared);
+        let mut client = Client::new(request, hops, hint, give_up_at);
         if !client.attempt_next(id, shared, &mut self.by_branch, now) {
             client.fail(id, FailureCause::NoTarget, shared);
         }
@@ -215,7 +215,8 @@ impl Clients {
         attempt.machine.limit(limit);
         let cancel = derived(&attempt.request, Method::CANCEL, None);
         let id = self.fresh_id();
-        let mut sent = Client::new(cancel, VecDeque::new(), None, now, shared);
+        let give_up_at = now + shared.settings.request_limit;
+        let mut sent = Client::new(cancel, VecDeque::new(), None, give_up_at);
         sent.reported = false;
         let ready = Ready {
             request: sent.request.clone(),
@@ -276,8 +277,7 @@ impl Client {
         request: Request,
         hops: VecDeque<Hop>,
         hint: Option<&str>,
-        now: Duration,
-        shared: &Shared,
+        give_up_at: Duration,
     ) -> Self {
         let kind = if request.method == Method::INVITE {
             Kind::Invite
@@ -293,7 +293,7 @@ impl Client {
             reported: true,
             concluded: false,
             uncertain: false,
-            give_up_at: now + shared.settings.request_limit,
+            give_up_at,
             ring_until: None,
             cancel: Cancel::No,
             scheduled: None,

@@ -362,8 +362,27 @@ impl TransactionLayer {
         hint: Option<&str>,
         now: Now,
     ) -> ClientId {
-        self.clients
-            .send(&mut self.shared, request, route.into(), hint, now.mono)
+        self.send_request_since(request, route, hint, now.mono, now)
+    }
+
+    /// As [`TransactionLayer::send_request`], for a request whose time began to run at `began`.
+    pub fn send_request_since(
+        &mut self,
+        request: Request,
+        route: impl Into<Route>,
+        hint: Option<&str>,
+        began: Duration,
+        now: Now,
+    ) -> ClientId {
+        let give_up_at = began.saturating_add(self.shared.settings.request_limit);
+        let route = route.into();
+        self.clients.send(
+            &mut self.shared,
+            (request, route),
+            hint,
+            give_up_at,
+            now.mono,
+        )
     }
 
     /// Sends a request for which no response is to be expected, such as the ACK for a 2xx, to the first hop that has a

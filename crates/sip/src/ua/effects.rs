@@ -6,6 +6,7 @@ use stox_core::failure::Failure;
 use stox_core::time::{Entropy, Now};
 use stox_core::vocab::{Ref, SipIn};
 
+use super::edge;
 use super::page_message::Page;
 use super::refusals::{self, Refusal};
 use super::session::{SessionId, Step};
@@ -128,7 +129,9 @@ impl Env<'_> {
 
     /// The response that tells a failure of the bridge.
     pub(super) fn failure(&mut self, request: &Request, failure: &Failure) -> Response {
-        let response = adapt::failure::to_response(failure, request, &refusals::allow());
+        let mut response = adapt::failure::to_response(failure, request, &refusals::allow());
+        let why = adapt::diagnostics::of_failure(failure);
+        edge::explain(&mut response, request, why, self);
         self.complete(request, response)
     }
 

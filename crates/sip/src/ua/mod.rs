@@ -5,11 +5,14 @@
 //! ([`UserAgent::transport_failed`], [`UserAgent::connection_closed`]); it is polled for octets to send, for names to
 //! resolve, for words to the bridge, and for the time of its next wake-up.
 
+mod connections;
 mod deadlines;
+mod edge;
 mod effects;
 mod incoming;
 mod notifier;
 mod outgoing;
+mod pacing;
 mod page_message;
 mod rates;
 mod refusals;
@@ -17,6 +20,7 @@ mod routing;
 mod session;
 pub mod settings;
 mod subscriber;
+mod troubles;
 pub mod trust;
 mod typing;
 
@@ -38,14 +42,17 @@ use self::refusals::Refusal;
 use self::session::{Invitation, Received, Sessions};
 pub use self::settings::Settings;
 use self::subscriber::Subscriptions;
+pub use self::troubles::Trouble;
+use self::troubles::Troubles;
 use self::trust::SipDomain;
 use self::typing::{Conversation, Typists};
+use crate::adapt::diagnostics;
 use crate::dialect::{self, Dialects, Evidence, ImMode, Learned, Profile};
 use crate::message::{Message, Request, Response};
 use crate::method::Method;
 use crate::parse::ParseError;
 use crate::target::TargetError;
-use crate::transaction::{Counters, TransactionEvent, TransactionLayer};
+use crate::transaction::{ClientId, Counters, TransactionEvent, TransactionLayer};
 use crate::transport::{Destination, FlowId, Source, Target, Transmit};
 
 /// What a user agent holds at the moment.
@@ -67,6 +74,8 @@ pub struct Status {
     pub sessions: usize,
     /// Requests that wait for name resolution.
     pub resolving: usize,
+    /// Requests that wait for their partner's pace.
+    pub paced: usize,
     /// Client transactions.
     pub client_transactions: usize,
     /// Server transactions.
@@ -91,6 +100,7 @@ pub struct UserAgent {
     message_rates: Rates,
     subscribe_rates: Rates,
     dialects: Dialects,
+    troubles: Troubles,
     last_ref: u64,
 }
 
@@ -128,6 +138,7 @@ impl UserAgent {
             message_rates: Rates::default(),
             subscribe_rates: Rates::default(),
             dialects: Dialects::default(),
+            troubles: Troubles::default(),
             last_ref: 0,
         }
     }
@@ -211,6 +222,10 @@ impl UserAgent {
 
     /// A message came in, from a datagram or a stream.
     pub fn receive(&mut self, source: &Source, message: Message, now: Now) {
+        if let Message::Request(request) = &message {
+            let connections = &mut self.requests.connections;
+            connections.heard(source, request, &self.settings);
+        }
         match message {
             // COMPAT(ocs): never answered, so there is no transaction to keep.
             Message::Request(request) if request.method == Method::BENOTIFY => {
@@ -350,6 +365,7 @@ impl UserAgent {
         if let Destination::Connection(flow) = destination {
             self.watchers.connection_closed(*flow);
         }
+        self.requests.connections.lost(destination);
         self.transactions.transport_failed(destination, now);
         self.settle(now);
     }
@@ -357,6 +373,7 @@ impl UserAgent {
     /// A connection is gone.
     pub fn connection_closed(&mut self, flow: FlowId, now: Now) {
         self.watchers.connection_closed(flow);
+        self.requests.connections.closed(flow);
         self.transactions.connection_closed(flow, now);
         self.settle(now);
     }
@@ -364,7 +381,9 @@ impl UserAgent {
     /// The next octets to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         let stray = self.strays.pop_front();
-        stray.or_else(|| self.transactions.poll_transmit())
+        let transmit = stray.or_else(|| self.transactions.poll_transmit())?;
+        self.requests.connections.sent_to(&transmit.destination);
+        Some(transmit)
     }
 
     /// The next hop to find targets for.
@@ -377,6 +396,11 @@ impl UserAgent {
         self.effects.inputs.pop_front()
     }
 
+    /// The next word to the administrator.
+    pub fn poll_trouble(&mut self) -> Option<Trouble> {
+        self.troubles.poll()
+    }
+
     /// When [`UserAgent::handle_timeout`] is to be called next, in monotonic time.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
@@ -387,6 +411,7 @@ impl UserAgent {
             self.pages.next_timeout(),
             self.sessions.next_timeout(),
             self.typists.next_timeout(),
+            self.requests.next_timeout(),
         ]
         .into_iter()
         .flatten()
@@ -401,7 +426,18 @@ impl UserAgent {
         with!(self.pages.handle_timeout(), now);
         with!(self.sessions.handle_timeout(), now);
         with!(self.typists.handle_timeout(), now);
+        self.send_paced(now);
         self.settle(now);
+    }
+
+    /// Sends requests whose turn has come.
+    fn send_paced(&mut self, now: Now) {
+        while let Some((purpose, fate)) =
+            self.requests
+                .handle_timeout(&self.settings, &mut self.transactions, now)
+        {
+            self.settled(purpose, fate, now);
+        }
     }
 
     /// What is held at the moment.
@@ -418,6 +454,7 @@ impl UserAgent {
             messages_queued: messages_queued + self.sessions.waiting(),
             sessions: self.sessions.len(),
             resolving: self.requests.resolving(),
+            paced: self.requests.paced(),
             client_transactions,
             server_transactions,
         }
@@ -441,9 +478,11 @@ impl UserAgent {
             if let Some((server, response)) = self.effects.answers.pop_front() {
                 self.transactions.respond(server, &response, now);
             } else if let Some(outgoing) = self.effects.requests.pop_front() {
-                let sent =
-                    self.requests
-                        .send(outgoing, &self.settings, &mut self.transactions, now);
+                let lane = self.settings.lane(&outgoing.domain, &self.dialects);
+                let parts = (outgoing, lane);
+                let sent = self
+                    .requests
+                    .send(parts, &self.settings, &mut self.transactions, now);
                 if let Some((purpose, fate)) = sent {
                     self.settled(purpose, fate, now);
                 }
@@ -488,7 +527,8 @@ impl UserAgent {
                 if let Some(domain) = self.requests.domain_of(id).map(str::to_owned) {
                     self.observe(&domain, dialect::of_response(&response), now);
                 }
-                match self.requests.response(id, response, &self.settings) {
+                self.note_refusal(id, &response, now);
+                match self.requests.response(id, response, &self.settings, now) {
                     Step::Nothing => {}
                     Step::Settled(purpose, fate) => {
                         if let (Purpose::Session(session, session::Step::Invite), Ok(answer)) =
@@ -516,6 +556,29 @@ impl UserAgent {
             }
             TransactionEvent::Ack { id, .. } => with!(self.sessions.acknowledged(id), now),
             TransactionEvent::Cancelled { id } => with!(self.sessions.cancelled(id), now),
+        }
+    }
+
+    /// Keeps for the administrator why a partner refuses.
+    fn note_refusal(&mut self, id: ClientId, response: &Response, now: Now) {
+        if response.status < 300 {
+            return;
+        }
+        if let Some(why) = diagnostics::explanation(response)
+            && let Some((domain, method)) = self.requests.asked(id)
+        {
+            let asked = (method.clone(), Some(response.status));
+            self.troubles.note(domain, asked, why, now.mono);
+        }
+    }
+
+    /// Keeps for the administrator why a partner ends something.
+    fn note_reason(&mut self, asked: &Asked, now: Now) {
+        if let Some(why) = diagnostics::explained(&asked.request.headers)
+            && let Some(domain) = edge::neighbour(&asked.source, &self.settings)
+        {
+            let method = (asked.request.method.clone(), None);
+            self.troubles.note(&domain.name, method, why, now.mono);
         }
     }
 
@@ -561,6 +624,11 @@ impl UserAgent {
 
     /// Checks a request and gives it to its usage, or refuses it.
     fn take(&mut self, asked: Asked, now: Now) {
+        self.note_reason(&asked, now);
+        let mut env = self.env(now);
+        if let Some(response) = edge::decline_compression(&asked, &mut env) {
+            return env.respond(&asked, response);
+        }
         if asked.request.method == Method::REFER && self.is_in_session(&asked.request) {
             return self.refuse(&asked, &Refusal::NoTransfer, now);
         }
@@ -611,7 +679,9 @@ impl UserAgent {
 
     /// OPTIONS for us or for a domain of ours; a way to see whether we live, which asks for no proof of identity.
     fn take_options(&mut self, asked: &Asked, now: Now) {
-        if routing::is_for_us(&asked.request.uri, &self.settings) {
+        if routing::is_for_us(&asked.request.uri, &self.settings)
+            || edge::asks_neighbour(asked, &self.settings)
+        {
             let mut env = self.env(now);
             let response = refusals::options(&asked.request, &mut env);
             env.respond(asked, response);

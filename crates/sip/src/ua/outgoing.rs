@@ -1,15 +1,19 @@
 //! Requests of ours on their way: name resolution, `Contact`, credentials, and one fate for each.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use stox_core::failure::{Failure, Local};
 use stox_core::time::{Entropy, Now};
 
+use super::connections::Connections;
 use super::effects::{Fate, Outgoing, Purpose};
+use super::pacing::{Lane, Pacer, Turn, Urgency};
 use super::routing;
 use super::settings::Settings;
 use crate::digest;
 use crate::message::Response;
+use crate::method::Method;
 use crate::target::{NextHop, TargetError};
 use crate::transaction::{ClientId, FailureCause, Route, TransactionLayer};
 use crate::transport::{Target, Transport};
@@ -29,6 +33,8 @@ pub struct Resolve {
 
 /// The most challenges of one request that are answered: a server's, a proxy's, and one stale nonce.
 const MAX_ANSWERS: u8 = 3;
+/// The longest that a partner's `Retry-After` is obeyed.
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
 /// A request that has its fate.
 pub(super) type Settled = (Purpose, Fate);
@@ -39,6 +45,18 @@ struct InFlight {
     outgoing: Outgoing,
     /// How many challenges were answered.
     answers: u8,
+    /// When its time began to run.
+    began: Duration,
+}
+
+impl InFlight {
+    /// Somebody waits for a message or a session; presence may take its time.
+    fn urgency(&self) -> Urgency {
+        match self.outgoing.request.method {
+            Method::SUBSCRIBE | Method::NOTIFY => Urgency::Background,
+            _ => Urgency::Urgent,
+        }
+    }
 }
 
 /// What became of a response.
@@ -73,9 +91,23 @@ pub(super) struct Requests {
     questions: VecDeque<Resolve>,
     in_flight: BTreeMap<ClientId, InFlight>,
     last_question: u64,
+    pacer: Pacer<InFlight>,
+    /// Connections that may be used.
+    pub(super) connections: Connections,
 }
 
 impl Requests {
+    /// How many wait for their partner's pace.
+    pub(super) fn paced(&self) -> usize {
+        self.pacer.len()
+    }
+
+    /// The domain that a sent request is for, and its method.
+    pub(super) fn asked(&self, id: ClientId) -> Option<(&str, &Method)> {
+        let outgoing = &self.in_flight.get(&id)?.outgoing;
+        Some((&outgoing.domain, &outgoing.request.method))
+    }
+
     /// How many wait for name resolution.
     pub(super) fn resolving(&self) -> usize {
         self.resolving.len()
@@ -90,7 +122,7 @@ impl Requests {
 
     /// Every request has its fate.
     pub(super) fn is_empty(&self) -> bool {
-        self.resolving.is_empty() && self.in_flight.is_empty()
+        self.resolving.is_empty() && self.in_flight.is_empty() && self.pacer.len() == 0
     }
 
     /// The next question.
@@ -98,10 +130,11 @@ impl Requests {
         self.questions.pop_front()
     }
 
-    /// Sends a request, over its connection or after resolution, unless it has its fate at once.
+    /// Sends a request when its partner's pace allows it, over its connection or after resolution, unless it has its fate
+    /// at once.
     pub(super) fn send(
         &mut self,
-        outgoing: Outgoing,
+        (outgoing, lane): (Outgoing, Option<Lane>),
         settings: &Settings,
         transactions: &mut TransactionLayer,
         now: Now,
@@ -109,7 +142,81 @@ impl Requests {
         let in_flight = InFlight {
             outgoing,
             answers: 0,
+            began: now.mono,
         };
+        let Some(lane) = lane else {
+            return self.launch(in_flight, settings, transactions, now);
+        };
+        if in_flight.outgoing.purpose == Purpose::Ack {
+            // It ends what waits on the peer's side, and is not counted there.
+            return self.launch(in_flight, settings, transactions, now);
+        }
+        let urgency = in_flight.urgency();
+        let patience = match urgency {
+            // The other half is for the answer.
+            Urgency::Urgent => settings.transactions.request_limit / 2,
+            Urgency::Background => settings.limits.paced_wait,
+        };
+        let bounds = (now.mono + patience, settings.limits.paced);
+        let turn = self
+            .pacer
+            .offer(&lane, urgency, in_flight, bounds, now.mono)?;
+        self.take_turn(turn, settings, transactions, now)
+    }
+
+    fn take_turn(
+        &mut self,
+        turn: Turn<InFlight>,
+        settings: &Settings,
+        transactions: &mut TransactionLayer,
+        now: Now,
+    ) -> Option<Settled> {
+        match turn {
+            Turn::Go(mut in_flight) => {
+                if in_flight.urgency() == Urgency::Background {
+                    in_flight.began = now.mono;
+                }
+                self.launch(in_flight, settings, transactions, now)
+            }
+            Turn::TooLate(in_flight) | Turn::NoRoom(in_flight) => {
+                let failure = Failure::Local(Local::Overloaded);
+                Some((in_flight.outgoing.purpose, Err(failure)))
+            }
+        }
+    }
+
+    /// When [`Requests::handle_timeout`] has something to do.
+    pub(super) fn next_timeout(&self) -> Option<Duration> {
+        self.pacer.next_timeout()
+    }
+
+    /// Sends what has waited for long enough. To be called until it returns nothing.
+    pub(super) fn handle_timeout(
+        &mut self,
+        settings: &Settings,
+        transactions: &mut TransactionLayer,
+        now: Now,
+    ) -> Option<Settled> {
+        while let Some(turn) = self.pacer.poll(now.mono) {
+            let settled = self.take_turn(turn, settings, transactions, now);
+            if settled.is_some() {
+                return settled;
+            }
+        }
+        None
+    }
+
+    /// Sends a request once more, out of turn.
+    fn relaunch(
+        &mut self,
+        in_flight: InFlight,
+        settings: &Settings,
+        transactions: &mut TransactionLayer,
+        now: Now,
+    ) -> Option<Settled> {
+        if let Some(domain) = settings.sip_domain(&in_flight.outgoing.domain) {
+            self.pacer.charge(domain.server(), now.mono);
+        }
         self.launch(in_flight, settings, transactions, now)
     }
 
@@ -160,14 +267,9 @@ impl Requests {
         let transport = targets
             .first()
             .map_or(Transport::Udp, |target| target.transport);
-        self.start(
-            in_flight,
-            Route::from(targets),
-            transport,
-            settings,
-            transactions,
-            now,
-        );
+        let domain = &in_flight.outgoing.domain;
+        let route = self.connections.route(targets, domain, settings);
+        self.start(in_flight, route, transport, settings, transactions, now);
         None
     }
 
@@ -192,7 +294,7 @@ impl Requests {
             return;
         }
         let hint = outgoing.branch_hint.as_deref();
-        let id = transactions.send_request(request, route, hint, now);
+        let id = transactions.send_request_since(request, route, hint, in_flight.began, now);
         self.in_flight.insert(id, in_flight);
     }
 
@@ -210,8 +312,10 @@ impl Requests {
             return None;
         }
         let id = self.resolving.iter().find(|(_, found)| sent(found));
-        let id = id.map(|(id, _)| *id)?;
-        self.resolving.remove(&id);
+        match id.map(|(id, _)| *id) {
+            Some(id) => _ = self.resolving.remove(&id),
+            None => _ = self.pacer.withdraw(sent)?,
+        }
         Some((purpose, Err(Failure::Local(Local::Timeout))))
     }
 
@@ -226,6 +330,7 @@ impl Requests {
         id: ClientId,
         response: Response,
         settings: &Settings,
+        now: Now,
     ) -> Step {
         if response.status < 200 {
             return Step::Nothing;
@@ -233,6 +338,7 @@ impl Requests {
         let Some(in_flight) = self.in_flight.remove(&id) else {
             return Step::Nothing;
         };
+        self.obey(&response, &in_flight.outgoing.domain, settings, now);
         let challenged = matches!(response.status, 401 | 407);
         if challenged
             && in_flight.answers < MAX_ANSWERS
@@ -244,6 +350,19 @@ impl Requests {
             }));
         }
         Step::Settled(in_flight.outgoing.purpose, Ok(response))
+    }
+
+    /// A partner that is overloaded says for how long (RFC 3261 §21.5.4).
+    fn obey(&mut self, response: &Response, domain: &str, settings: &Settings, now: Now) {
+        if response.status != 503 {
+            return;
+        }
+        if let Ok(Some(seconds)) = response.headers.retry_after()
+            && let Some(domain) = settings.sip_domain(domain)
+        {
+            let pause = Duration::from_secs(u64::from(seconds)).min(LONGEST_PAUSE);
+            self.pacer.pause(domain.server(), now.mono + pause);
+        }
     }
 
     /// Sends a challenged request again under that CSeq, if a credential answers the challenge; else gives its fate.
@@ -273,7 +392,7 @@ impl Requests {
         }
         let method = request.method.clone();
         request.headers.set("CSeq", format!("{cseq} {method}"));
-        self.launch(in_flight, settings, transactions, now)
+        self.relaunch(in_flight, settings, transactions, now)
     }
 
     /// A request got no response. One that went over a connection of the peer's is tried once more by resolution.
@@ -287,7 +406,7 @@ impl Requests {
     ) -> Option<Settled> {
         let mut in_flight = self.in_flight.remove(&id)?;
         if cause == FailureCause::Transport && in_flight.outgoing.over.take().is_some() {
-            return self.launch(in_flight, settings, transactions, now);
+            return self.relaunch(in_flight, settings, transactions, now);
         }
         let local = match cause {
             FailureCause::Timeout => Local::Timeout,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use stox_core::address::SipAddress;
 
+use super::edge;
 use super::effects::Env;
 use crate::adapt;
 use crate::body::{keyboard, sdp};
@@ -118,6 +119,8 @@ impl Refusal {
         for (name, value) in field.iter().chain(rejection) {
             response.headers.push(name, value);
         }
+        let why = adapt::diagnostics::of_refusal(status);
+        edge::explain(&mut response, request, why, env);
         response
     }
 }

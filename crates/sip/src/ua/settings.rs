@@ -6,6 +6,7 @@ use std::time::Duration;
 use stox_core::address::{SipAddress, canonical_domain};
 use stox_core::policy::DomainPattern;
 
+use super::pacing::Lane;
 use super::trust::{SipDomain, same_host};
 use crate::dialect::{Behaviour, ContactHost, Dialects, Rule};
 use crate::digest::Credential;
@@ -159,6 +160,10 @@ pub struct Limits {
     pub threads: usize,
     /// Outgoing requests that wait for name resolution.
     pub resolving: usize,
+    /// Outgoing requests that wait for one partner's pace, urgent ones and others counted apart.
+    pub paced: usize,
+    /// How long a request that nobody waits for (SUBSCRIBE, NOTIFY) may wait for the partner's pace.
+    pub paced_wait: Duration,
     /// MESSAGEs a second from one domain; four times as many at once.
     pub messages_per_second: u32,
     /// SUBSCRIBEs a second from one domain; four times as many at once.
@@ -174,6 +179,8 @@ impl Default for Limits {
             queue_wait: Duration::from_secs(60),
             threads: 20_000,
             resolving: 20_000,
+            paced: 10_000,
+            paced_wait: Duration::from_secs(300),
             messages_per_second: 50,
             subscribes_per_second: 10,
         }
@@ -221,6 +228,22 @@ impl Settings {
             Some(known) => dialects.behaviour(&known.name, &known.dialect),
             None => dialects.behaviour(domain, &Rule::default()),
         }
+    }
+
+    /// How requests for a domain are counted: together with those for others that go to the same next hop, by the
+    /// slowest of their rates.
+    pub(super) fn lane(&self, domain: &str, dialects: &Dialects) -> Option<Lane> {
+        let name = self.sip_domain(domain)?.server();
+        let pace = |domain: &SipDomain| {
+            let behaviour = dialects.behaviour(&domain.name, &domain.dialect);
+            behaviour.requests_per_second
+        };
+        let together = self.sip_domains.iter().filter(|d| d.server() == name);
+        let per_second = together.map(pace).filter(|pace| *pace > 0).min();
+        Some(Lane {
+            name: name.to_owned(),
+            per_second: per_second.unwrap_or(0),
+        })
     }
 
     /// Whether we speak for the users of this domain on SIP. A federated SIP domain is never one of them.
