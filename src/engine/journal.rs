@@ -1,7 +1,10 @@
-//! One debug line for everything that crosses between the machines. Never a body; addresses at debug only.
+//! One debug line for everything that crosses between the machines, and what an administrator should hear. Never a body;
+//! addresses at debug only.
 
 use stox_core::vocab::{Command, Input, SipIn, SipOut, XmppIn, XmppOut};
-use tracing::debug;
+use stox_sip::adapt::diagnostics::Scope;
+use stox_sip::ua::Trouble;
+use tracing::{debug, info, warn};
 
 /// What the bridge is told.
 pub(super) fn input(input: &Input) {
@@ -58,6 +61,29 @@ pub(super) fn input(input: &Input) {
             debug!(reference = reference.0, ?event, "watcher from SIP");
         }
         Input::Store(answer) => debug!(?answer, "store"),
+    }
+}
+
+/// Why a SIP partner refuses. The user agent tells each kind once in a while.
+pub(super) fn trouble(trouble: &Trouble) {
+    let Trouble {
+        domain,
+        method,
+        status,
+        id,
+        words,
+        scope,
+        source,
+        unsaid,
+    } = trouble;
+    let (status, source) = (*status, source.as_deref());
+    match scope {
+        Scope::Partner => {
+            warn!(partner = domain, %method, status, diagnostic = id, source, unsaid, "a SIP partner says why: {words}");
+        }
+        Scope::User => {
+            info!(partner = domain, %method, status, diagnostic = id, source, unsaid, "a SIP partner says why: {words}");
+        }
     }
 }
 

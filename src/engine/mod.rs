@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use minidom::Element;
-use stox_core::bridge::{Bridge, Snapshot};
+use stox_core::bridge::{self, Bridge, Snapshot};
 use stox_core::time::{Entropy, Now};
 use stox_core::vocab::{
     Command, Grant, Input, Lesson, Pair, Ref, StoreIn, StoreOut, Unsettled, XmppIn, XmppOut,
@@ -96,6 +96,11 @@ impl Engine {
     ) {
         self.sip
             .restore(lessons.iter().filter_map(Learned::of), now);
+        let servers = self.sip.servers().map(|(domain, name, per_second)| {
+            let name = name.to_owned();
+            (domain.to_owned(), bridge::Server { name, per_second })
+        });
+        self.bridge.set_servers(servers);
         self.bridge.restore(authorisations, unsettled, now);
         self.settle(now);
     }
@@ -301,6 +306,9 @@ impl Engine {
             );
             let lesson = StoreOut::Learn(Lesson::from(&learned));
             self.effects.push_back(Effect::Store(lesson));
+        }
+        while let Some(trouble) = self.sip.poll_trouble() {
+            journal::trouble(&trouble);
         }
         self.effects
             .extend(std::iter::from_fn(|| self.sip.poll_resolve()).map(Effect::Resolve));

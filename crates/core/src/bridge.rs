@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::address::canonical_domain;
 use crate::subscription::watched;
 use crate::time::{Entropy, Now};
 use crate::vocab::{Command, Direction, Grant, Input, Pair, SipIn, StoreIn, Unsettled, XmppIn};
@@ -18,7 +19,7 @@ mod stanzas;
 mod watchers;
 mod watching;
 
-pub use settings::Settings;
+pub use settings::{Server, Settings};
 
 use book::{Book, Names};
 use context::{Context, Timer};
@@ -61,6 +62,12 @@ impl Bridge {
         }
     }
 
+    /// Says which servers take so many requests a second only, by SIP domain. Before [`Bridge::restore`].
+    pub fn set_servers(&mut self, servers: impl IntoIterator<Item = (String, Server)>) {
+        let canonical = |(domain, server): (String, Server)| (canonical_domain(&domain), server);
+        self.cx.settings.servers = servers.into_iter().map(canonical).collect();
+    }
+
     /// Takes up what the last process left: authorisations, and messages that it never settled. Called once, first.
     pub fn restore(
         &mut self,
@@ -68,8 +75,9 @@ impl Bridge {
         unsettled: Vec<Unsettled>,
         now: Now,
     ) {
+        let crowds = self.crowds(&authorisations);
         for (pair, grant) in authorisations {
-            self.restore_one(&pair, grant, now);
+            self.restore_one(&pair, grant, &crowds, now);
         }
         for message in unsettled {
             self.messages.unsettled(&mut self.cx, message);
@@ -149,7 +157,22 @@ impl Bridge {
     }
 
     /// An authorisation that the rules do not allow any more stays in the store and sleeps.
-    fn restore_one(&mut self, pair: &Pair, grant: Grant, now: Now) {
+    /// How many subscriptions at each server of a limited rate there will be.
+    fn crowds(&self, authorisations: &[(Pair, Grant)]) -> BTreeMap<String, u32> {
+        let mut crowds = BTreeMap::new();
+        let watching = authorisations
+            .iter()
+            .filter(|(pair, _)| pair.direction == Direction::XmppWatchesSip);
+        for (pair, _) in watching {
+            if let Some(server) = self.cx.settings.server(&pair.sip.host) {
+                let count: &mut u32 = crowds.entry(server.name.clone()).or_default();
+                *count = count.saturating_add(1);
+            }
+        }
+        crowds
+    }
+
+    fn restore_one(&mut self, pair: &Pair, grant: Grant, crowds: &BTreeMap<String, u32>, now: Now) {
         let Ok(names) = Names::of(&pair.xmpp, &pair.sip) else {
             return;
         };
@@ -163,7 +186,13 @@ impl Bridge {
         }
         let (contact, _) = self.book.entry(names);
         match pair.direction {
-            Direction::XmppWatchesSip => watching::restore(contact, &mut self.cx, grant, now),
+            Direction::XmppWatchesSip => {
+                let settings = &self.cx.settings;
+                let server = settings.server(&pair.sip.host);
+                let crowd = server.and_then(|server| crowds.get(&server.name));
+                let spread = settings.spread(&pair.sip.host, crowd.copied().unwrap_or(0));
+                watching::restore(contact, &mut self.cx, (grant, spread), now);
+            }
             Direction::SipWatchesXmpp => {
                 contact.watched.state = match grant {
                     Grant::Asked => watched::State::Asked,

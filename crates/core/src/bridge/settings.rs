@@ -1,7 +1,9 @@
 //! What an operator may set, and what must never grow without bound.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::address::canonical_domain;
 use crate::policy::Policy;
 
 /// The settings of a [`super::Bridge`].
@@ -15,6 +17,9 @@ pub struct Settings {
     /// After a start, stored subscriptions are asked for again over this time, so that no edge is flooded. Also the
     /// `retry-after` that watchers are given when the gateway stops.
     pub restart_spread: Duration,
+    /// Servers of SIP domains, by canonical domain, that take so many requests a second only. The subscriptions at one
+    /// of them are spread over more than [`Settings::restart_spread`] where they are too many for it.
+    pub servers: BTreeMap<String, Server>,
     /// First wait before a failed subscription is tried again; it doubles with each failure.
     pub retry_first: Duration,
     /// Longest wait of that kind.
@@ -31,12 +36,38 @@ pub struct Settings {
     pub max_watchers_per_contact: usize,
 }
 
+/// The server of a SIP domain, which may be that of others, too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// The same for every domain behind it.
+    pub name: String,
+    /// Requests that it takes in a second; 0: as many as there are.
+    pub per_second: u32,
+}
+
+impl Settings {
+    /// The server of a SIP domain that takes so many requests a second only.
+    pub(super) fn server(&self, domain: &str) -> Option<&Server> {
+        let server = self.servers.get(&canonical_domain(domain))?;
+        (server.per_second > 0).then_some(server)
+    }
+
+    /// The time over which so many subscriptions at a domain's server are made again.
+    pub(super) fn spread(&self, domain: &str, count: u32) -> Duration {
+        let needed = self.server(domain).map_or(Duration::ZERO, |server| {
+            Duration::from_secs(1) * count / server.per_second
+        });
+        self.restart_spread.max(needed)
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             policy: Policy::default(),
             answer_within: Duration::from_secs(20),
             restart_spread: Duration::from_secs(30),
+            servers: BTreeMap::new(),
             retry_first: Duration::from_secs(60),
             retry_longest: Duration::from_secs(3600),
             ask_attempts: 5,

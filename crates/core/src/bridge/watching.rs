@@ -138,13 +138,18 @@ pub(super) fn retry_due(book: &mut Book, cx: &mut Context, key: &Arc<ContactKey>
     book.tidy(key);
 }
 
-/// Takes up an authorisation from the store; its dialog follows within the restart window.
-pub(super) fn restore(contact: &mut Contact, cx: &mut Context, grant: Grant, now: Now) {
+/// Takes up an authorisation from the store; its dialog follows within this time.
+pub(super) fn restore(
+    contact: &mut Contact,
+    cx: &mut Context,
+    (grant, spread): (Grant, Duration),
+    now: Now,
+) {
     contact.watch.state = match grant {
         Grant::Asked => State::AskLater,
         Grant::Granted => State::Rebuilding,
     };
-    let delay = cx.random_below(cx.settings.restart_spread);
+    let delay = cx.random_below(spread);
     arm_retry(contact, cx, now.mono.saturating_add(delay));
 }
 

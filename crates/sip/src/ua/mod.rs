@@ -175,6 +175,16 @@ impl UserAgent {
         })
     }
 
+    /// Each federated domain with the name of its server, which may be that of others, too, and the requests that it
+    /// takes in a second (0: as many as there are).
+    pub fn servers(&self) -> impl Iterator<Item = (&str, &str, u32)> {
+        self.settings.sip_domains.iter().map(|domain| {
+            let behaviour = self.settings.behaviour(&domain.name, &self.dialects);
+            let pace = behaviour.requests_per_second;
+            (domain.name.as_str(), domain.server(), pace)
+        })
+    }
+
     /// A datagram came in.
     pub fn receive_datagram(&mut self, source: &Source, octets: &[u8], now: Now) {
         match Message::parse_datagram(octets) {

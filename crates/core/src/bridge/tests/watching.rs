@@ -391,6 +391,73 @@ fn after_a_restart_dialogs_are_rebuilt_over_a_while() {
 }
 
 #[test]
+fn subscriptions_at_a_slow_server_take_the_time_that_it_needs() {
+    let server = |name: &str, per_second| Server {
+        name: name.to_owned(),
+        per_second,
+    };
+    let domains = [
+        ("ocs.example", server("edge", 15)),
+        ("sub.example", server("edge", 15)),
+        ("free.example", server("other", 0)),
+    ];
+    let mut world = World::with(|settings| {
+        let allowed = vec![DomainPattern::parse("jabber.example")];
+        settings.policy = Policy::new(domains.clone().map(|(name, _)| SipDomain {
+            name: name.to_owned(),
+            allowed: allowed.clone(),
+        }));
+        settings.servers = domains
+            .clone()
+            .map(|(name, server)| (name.to_owned(), server))
+            .into();
+    });
+    let people = 1500;
+    let stored = domains.iter().flat_map(|(domain, _)| {
+        (0..people).map(move |n| {
+            let pair = Pair {
+                xmpp: jid(&format!("u{n}@jabber.example")),
+                sip: SipAddress {
+                    host: (*domain).to_owned(),
+                    ..pair().sip
+                },
+                ..pair()
+            };
+            (pair, Grant::Granted)
+        })
+    });
+    world.bridge.restore(stored.collect(), vec![], world.now);
+    let mut at_edge = Vec::new();
+    while let Some(at) = world.bridge.poll_timeout() {
+        world.now.mono = at;
+        world.bridge.handle_timeout(at_now(at));
+        for command in world.drain() {
+            let second = usize::try_from(at.as_secs()).unwrap();
+            if command.contains("free.example") {
+                assert!(second < 30, "nothing slows this one down");
+            } else {
+                at_edge.push(second);
+            }
+        }
+    }
+    assert_eq!(at_edge.len(), 2 * people);
+    let last = at_edge.iter().max().unwrap();
+    assert!((190..200).contains(last), "3000 at 15 a second: {last}");
+    for start in 0..20 {
+        let window = start * 10..start * 10 + 10;
+        let count = at_edge.iter().filter(|s| window.contains(*s)).count();
+        assert!(count < 220, "{count} in the ten seconds from {start}0");
+    }
+}
+
+fn at_now(mono: Duration) -> Now {
+    Now {
+        mono,
+        ..Now::default()
+    }
+}
+
+#[test]
 fn a_pair_that_the_rules_forbid_sleeps_in_the_store() {
     let mut world = World::new();
     let pair = Pair {
