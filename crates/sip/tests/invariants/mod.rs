@@ -76,6 +76,7 @@ fn values(message: &Message) {
         header_value::<stox_sip::header::SubscriptionState>(value);
         header_value::<stox_sip::header::Event>(value);
         header_value::<stox_sip::header::CSeq>(value);
+        header_value::<stox_sip::header::Diagnostic>(value);
         // The display name of an address loses its control characters when it is printed.
         let clean = NameAddr::parse(value).ok().filter(|address| {
             !address
