@@ -30,7 +30,7 @@ const WRITE_QUEUE: usize = 512;
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a TLS handshake with a client may take.
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
-/// A new connection says something in this time, or is closed.
+/// A connection to us says something in this time, or is closed.
 const FIRST_MESSAGE: Duration = Duration::from_secs(30);
 /// A connection that has spoken may be quiet for this long.
 const IDLE: Duration = Duration::from_secs(1800);
@@ -401,7 +401,7 @@ async fn attend(
     (accepting, accepted): (mpsc::Sender<Accepted>, Accepted),
 ) {
     if accepting.send(accepted).await.is_ok() {
-        converse(shared, &source, stream, queue).await;
+        converse(shared, &source, stream, queue, FIRST_MESSAGE).await;
         _ = shared.arrivals.send(SipArrival::Closed(source.flow)).await;
     }
 }
@@ -422,7 +422,8 @@ async fn dial(shared: Arc<Shared>, target: Target, flow: FlowId, queue: mpsc::Re
                 remote: target.address,
                 certificate_names,
             };
-            converse(&shared, &source, stream, queue).await;
+            // The answer to the first request may take longer than a stranger's first word.
+            converse(&shared, &source, stream, queue, IDLE).await;
         }
         Err(why) => {
             tracing::warn!(address = %target.address, name = %target.name, %why, "SIP connection failed")
@@ -479,11 +480,12 @@ async fn converse(
     source: &Source,
     stream: impl Octets,
     queue: mpsc::Receiver<Bytes>,
+    first: Duration,
 ) {
     let (reader, writer) = tokio::io::split(stream);
     let (pongs, pong_queue) = mpsc::channel(4);
     tokio::select! {
-        () = read_frames(shared, source, reader, pongs) => {}
+        () = read_frames(shared, source, (reader, first), pongs) => {}
         () = write_all(writer, queue, pong_queue) => {}
     }
 }
@@ -491,12 +493,12 @@ async fn converse(
 async fn read_frames(
     shared: &Shared,
     source: &Source,
-    mut reader: impl AsyncRead + Unpin,
+    (mut reader, first): (impl AsyncRead + Unpin, Duration),
     pongs: mpsc::Sender<()>,
 ) {
     let mut framer = StreamFramer::new(shared.limits);
     let mut buffer = BytesMut::with_capacity(16 * 1024);
-    let mut patience = FIRST_MESSAGE;
+    let mut patience = first;
     loop {
         buffer.clear();
         match timeout(patience, reader.read_buf(&mut buffer)).await {
