@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use stoxgate::cli::{Cli, Command, Settings};
 use stoxgate::config::Config;
+use stoxgate::net::own_certificate;
 use stoxgate::{admin, config, demo, log, map, run};
 
 /// Exit code for settings that are wrong.
@@ -66,6 +67,11 @@ fn check_config(settings: &Settings, no_files: bool) -> ExitCode {
     {
         complain(&format!("{}: TLS: {error}", settings.config.display()));
         return ExitCode::from(WRONG_SETTINGS);
+    }
+    if !no_files {
+        for finding in own_certificate::findings(&config) {
+            complain(&format!("warning: {finding}"));
+        }
     }
     say(&format!("{} is good", settings.config.display()))
 }

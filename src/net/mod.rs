@@ -2,4 +2,5 @@
 
 pub mod dns;
 pub mod lookup;
+pub mod own_certificate;
 pub mod tls;

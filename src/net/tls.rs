@@ -34,7 +34,7 @@ pub enum TlsError {
         problem: String,
     },
     /// Certificate and key do not fit, or rustls refuses them.
-    #[error("certificate or key is unusable: {0}")]
+    #[error("certificate or key is unusable: {0}; check that tls.key belongs to tls.certificate")]
     Unusable(#[from] rustls::Error),
     /// No trusted authority is known.
     #[error("no trusted authority found: set tls.roots to a PEM file")]

@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::engine::{BoundPorts, Engine, Settings};
 use crate::entropy::OsEntropy;
 use crate::net::dns::{Dns, DnsError};
+use crate::net::own_certificate;
 use crate::net::tls::{TlsError, TlsSettings};
 use crate::sockets::admission::Admission;
 use crate::sockets::listen::{self, ListenError};
@@ -76,6 +77,9 @@ struct Listeners {
 pub async fn serve(config: Config) -> Result<(), StartError> {
     let clock = Clock::start();
     let tls = TlsSettings::load(&config.tls, config.sip.client_certificate)?;
+    for finding in own_certificate::findings(&config) {
+        tracing::warn!("{finding}");
+    }
     let dns = Dns::new(&config.dns)?;
     let mut store = SqliteStore::open(&config.gateway.state_dir)?;
     let kept = store.load()?;

@@ -95,7 +95,12 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Starts and waits until it is ready.
     pub(crate) fn start(folder: &Folder) -> Self {
-        let settings = folder.write("gateway.toml", SETTINGS);
+        Self::start_with(folder, SETTINGS)
+    }
+
+    /// The same with other settings.
+    pub(crate) fn start_with(folder: &Folder, settings: &str) -> Self {
+        let settings = folder.write("gateway.toml", settings);
         if !folder.0.join("gw.crt").exists() {
             folder.certificate("gw", &["gw.ocs.test", "ocs.test"]);
         }

@@ -1,0 +1,291 @@
+//! The real binary and an Edge: mutual TLS, and connections that either side opened and both use.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "process/harness.rs"]
+#[allow(dead_code, reason = "each test file uses its own part")]
+mod harness;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+
+use harness::{DEADLINE, Folder, Gateway, SETTINGS};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, SideData,
+    StreamOwned,
+};
+
+/// An Edge: its certificate in both directions.
+struct Edge {
+    server: Arc<ServerConfig>,
+    client: Arc<ClientConfig>,
+}
+
+impl Edge {
+    /// Known as `localhost`; trusts the gateway's certificate and asks for it.
+    fn new(folder: &Folder) -> Self {
+        let read = |name: &str| CertificateDer::from_pem_file(folder.0.join(name)).unwrap();
+        let chain = vec![read("edge.crt")];
+        let key = PrivateKeyDer::from_pem_file(folder.0.join("edge.key")).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(read("gw.crt")).unwrap();
+        let roots = Arc::new(roots);
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let clients = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone());
+        let server = ServerConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(clients.build().unwrap())
+            .with_single_cert(chain.clone(), key.clone_key())
+            .unwrap();
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key)
+            .unwrap();
+        Self {
+            server: Arc::new(server),
+            client: Arc::new(client),
+        }
+    }
+
+    fn dial(&self, gateway: SocketAddr) -> Talk<StreamOwned<ClientConnection, TcpStream>> {
+        let name = ServerName::try_from("gw.ocs.test").unwrap();
+        let tls = ClientConnection::new(self.client.clone(), name).unwrap();
+        Talk::new(StreamOwned::new(
+            tls,
+            patient(TcpStream::connect(gateway).unwrap()),
+        ))
+    }
+
+    fn accept(&self, listener: &TcpListener) -> Talk<StreamOwned<ServerConnection, TcpStream>> {
+        let tls = ServerConnection::new(self.server.clone()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        Talk::new(StreamOwned::new(tls, patient(stream)))
+    }
+}
+
+fn patient(stream: TcpStream) -> TcpStream {
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
+/// SIP on one connection.
+struct Talk<S> {
+    stream: S,
+    read: Vec<u8>,
+}
+
+impl<S: Read + Write> Talk<S> {
+    fn new(stream: S) -> Self {
+        Self {
+            stream,
+            read: Vec::new(),
+        }
+    }
+
+    fn say(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).unwrap();
+        self.stream.flush().unwrap();
+    }
+
+    fn more(&mut self) {
+        let mut buffer = [0; 4096];
+        let count = self
+            .stream
+            .read(&mut buffer)
+            .expect("the gateway says something");
+        assert!(count > 0, "the gateway closed the connection");
+        self.read.extend_from_slice(&buffer[..count]);
+    }
+
+    /// The next message, without its body, which is read too.
+    fn hear(&mut self) -> String {
+        loop {
+            let text = String::from_utf8_lossy(&self.read).into_owned();
+            if let Some(end) = text.find("\r\n\r\n") {
+                let head = text[..end + 2].to_owned();
+                let length: usize = field(&head, "Content-Length").parse().unwrap();
+                if text.len() >= end + 4 + length {
+                    self.read.drain(..end + 4 + length);
+                    return head;
+                }
+            }
+            self.more();
+        }
+    }
+
+    /// Exactly these octets come next.
+    fn hear_octets(&mut self, expected: &str) {
+        while self.read.len() < expected.len() {
+            self.more();
+        }
+        let heard: Vec<u8> = self.read.drain(..expected.len()).collect();
+        assert_eq!(String::from_utf8_lossy(&heard), expected);
+    }
+}
+
+/// The gateway's certificate, as the Edge has seen it.
+fn shown<D: SideData>(tls: &rustls::ConnectionCommon<D>) -> Option<CertificateDer<'static>> {
+    tls.peer_certificates()?
+        .first()
+        .cloned()
+        .map(CertificateDer::into_owned)
+}
+
+fn field<'a>(head: &'a str, name: &str) -> &'a str {
+    let start = format!("{}:", name.to_lowercase());
+    let line = head
+        .lines()
+        .find(|line| line.to_lowercase().starts_with(&start));
+    line.unwrap_or_else(|| panic!("no {name} in {head}"))[start.len()..].trim()
+}
+
+fn request(method: &str, uri: &str, to: &str, cseq: u32, more: &str) -> String {
+    format!(
+        "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/TLS 127.0.0.1:50001\r\nVia: SIP/2.0/tcp 10.0.0.9:49200\r\n\
+         Max-Forwards: 60\r\nFrom: <sip:bob@ocs.test>;tag=t1;epid=0a1b\r\nTo: {to}\r\nCall-ID: edge-1\r\n\
+         CSeq: {cseq} {method}\r\n{more}Content-Length: 0\r\n\r\n"
+    )
+}
+
+const ASKS: &str = "Contact: <sip:bob@ocs.test;opaque=user:epid:Qq-7;gruu>\r\nEvent: presence\r\n\
+    Accept: application/pidf+xml\r\nExpires: 3600\r\n";
+
+fn accepted(request: &str) -> String {
+    let echoed: Vec<String> = ["Via", "From", "To", "Call-ID", "CSeq"]
+        .iter()
+        .map(|name| format!("{name}: {}\r\n", field(request, name)))
+        .collect();
+    format!(
+        "SIP/2.0 200 OK\r\n{}Content-Length: 0\r\n\r\n",
+        echoed.concat()
+    )
+}
+
+#[test]
+fn either_side_uses_the_connections_of_both() {
+    let folder = Folder::new("edge");
+    folder.certificate("gw", &["gw.ocs.test", "ocs.test"]);
+    folder.certificate("edge", &["localhost"]);
+    let edge = Edge::new(&folder);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let settings = SETTINGS
+        .replace("roots = [\"gw.crt\"]", "roots = [\"gw.crt\", \"edge.crt\"]")
+        .replace(
+            "sip:127.0.0.1:9",
+            &format!("sip:localhost:{port};transport=tls"),
+        )
+        .replace(
+            "trusted_addresses = [\"127.0.0.1\"]",
+            "certificate_names = [\"localhost\"]\ndialect = \"ocs2007r2\"",
+        );
+    let gateway = Gateway::start_with(&folder, &settings);
+
+    // The Edge dials: the offer of compression first, keep-alives in between, then a watcher behind a proxy.
+    let mut theirs = edge.dial(gateway.tls);
+    let offer = request(
+        "NEGOTIATE",
+        "sip:127.0.0.1:5061",
+        "<sip:gw.ocs.test>",
+        1,
+        "Compression: LZ77-8K\r\n",
+    );
+    theirs.say(&offer.replace("Max-Forwards: 60", "Max-Forwards: 0"));
+    assert!(theirs.hear().starts_with("SIP/2.0 488 "));
+    theirs.say("\r\n\r\n");
+    theirs.hear_octets("\r\n");
+    let romeo = "sip:romeo@jabber.test";
+    theirs.say(&format!(
+        "\r\n{}",
+        request("SUBSCRIBE", romeo, &format!("<{romeo}>"), 2, ASKS)
+    ));
+    let answer = theirs.hear();
+    assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
+    let to = field(&answer, "To").to_owned();
+
+    // Its NOTIFY comes over the same connection, whose certificate names the next hop. That dies before the answer.
+    let first = theirs.hear();
+    assert!(
+        first.starts_with("NOTIFY sip:bob@ocs.test;opaque=user:epid:Qq-7;gruu SIP/2.0"),
+        "{first}"
+    );
+    drop(theirs);
+
+    // So the gateway dials, and shows its certificate, which the Edge has asked for.
+    let mut ours = edge.accept(&listener);
+    let again = ours.hear();
+    assert_eq!(field(&again, "CSeq"), field(&first, "CSeq"));
+    let gateways = CertificateDer::from_pem_file(folder.0.join("gw.crt")).unwrap();
+    assert_eq!(shown(&ours.stream.conn), Some(gateways));
+    ours.say(&accepted(&again));
+
+    // And the Edge asks over that connection: the certificate that it showed there speaks for its users.
+    ours.say("\r\n\r\n");
+    ours.hear_octets("\r\n");
+    ours.say(
+        &request(
+            "OPTIONS",
+            "sip:127.0.0.1:5061;transport=tls",
+            "<sip:127.0.0.1>",
+            1,
+            "",
+        )
+        .replace("edge-1", "edge-2"),
+    );
+    let answer = ours.hear();
+    assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
+    assert!(field(&answer, "Allow").contains("OPTIONS"));
+    ours.say(&request("SUBSCRIBE", romeo, &to, 3, ASKS));
+    let answer = ours.hear();
+    assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
+    assert!(ours.hear().starts_with("NOTIFY "));
+}
+
+#[test]
+fn check_config_says_what_partners_will_not_like_about_the_certificate() {
+    let folder = Folder::new("certificate");
+    folder.certificate("gw", &["other.test"]);
+    let file = folder.write("gateway.toml", SETTINGS);
+    let output = harness::binary()
+        .args(["check-config", "--config"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    for words in [
+        "warning: ",
+        "does not name gateway.host, gw.ocs.test (it names other.test)",
+        "no RSA key",
+    ] {
+        assert!(said.contains(words), "{words} in {said}");
+    }
+    folder.certificate("other", &["gw.ocs.test"]);
+    let text = SETTINGS.replace("key = \"gw.key\"", "key = \"other.key\"");
+    folder.write("gateway.toml", &text);
+    let output = harness::binary()
+        .args(["check-config", "--config"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("check that tls.key belongs to tls.certificate"),
+        "{said}"
+    );
+}
