@@ -1,13 +1,22 @@
-//! Presence values: the map between XMPP's sub-states and SIP's activities, and between one document per user and one
-//! stanza per resource (RFC 8048 §6, RFC 4480 §3.2).
+//! Presence values: the map between XMPP's sub-states, SIP's activities and the states of office systems, and between
+//! one document per user and one stanza per resource (RFC 8048 §6, RFC 4480 §3.2).
 
-use crate::vocab::{Document, Show, Text, Tuple};
+use std::collections::BTreeMap;
 
+use crate::vocab::{Document, Show, State, Text, Tuple};
+
+mod aggregate;
 mod announced;
+mod phrases;
 mod resources;
+mod states;
+mod status;
 
+pub use aggregate::{Told, aggregate, leading};
 pub use announced::{Announced, Announcement};
+pub use phrases::{LANGUAGES, Language, text_of};
 pub use resources::Resources;
+pub use states::{Mark, Phrase, SHOWN, STATES, Shown, StateRow};
 
 /// The largest number of resources of one user, or tuples of one document, that are looked at.
 pub const MAX_RESOURCES: usize = 16;
@@ -18,57 +27,41 @@ const MAX_NOTES: usize = 8;
 /// Longest note that is kept, in characters.
 const MAX_NOTE: usize = 1024;
 
-/// One row of the presence map.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ActivityRow {
-    /// Activity name (RFC 4480 §3.2), or its spelling in older documents.
-    pub activity: &'static str,
-    /// The sub-state that it means.
-    pub show: Show,
-    /// This activity is what the sub-state becomes on the way to SIP.
-    pub written: bool,
+/// How XMPP users see SIP users, as far as an administrator may choose.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rules {
+    /// Language of the standard status texts.
+    pub language: Language,
+    /// States that are shown in another way than [`STATES`] says.
+    pub shown: BTreeMap<State, Shown>,
 }
 
-/// Activities that mean a sub-state; all others mean none (PVAL-05, PVAL-37).
-#[rustfmt::skip]
-pub const ACTIVITIES: [ActivityRow; 12] = [
-    row("away", Show::Away, true),
-    row("meal", Show::Away, false),
-    row("busy", Show::DoNotDisturb, true),
-    row("on-the-phone", Show::DoNotDisturb, false),
-    row("meeting", Show::DoNotDisturb, false),
-    row("dnd", Show::DoNotDisturb, false), // COMPAT(RFC 3922): sub-states by their XMPP names
-    row("vacation", Show::ExtendedAway, false),
-    row("holiday", Show::ExtendedAway, false),
-    row("sleeping", Show::ExtendedAway, false),
-    row("permanent-absence", Show::ExtendedAway, false),
-    row("xa", Show::ExtendedAway, false), // COMPAT(RFC 3922)
-    row("chat", Show::Chat, false), // COMPAT(RFC 3922)
-];
+impl Rules {
+    /// What XMPP users see of a state.
+    #[must_use]
+    pub fn shown(&self, state: State) -> Shown {
+        self.shown
+            .get(&state)
+            .copied()
+            .unwrap_or_else(|| state.row().shown)
+    }
+}
 
 /// The activity that a sub-state becomes on the way to SIP. `xa` becomes `away`, the nearest that plain clients know;
 /// `chat` has none.
 #[must_use]
 pub fn activity_of(show: Show) -> Option<&'static str> {
-    let show = match show {
-        Show::ExtendedAway => Show::Away,
-        other => other,
-    };
-    ACTIVITIES
-        .iter()
-        .find(|row| row.written && row.show == show)
-        .map(|row| row.activity)
+    State::sent_for(Shown::Available(Some(show))).row().activity
 }
 
-/// The sub-state of an open tuple. What the tuple says outright goes first, then its activities, then the person's,
-/// then the older forms (PVAL-38). Notes never count.
+/// The state that the activities name. The device's own go first, then the person's, then the device's in older forms
+/// (PVAL-38). Notes never count.
 #[must_use]
-pub fn show_of(tuple: &Tuple, document: &Document) -> Option<Show> {
-    tuple
-        .show
-        .or_else(|| first_known(&tuple.activities))
-        .or_else(|| first_known(&document.activities))
-        .or_else(|| first_known(&tuple.legacy_activities))
+pub fn state_of_activities(tuple: &Tuple, document: &Document) -> Option<State> {
+    let known = |names: &[String]| names.iter().find_map(|name| State::of_activity(name));
+    known(&tuple.activities)
+        .or_else(|| known(&document.activities))
+        .or_else(|| known(&tuple.legacy_activities))
 }
 
 /// The notes that are kept: those with words in them, one per language, none longer than [`MAX_NOTE`].
@@ -83,23 +76,6 @@ fn notes_kept(notes: &[Text]) -> Vec<Text> {
         }
     }
     kept
-}
-
-fn first_known(activities: &[String]) -> Option<Show> {
-    activities.iter().find_map(|activity| {
-        ACTIVITIES
-            .iter()
-            .find(|row| row.activity.eq_ignore_ascii_case(activity))
-            .map(|row| row.show)
-    })
-}
-
-const fn row(activity: &'static str, show: Show, written: bool) -> ActivityRow {
-    ActivityRow {
-        activity,
-        show,
-        written,
-    }
 }
 
 #[cfg(test)]

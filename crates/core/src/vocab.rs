@@ -115,6 +115,50 @@ pub enum Show {
     DoNotDisturb,
 }
 
+/// What a user does or is ready for, as office systems tell it. [`crate::presence::STATES`] says what each is called
+/// on either side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// Can be reached.
+    Available,
+    /// Wants to be reached: `chat` of XMPP.
+    FreeForChat,
+    /// Available, but has not touched a key for a while.
+    Inactive,
+    /// Busy.
+    Busy,
+    /// On the telephone.
+    InACall,
+    /// In a conference call.
+    InAConference,
+    /// In a meeting.
+    InAMeeting,
+    /// Busy, and has not touched a key for a while.
+    BusyInactive,
+    /// Wants no interruption.
+    DoNotDisturb,
+    /// Gives a presentation.
+    Presenting,
+    /// May be interrupted for urgent things only.
+    UrgentOnly,
+    /// Comes back in a moment.
+    BeRightBack,
+    /// Away.
+    Away,
+    /// Out to lunch.
+    OutToLunch,
+    /// Away for long: `xa` of XMPP.
+    ExtendedAway,
+    /// Off work.
+    OffWork,
+    /// Out of office.
+    OutOfOffice,
+    /// Offline, or wants to look so.
+    Offline,
+    /// Not told.
+    Unknown,
+}
+
 /// What one device or resource of a user shows.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Tuple {
@@ -124,6 +168,10 @@ pub struct Tuple {
     pub open: Option<bool>,
     /// Sub-state said outright (XMPP show, or the show extension of RFC 8048).
     pub show: Option<Show>,
+    /// A state told outright, by a format that has such; it goes before `open` and the activities.
+    pub state: Option<State>,
+    /// The peer's own words for that state, by language.
+    pub state_texts: Vec<Text>,
     /// RPID activity names (RFC 4480 §3.2) that belong to this tuple, such as `away`, `busy`, `on-the-phone`.
     pub activities: Vec<String>,
     /// Activity names in older, pre-RFC forms; looked at last (PVAL-38).
@@ -138,9 +186,11 @@ pub struct Tuple {
     pub idle_since: Option<Duration>,
 }
 
-/// The full state of one user: a tuple for each device. What a PIDF document says.
+/// The full state of one user: a tuple for each device. What a presence document says.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Document {
+    /// Name for people, where the document has one.
+    pub name: Option<String>,
     /// One entry per device. Empty: offline (PVAL-34).
     pub tuples: Vec<Tuple>,
     /// Activities of the person rather than of one device.

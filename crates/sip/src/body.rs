@@ -1,13 +1,16 @@
 //! The bodies that SIP carries for us, as plain values: presence documents, plain and styled texts, multiparts, CPIM,
 //! typing and delivery notifications. Nothing here looks at SIP headers.
 
+pub mod categories;
 pub mod cpim;
+pub mod document;
 pub mod html;
 pub mod imdn;
 pub mod iscomposing;
 pub mod keyboard;
 pub mod ms_imdn;
 pub mod msgr;
+pub mod msrtc_pidf;
 pub mod multipart;
 pub mod pidf;
 pub mod rtf;
@@ -17,3 +20,4 @@ pub mod text;
 pub mod time;
 pub mod tuple_id;
 pub mod xml;
+pub mod xpidf;

@@ -13,11 +13,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 use stox_core::address::{Scheme, SipAddress};
 use stox_core::vocab::{Document, Show, Text, Tuple};
-use stox_sip::adapt::presence::{BodyRefused, Dialect, read, write};
-use stox_sip::body::pidf::PidfError;
+use stox_sip::adapt::presence::{BodyRefused, PresenceBody, Style, read};
+use stox_sip::body::document::DocumentError;
 use stox_sip::body::xml::XmlError;
 use stox_sip::body::{time, tuple_id};
-use stox_sip::header::Headers;
 use stox_sip::message::Message;
 
 const PIDF: &str = "application/pidf+xml";
@@ -33,6 +32,10 @@ fn user(user: &str, host: &str) -> SipAddress {
 
 fn romeo() -> SipAddress {
     user("romeo", "sip.example")
+}
+
+fn write(document: &Document, presentity: &SipAddress) -> PresenceBody {
+    stox_sip::adapt::presence::write(document, presentity, &Style::default())
 }
 
 /// A document about romeo with this inside `presence`.
@@ -162,7 +165,7 @@ fn limits_and_entities_are_refused_for_what_they_are() {
         let start: String = text.chars().take(400).collect();
         assert_eq!(
             refused(text.as_bytes()),
-            BodyRefused::Document(PidfError::Xml(error)),
+            BodyRefused::Document(DocumentError::Xml(error)),
             "{start}"
         );
     }
@@ -217,12 +220,12 @@ fn the_charset_is_found_where_rfc_7303_says() {
     let broken = latin(&declared("UTF-8"));
     assert_eq!(
         refused(&broken),
-        BodyRefused::Document(PidfError::Xml(XmlError::Charset))
+        BodyRefused::Document(DocumentError::Xml(XmlError::Charset))
     );
     let unknown = declared("klingon-8");
     assert_eq!(
         refused(unknown.as_bytes()),
-        BodyRefused::Document(PidfError::Xml(XmlError::Charset))
+        BodyRefused::Document(DocumentError::Xml(XmlError::Charset))
     );
 }
 
@@ -388,7 +391,7 @@ fn what_must_be_understood_and_is_not_takes_its_tuple_out() {
     assert_eq!(found.tuples[1].open, Some(true));
     assert_eq!(
         refused(wrapped(needy).as_bytes()),
-        BodyRefused::Document(PidfError::MustUnderstand)
+        BodyRefused::Document(DocumentError::MustUnderstand)
     );
     // Understood: our own namespaces.
     assert_eq!(
@@ -451,7 +454,7 @@ fn the_entity_has_to_be_the_user_of_the_dialog() {
     ] {
         assert_eq!(
             about(entity),
-            Err(BodyRefused::Document(PidfError::BadEntity)),
+            Err(BodyRefused::Document(DocumentError::BadEntity)),
             "{entity:?}"
         );
     }
@@ -476,7 +479,7 @@ fn a_document_may_stand_in_a_multipart_and_other_bodies_are_refused() {
         None,
         Some("text/plain"),
         Some("nonsense"),
-        Some("application/xpidf+xml"),
+        Some("application/watcherinfo+xml"),
     ] {
         let refused = read(content_type, None, plain, &romeo()).unwrap_err();
         assert_eq!(
@@ -494,10 +497,13 @@ fn a_document_may_stand_in_a_multipart_and_other_bodies_are_refused() {
 #[test]
 fn the_writer_keeps_the_schema_order_and_escapes() {
     let full = Document {
+        name: Some("A & B".to_owned()),
         tuples: vec![Tuple {
             id: "laptop 2".to_owned(),
             open: Some(true),
             show: Some(Show::DoNotDisturb),
+            state: None,
+            state_texts: vec![],
             activities: vec!["busy".to_owned()],
             legacy_activities: vec!["busy".to_owned()],
             notes: vec![Text {
@@ -524,7 +530,8 @@ fn the_writer_keeps_the_schema_order_and_escapes() {
         <note xml:lang=\"en\">a &lt; b &amp;&amp; c \u{fffd}</note>\
         <timestamp>2026-02-28T23:41:07.5Z</timestamp></tuple>\
         <dm:person id=\"person\"><rpid:activities><rpid:busy/><rpid:other>chess</rpid:other></rpid:activities>\
-        </dm:person></presence>";
+        </dm:person><ci:display-name xmlns:ci=\"urn:ietf:params:xml:ns:pidf:cipid\">A &amp; B</ci:display-name>\
+        </presence>";
     assert_eq!(text, expected);
     assert_eq!(body.content_type, PIDF);
     assert_eq!(body.content_language.as_deref(), Some("en"));
@@ -644,6 +651,8 @@ fn any_tuple() -> impl Strategy<Value = Tuple> {
         id,
         open: state.0,
         show: state.1,
+        state: None,
+        state_texts: vec![],
         activities: state.2,
         legacy_activities: state.3,
         notes: rest.0,
@@ -661,7 +670,9 @@ fn any_document() -> impl Strategy<Value = Document> {
     });
     let names = proptest::collection::vec(name(), 0..3);
     let notes = proptest::collection::vec(note(), 0..3);
-    (tuples, names, notes).prop_map(|(tuples, activities, notes)| Document {
+    let person = proptest::option::of("[!-~é]{1,9}( [!-~]{1,9})?");
+    (tuples, names, notes, person).prop_map(|(tuples, activities, notes, name)| Document {
+        name,
         tuples,
         activities,
         notes,
@@ -740,34 +751,4 @@ fn stamps_are_read_as_rfc_3339_says() {
     for (text, moment) in cases {
         assert_eq!(time::parse_rfc3339(text), moment, "{text}");
     }
-}
-
-#[test]
-fn readers_of_the_draft_find_activities_inside_the_status() {
-    let rows = [
-        ("application/pidf+xml", Dialect::Standard),
-        (
-            "application/pidf+xml, Text/XML+msrtc.pidf;q=0.5",
-            Dialect::Draft,
-        ),
-        ("application/msrtc-event-categories+xml", Dialect::Draft),
-    ];
-    let document = Document {
-        tuples: vec![Tuple {
-            open: Some(true),
-            activities: vec!["busy".to_owned()],
-            ..Tuple::default()
-        }],
-        ..Document::default()
-    };
-    for (accept, dialect) in rows {
-        let mut headers = Headers::new();
-        headers.push("Accept", accept);
-        assert_eq!(Dialect::of(&headers), dialect, "{accept}");
-        let spelled = dialect.spell(&document);
-        let legacy = &spelled.tuples[0].legacy_activities;
-        assert_eq!(legacy.len(), usize::from(dialect == Dialect::Draft));
-        assert_eq!(spelled.tuples[0].activities, ["busy"]);
-    }
-    assert_eq!(Dialect::of(&Headers::new()), Dialect::Standard);
 }

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use crate::address::canonical_domain;
 use crate::policy::Policy;
+use crate::presence;
 
 /// The settings of a [`super::Bridge`].
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Who may talk to whom.
     pub policy: Policy,
+    /// How XMPP users see SIP users.
+    pub presence: presence::Rules,
     /// How long a SIP sender waits for the XMPP side before its MESSAGE is answered with a failure. Well below
     /// 32 s, the end of the sender's transaction (RFC 3261 §17.1.2.2).
     pub answer_within: Duration,
@@ -65,6 +68,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             policy: Policy::default(),
+            presence: presence::Rules::default(),
             answer_within: Duration::from_secs(20),
             restart_spread: Duration::from_secs(30),
             servers: BTreeMap::new(),

@@ -273,7 +273,10 @@ fn poll_answer(contact: &mut Contact, cx: &mut Context, document: Option<&Docume
     let news = match document {
         Some(document) => {
             contact.watch.announced.forget();
-            contact.watch.announced.update(document)
+            contact
+                .watch
+                .announced
+                .update(document, &cx.settings.presence)
         }
         None => contact.watch.announced.unknown().into_iter().collect(),
     };
@@ -330,7 +333,10 @@ fn speak(action: Action, contact: &mut Contact, cx: &mut Context, occurrence: &O
         Action::SayError => say_error(contact, cx, occurrence.error.clone()),
         Action::Announce => {
             let news = match &occurrence.document {
-                Some(document) => contact.watch.announced.update(document),
+                Some(document) => contact
+                    .watch
+                    .announced
+                    .update(document, &cx.settings.presence),
                 None => contact.watch.announced.unknown().into_iter().collect(),
             };
             announce(contact, cx, None, news);

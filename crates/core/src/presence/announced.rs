@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::address::MAX_PART;
-use crate::vocab::{Document, PresenceKind, ResourcePresence, Text, Tuple};
+use crate::vocab::{Document, PresenceKind, ResourcePresence, Tuple};
 
-use super::{MAX_RESOURCES, notes_kept, show_of};
+use super::status::statuses;
+use super::{MAX_RESOURCES, Rules, Shown, state_of_activities};
 
 /// One presence stanza to send: the resource it comes from, the bare JID if none, and its meaning.
 pub type Announcement = (Option<String>, PresenceKind);
@@ -23,7 +24,7 @@ impl Announced {
     /// The news in a document, which is the full state: a device that it leaves out is offline (PVAL-32), one that has
     /// not changed is no news (PVAL-33), and no device at all is the user offline (PVAL-34). A tuple that says neither
     /// open nor closed changes nothing, unless it names a sub-state (PVAL-47, PVAL-49).
-    pub fn update(&mut self, document: &Document) -> Vec<Announcement> {
+    pub fn update(&mut self, document: &Document, rules: &Rules) -> Vec<Announcement> {
         if document.tuples.is_empty() {
             // What the bare JID said goes with the rest.
             self.devices.remove("");
@@ -39,7 +40,7 @@ impl Announced {
                 continue;
             }
             let before = self.devices.remove(&device);
-            let Some(kind) = meaning(tuple, document).or_else(|| before.clone()) else {
+            let Some(kind) = meaning(tuple, document, rules).or_else(|| before.clone()) else {
                 continue;
             };
             if before.as_ref() != Some(&kind) {
@@ -112,32 +113,37 @@ fn is_available(kind: &PresenceKind) -> bool {
     matches!(kind, PresenceKind::Available(_))
 }
 
-/// What a tuple says as a stanza; `None` when it says nothing.
-fn meaning(tuple: &Tuple, document: &Document) -> Option<PresenceKind> {
-    let show = show_of(tuple, document);
-    let notes = notes_of(tuple, document);
-    match tuple.open {
-        Some(false) => Some(PresenceKind::Unavailable(notes)),
-        None if show.is_none() => None,
-        Some(true) | None => Some(PresenceKind::Available(ResourcePresence {
-            show,
-            statuses: notes,
-            priority: tuple.priority,
-            lang: None,
-            stamp: None,
-            idle_since: tuple.idle_since,
-        })),
+/// What a tuple says as a stanza; `None` when it says nothing. A sub-state said outright goes first, then a state, then
+/// the activities (PVAL-38).
+fn meaning(tuple: &Tuple, document: &Document, rules: &Rules) -> Option<PresenceKind> {
+    let activity = match tuple.state {
+        None => state_of_activities(tuple, document),
+        Some(_) => None,
+    };
+    let by_state = tuple.state.or(activity).map(|state| rules.shown(state));
+    let show = match (tuple.show, by_state) {
+        (Some(show), _) | (None, Some(Shown::Available(Some(show)))) => Some(show),
+        (None, _) => None,
+    };
+    let unavailable = match tuple.state.and(by_state) {
+        Some(shown) => shown == Shown::Unavailable,
+        None if tuple.open.is_none() && show.is_none() => return None,
+        None => tuple.open == Some(false),
+    };
+    // Why somebody is away matters no more once she has left.
+    let activity = activity.filter(|_| !unavailable);
+    let statuses = statuses(tuple, document, activity, rules);
+    if unavailable {
+        return Some(PresenceKind::Unavailable(statuses));
     }
-}
-
-/// The tuple's own notes before the person's (PVAL-40).
-fn notes_of(tuple: &Tuple, document: &Document) -> Vec<Text> {
-    let own = notes_kept(&tuple.notes);
-    if own.is_empty() {
-        notes_kept(&document.notes)
-    } else {
-        own
-    }
+    Some(PresenceKind::Available(ResourcePresence {
+        show,
+        statuses,
+        priority: tuple.priority,
+        lang: None,
+        stamp: None,
+        idle_since: tuple.idle_since,
+    }))
 }
 
 /// The tuple id as a legal resource.

@@ -78,6 +78,7 @@ impl Resources {
             .and_then(|presence| presence.show)
             .and_then(activity_of);
         Some(Document {
+            name: None,
             tuples: self.online.iter().map(open_tuple).collect(),
             activities: leading.map(str::to_owned).into_iter().collect(),
             notes: Vec::new(),
@@ -123,6 +124,8 @@ fn open_tuple((resource, presence): (&String, &ResourcePresence)) -> Tuple {
         id: resource.clone(),
         open: Some(true),
         show: presence.show,
+        state: None,
+        state_texts: Vec::new(),
         activities: presence
             .show
             .and_then(activity_of)

@@ -1,10 +1,10 @@
 //! Presence documents: PIDF (RFC 3863) with RPID (RFC 4480), the data model (RFC 4479) and the show extension of
-//! RFC 8048 §6.
+//! RFC 8048 §6, and the display name of RFC 4482.
 
 mod read;
 mod write;
 
-pub use read::{Pidf, PidfError, parse};
+pub use read::parse;
 pub use write::write;
 
 /// Content type of a PIDF document.
@@ -16,9 +16,18 @@ const RPID: &str = "urn:ietf:params:xml:ns:pidf:rpid";
 const RPID_STATUS: &str = "urn:ietf:params:xml:ns:pidf:status:rpid-status";
 const PIDF_IM: &str = "urn:ietf:params:xml:ns:pidf:im";
 const JABBER_CLIENT: &str = "jabber:client";
+const CIPID: &str = "urn:ietf:params:xml:ns:pidf:cipid";
 
 /// Namespaces whose elements we know: `mustUnderstand` on them is met (RFC 3863 §4.2.3).
-const UNDERSTOOD: [&str; 6] = [PIDF, DATA_MODEL, RPID, RPID_STATUS, PIDF_IM, JABBER_CLIENT];
+const UNDERSTOOD: [&str; 7] = [
+    PIDF,
+    DATA_MODEL,
+    RPID,
+    RPID_STATUS,
+    PIDF_IM,
+    JABBER_CLIENT,
+    CIPID,
+];
 
 /// The forms in which an activity is said, newest first: (namespace, element around it, how its name is given, older
 /// than RFC 4480). COMPAT(ocs2007r2, lcs2005) speaks the second, COMPAT(RFC 3922 gateways) the fourth.

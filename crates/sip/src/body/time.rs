@@ -17,6 +17,19 @@ pub fn parse_rfc3339(text: &str) -> Option<Duration> {
     Some(Duration::new(u64::try_from(total).ok()?, nanos))
 }
 
+/// Reads a date-time in UTC that may come without its zone, as Office Communications Server writes it.
+pub fn parse_zoneless(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    parse_rfc3339(text).or_else(|| parse_rfc3339(&format!("{text}Z")))
+}
+
+/// Writes a date-time in UTC to the millisecond, without its zone.
+pub fn format_zoneless(since_epoch: Duration) -> String {
+    let whole = format_rfc3339(Duration::from_secs(since_epoch.as_secs()));
+    let whole = whole.trim_end_matches('Z');
+    format!("{whole}.{:03}", since_epoch.subsec_millis())
+}
+
 /// Writes an RFC 3339 date-time in UTC, with as many digits of a second as are needed.
 pub fn format_rfc3339(since_epoch: Duration) -> String {
     let (year, month, day) = civil_from_days(since_epoch.as_secs() / 86_400);

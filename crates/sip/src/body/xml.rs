@@ -1,6 +1,7 @@
 //! A bounded reader of small XML documents, for the bodies that are XML.
 //!
-//! DTDs and entities other than the five of XML are refused, and nothing is fetched. Size, depth, element count and
+//! DTDs and entities other than the five of XML are refused, and nothing is fetched or expanded; the one format that
+//! cannot do without a document type declaration may have its bare name ([`parse_with_doctype`]). Size, depth, element count and
 //! attribute count have limits, so a document costs at most a small multiple of its octets.
 
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
@@ -108,6 +109,28 @@ impl Element {
 /// # Errors
 /// [`XmlError`] when the octets are no well-formed document within the limits.
 pub fn parse(octets: &[u8], charset: Option<&str>) -> Result<Element, XmlError> {
+    read(octets, charset, None)
+}
+
+/// As [`parse`], for a format whose documents name a document type: one declaration before the root element is passed
+/// over when it names this root and declares nothing itself. What it refers to is not looked at, so an entity is still
+/// refused.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_with_doctype(
+    octets: &[u8],
+    charset: Option<&str>,
+    root: &'static str,
+) -> Result<Element, XmlError> {
+    read(octets, charset, Some(root))
+}
+
+fn read(
+    octets: &[u8],
+    charset: Option<&str>,
+    doctype: Option<&'static str>,
+) -> Result<Element, XmlError> {
     if octets.len() > MAX_OCTETS {
         return Err(XmlError::TooLarge);
     }
@@ -115,7 +138,11 @@ pub fn parse(octets: &[u8], charset: Option<&str>) -> Result<Element, XmlError> 
     if !text.chars().all(is_xml_char) {
         return Err(XmlError::NotWellFormed);
     }
-    TreeReader::default().read(&text)
+    let reader = TreeReader {
+        doctype,
+        ..TreeReader::default()
+    };
+    reader.read(&text)
 }
 
 fn decode(octets: &[u8], charset: Option<&str>) -> Result<String, XmlError> {
@@ -164,6 +191,8 @@ struct TreeReader {
     open: Vec<Element>,
     root: Option<Element>,
     elements: usize,
+    /// The document type that may be named once.
+    doctype: Option<&'static str>,
 }
 
 impl TreeReader {
@@ -183,7 +212,7 @@ impl TreeReader {
                 Event::GeneralRef(reference) if !self.open.is_empty() => {
                     self.reference(&reference)?
                 }
-                Event::DocType(_) => return Err(XmlError::Dtd),
+                Event::DocType(declaration) => self.doctype(&declaration.xml10_content())?,
                 Event::Decl(_) if self.elements > 0 => return Err(XmlError::NotWellFormed),
                 Event::CData(_) | Event::GeneralRef(_) => return Err(XmlError::NotWellFormed),
                 Event::Decl(_) | Event::PI(_) | Event::Comment(_) => {}
@@ -234,6 +263,17 @@ impl TreeReader {
         }
         self.open.push(element);
         Ok(())
+    }
+
+    fn doctype(&mut self, declaration: &str) -> Result<(), XmlError> {
+        let allowed = self.doctype.take().filter(|_| self.elements == 0);
+        let bare = !declaration.contains(['[', '<', '>', '%', '&']);
+        let named = declaration.split_ascii_whitespace().next();
+        if bare && allowed.is_some() && named == allowed {
+            Ok(())
+        } else {
+            Err(XmlError::Dtd)
+        }
     }
 
     fn end(&mut self) -> Result<(), XmlError> {
@@ -291,5 +331,43 @@ pub fn escape_into(out: &mut String, text: &str) {
             c if is_xml_char(c) => out.push(c),
             _ => out.push(char::REPLACEMENT_CHARACTER),
         }
+    }
+}
+
+/// Appends a start tag. Names are written as they are.
+pub(super) fn open(out: &mut String, name: &str, attributes: &[(&str, &str)]) {
+    start(out, name, attributes);
+    out.push('>');
+}
+
+/// Appends an element without content.
+pub(super) fn empty(out: &mut String, name: &str, attributes: &[(&str, &str)]) {
+    start(out, name, attributes);
+    out.push_str("/>");
+}
+
+/// Appends an end tag.
+pub(super) fn close(out: &mut String, name: &str) {
+    out.push_str("</");
+    out.push_str(name);
+    out.push('>');
+}
+
+/// Appends an element with text.
+pub(super) fn leaf(out: &mut String, name: &str, attributes: &[(&str, &str)], text: &str) {
+    open(out, name, attributes);
+    escape_into(out, text);
+    close(out, name);
+}
+
+fn start(out: &mut String, name: &str, attributes: &[(&str, &str)]) {
+    out.push('<');
+    out.push_str(name);
+    for (attribute, value) in attributes {
+        out.push(' ');
+        out.push_str(attribute);
+        out.push_str("=\"");
+        escape_into(out, value);
+        out.push('"');
     }
 }

@@ -14,6 +14,7 @@ use super::routing;
 use super::settings::OwnUser;
 use super::subscriber::reason_word;
 use crate::adapt;
+use crate::adapt::presence::Style;
 use crate::dialog::{self, Dialog, Order};
 use crate::header::Event;
 use crate::message::Request;
@@ -62,7 +63,8 @@ struct News {
 struct Watcher {
     dialog: Dialog,
     presentity: SipAddress,
-    dialect: adapt::presence::Dialect,
+    /// It looks at one tuple only.
+    one_tuple: bool,
     /// SIP domain of the watcher.
     domain: String,
     /// As the watcher wrote it, its id included.
@@ -153,7 +155,7 @@ impl Watchers {
             Watcher {
                 dialog,
                 presentity: presentity.clone(),
-                dialect: adapt::presence::Dialect::of(&asked.request.headers),
+                one_tuple: adapt::presence::reads_one_tuple(&asked.request.headers),
                 domain: watcher.host.clone(),
                 event,
                 request: asked.request,
@@ -458,8 +460,12 @@ impl Watcher {
         headers.push("Subscription-State", state_value(news.state, left));
         headers.push("User-Agent", &env.settings.product);
         if let Some(document) = &news.document {
-            let document = self.dialect.spell(document);
-            let body = adapt::presence::write(&document, &self.presentity);
+            let style = Style {
+                one_tuple: self.one_tuple,
+                now: env.now.wall,
+                ..Style::default()
+            };
+            let body = adapt::presence::write(document, &self.presentity, &style);
             headers.push("Content-Type", body.content_type);
             if let Some(language) = &body.content_language {
                 headers.push("Content-Language", language);

@@ -7,9 +7,10 @@ use stox_core::address::SipAddress;
 use super::edge;
 use super::effects::Env;
 use crate::adapt;
+use crate::adapt::presence::Format;
 use crate::body::{keyboard, sdp};
 use crate::dialog;
-use crate::header::{Event, HeaderValue, MediaType};
+use crate::header::Event;
 use crate::message::{Request, Response};
 use crate::method::Method;
 use crate::uri::{AnyUri, Scheme};
@@ -82,7 +83,7 @@ impl Refusal {
             Self::Forbidden => (403, "Sender Not Authenticated For Its Domain", None),
             Self::NotFound => (404, "Not Found", None),
             Self::NotAcceptable => {
-                let accept = with("Accept", adapt::presence::ACCEPT);
+                let accept = Some(("Accept", adapt::presence::accept(&[Format::Pidf])));
                 (406, "Not Acceptable", accept)
             }
             Self::BadScheme => (416, "Unsupported URI Scheme", None),
@@ -176,7 +177,7 @@ pub(super) fn check_subscribe(request: &Request) -> Result<(), Refusal> {
     if !matches!(request.headers.event(), Ok(Some(event)) if is_presence(&event)) {
         return Err(Refusal::BadEvent);
     }
-    if accepts(request, adapt::presence::ACCEPT) {
+    if adapt::presence::choose(&request.headers, &[]).is_some() {
         Ok(())
     } else {
         Err(Refusal::NotAcceptable)
@@ -186,17 +187,6 @@ pub(super) fn check_subscribe(request: &Request) -> Result<(), Refusal> {
 /// Whether the package is ours, whatever its parameters.
 pub(super) fn is_presence(event: &Event) -> bool {
     event.package == PACKAGE
-}
-
-/// Whether `Accept` allows a media type. No `Accept` at all allows the package's default, an empty one nothing.
-fn accepts(request: &Request, wanted: &str) -> bool {
-    let headers = &request.headers;
-    let (type_, subtype) = wanted.split_once('/').unwrap_or((wanted, ""));
-    !headers.contains("Accept")
-        || headers
-            .values("Accept")
-            .filter_map(|value| MediaType::parse(value).ok())
-            .any(|range| range.covers(type_, subtype))
 }
 
 /// The tag in `To`: the request belongs to a dialog.

@@ -12,6 +12,7 @@ use super::effects::{Asked, Env, Fate, Outgoing, Purpose};
 use super::refusals::{PACKAGE, Refusal, is_presence};
 use super::settings::OwnUser;
 use crate::adapt;
+use crate::adapt::presence::Format;
 use crate::dialog::{self, Dialog, MAX_FORWARDS, Order};
 use crate::header::{Headers, SubscriptionState};
 use crate::message::{Request, Response};
@@ -522,7 +523,7 @@ impl Subscription {
     ) {
         let headers = &mut request.headers;
         headers.push("Event", PACKAGE);
-        headers.push("Accept", adapt::presence::ACCEPT);
+        headers.push("Accept", adapt::presence::accept(&[Format::Pidf]));
         headers.push("Expires", self.wish.as_secs().to_string());
         headers.push("User-Agent", &env.settings.product);
         self.in_flight = Some(in_flight);

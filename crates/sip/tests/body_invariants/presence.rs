@@ -1,6 +1,7 @@
 //! What holds for any octets that come as a presence document.
 
-use stox_sip::body::pidf::{self, PidfError};
+use stox_sip::body::document::DocumentError;
+use stox_sip::body::pidf;
 use stox_sip::body::xml::XmlError;
 
 /// A presence document is refused, or says the same after it was written and read again.
@@ -15,6 +16,6 @@ pub(crate) fn check(octets: &[u8]) {
     match pidf::parse(written.as_bytes(), None, None) {
         Ok(again) => assert_eq!(again, found),
         // What is missing is spelled out, so a document at a limit may grow beyond it.
-        Err(error) => assert_eq!(error, PidfError::Xml(XmlError::TooLarge)),
+        Err(error) => assert_eq!(error, DocumentError::Xml(XmlError::TooLarge)),
     }
 }

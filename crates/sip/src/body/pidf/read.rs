@@ -4,39 +4,13 @@ use std::time::Duration;
 use stox_core::vocab::{Document, Show, Text, Tuple};
 
 use super::{
-    ACTIVITY_FORMS, DATA_MODEL, JABBER_CLIENT, NOT_ACTIVITIES, NameIn, PIDF, RPID, SHOWS,
+    ACTIVITY_FORMS, CIPID, DATA_MODEL, JABBER_CLIENT, NOT_ACTIVITIES, NameIn, PIDF, RPID, SHOWS,
     UNDERSTOOD,
 };
+use crate::body::document::{DocumentError, Said};
 use crate::body::text::{clean, language_tag};
-use crate::body::xml::{self, Element, XML_NAMESPACE, XmlError};
-use crate::body::{time, tuple_id};
-
-/// A presence document as it was sent.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Pidf {
-    /// The URI of the presentity as written. Only a hint: the dialog says whose presence it is (RFC 8048 §8.2).
-    pub entity: String,
-    /// What it says.
-    pub document: Document,
-}
-
-/// Why a document is of no use. The sender is at fault.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PidfError {
-    /// Not a document that we can read.
-    #[error(transparent)]
-    Xml(#[from] XmlError),
-    /// Well-formed, but its root is not the `presence` element of RFC 3863.
-    #[error("the root element is not a PIDF presence element")]
-    NotPidf,
-    /// No `entity`, or one that cannot be the URI of a presentity.
-    #[error("the entity is missing or is no presentity")]
-    BadEntity,
-    /// An extension outside the tuples has to be understood and is not (RFC 3863 §4.2.3).
-    #[error("the document needs an extension that is not known")]
-    MustUnderstand,
-}
+use crate::body::xml::{self, Element, XML_NAMESPACE};
+use crate::body::{document, time, tuple_id};
 
 /// Reads a document. `charset` is the parameter of the content type, `language` applies where the document names
 /// none (RFC 8048 Table 2).
@@ -45,23 +19,17 @@ pub enum PidfError {
 /// that it does not read as gone.
 ///
 /// # Errors
-/// [`PidfError`]: the last known state stays in force then (PVAL-43).
+/// [`DocumentError`]: the last known state stays in force then (PVAL-43).
 pub fn parse(
     octets: &[u8],
     charset: Option<&str>,
     language: Option<&str>,
-) -> Result<Pidf, PidfError> {
+) -> Result<Said, DocumentError> {
     let root = xml::parse(octets, charset)?;
     if !root.is(PIDF, "presence") {
-        return Err(PidfError::NotPidf);
+        return Err(DocumentError::WrongRoot);
     }
-    let entity = root
-        .attribute("entity")
-        .map(str::trim)
-        .ok_or(PidfError::BadEntity)?;
-    if entity.is_empty() || entity.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err(PidfError::BadEntity);
-    }
+    let entity = document::entity(root.attribute("entity"))?;
     let beside_tuples = |child: &&Element| !child.is(PIDF, "tuple");
     if must_understand(&root)
         || root
@@ -70,10 +38,10 @@ pub fn parse(
             .filter(beside_tuples)
             .any(needs_unknown)
     {
-        return Err(PidfError::MustUnderstand);
+        return Err(DocumentError::MustUnderstand);
     }
-    Ok(Pidf {
-        entity: entity.to_owned(),
+    Ok(Said {
+        entity,
         document: read_document(&root, language),
     })
 }
@@ -87,6 +55,9 @@ fn read_document(root: &Element, language: Option<&str>) -> Document {
         tuple.id = unique_id(element, position, &mut ids);
         document.tuples.push(tuple);
     }
+    document.name = root
+        .child(CIPID, "display-name")
+        .and_then(|name| document::name(&name.text));
     document.notes = notes(root, PIDF, language);
     let mut person_input = None;
     for person in root.children_named(DATA_MODEL, "person") {
@@ -138,6 +109,8 @@ fn read_tuple(element: &Element, language: Option<&str>) -> Tuple {
         id: String::new(),
         open: basic(status),
         show: show(status),
+        state: None,
+        state_texts: Vec::new(),
         activities: both(false),
         legacy_activities: both(true),
         notes: notes(element, PIDF, own_language(element, language)),

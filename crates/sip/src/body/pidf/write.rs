@@ -1,8 +1,8 @@
 use stox_core::vocab::{Document, Text, Tuple};
 
-use super::{DATA_MODEL, JABBER_CLIENT, PIDF, RPID, RPID_ACTIVITIES, RPID_STATUS, SHOWS};
+use super::{CIPID, DATA_MODEL, JABBER_CLIENT, PIDF, RPID, RPID_ACTIVITIES, RPID_STATUS, SHOWS};
 use crate::body::text::language_tag;
-use crate::body::xml::escape_into;
+use crate::body::xml::{close, empty, leaf, open};
 use crate::body::{time, tuple_id};
 
 /// Writes a document in the element order of the schema (RFC 3863 §4.4), UTF-8.
@@ -41,6 +41,9 @@ pub fn write(document: &Document, entity: &str, contact: &str) -> String {
         open(&mut out, "dm:person", &[("id", "person")]);
         write_activities(&mut out, &document.activities);
         close(&mut out, "dm:person");
+    }
+    if let Some(name) = &document.name {
+        leaf(&mut out, "ci:display-name", &[("xmlns:ci", CIPID)], name);
     }
     close(&mut out, "presence");
     out
@@ -95,11 +98,7 @@ fn write_activities(out: &mut String, names: &[String]) {
     open(out, "rpid:activities", &[]);
     for name in names {
         match RPID_ACTIVITIES.iter().find(|known| *known == name) {
-            Some(known) => {
-                out.push_str("<rpid:");
-                out.push_str(known);
-                out.push_str("/>");
-            }
+            Some(known) => empty(out, &format!("rpid:{known}"), &[]),
             None => leaf(out, "rpid:other", &[], name),
         }
     }
@@ -123,29 +122,4 @@ fn decimal_priority(priority: i8) -> Option<String> {
         1000 => "1".to_owned(),
         n => format!("0.{n:03}").trim_end_matches('0').to_owned(),
     })
-}
-
-fn open(out: &mut String, name: &str, attributes: &[(&str, &str)]) {
-    out.push('<');
-    out.push_str(name);
-    for (attribute, value) in attributes {
-        out.push(' ');
-        out.push_str(attribute);
-        out.push_str("=\"");
-        escape_into(out, value);
-        out.push('"');
-    }
-    out.push('>');
-}
-
-fn close(out: &mut String, name: &str) {
-    out.push_str("</");
-    out.push_str(name);
-    out.push('>');
-}
-
-fn leaf(out: &mut String, name: &str, attributes: &[(&str, &str)], text: &str) {
-    open(out, name, attributes);
-    escape_into(out, text);
-    close(out, name);
 }
