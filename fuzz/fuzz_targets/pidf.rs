@@ -1,4 +1,4 @@
-//! One presence document.
+//! One presence document, of whichever family.
 #![no_main]
 
 #[path = "../../crates/sip/tests/body_invariants/presence.rs"]

@@ -85,10 +85,17 @@ fn damaged(seed: &[u8], changes: &[Change]) -> Vec<u8> {
     octets
 }
 
+/// Where presence documents are kept.
+const PRESENCE: [&str; 3] = [
+    "fixtures/corpus/pidf",
+    "fixtures/dialect/presence",
+    "fuzz/corpus/pidf",
+];
+
 proptest! {
     #[test]
     fn damaged_presence_documents(
-        seed in proptest::sample::select([seeds("fixtures/corpus/pidf"), seeds("fuzz/corpus/pidf")].concat()),
+        seed in proptest::sample::select(PRESENCE.map(seeds).concat()),
         changes in proptest::collection::vec(change(), 1..5),
     ) {
         body_invariants::presence::check(&damaged(&seed, &changes));
@@ -132,8 +139,8 @@ proptest! {
 
 #[test]
 fn whole_presence_documents() {
-    let documents = [files("fixtures/corpus/pidf"), files("fuzz/corpus/pidf")].concat();
-    assert!(documents.len() >= 35);
+    let documents = PRESENCE.map(files).concat();
+    assert!(documents.len() >= 50);
     documents
         .iter()
         .for_each(|octets| body_invariants::presence::check(octets));
