@@ -9,6 +9,7 @@ use stox_core::policy::DomainPattern;
 
 use super::dialect;
 use super::keys::Table;
+use super::presence;
 use super::types::*;
 
 pub(super) fn config(root: &mut Table, folder: &Path) -> Option<Config> {
@@ -18,6 +19,7 @@ pub(super) fn config(root: &mut Table, folder: &Path) -> Option<Config> {
     let tls = root.section("tls", |table| tls(table, folder));
     let xmpp = root.section("xmpp", xmpp);
     let sip = root.section("sip", |table| sip(table, folder));
+    let presence = root.section("presence", presence::rules);
     let subscriptions = root.section("subscriptions", subscriptions);
     let limits = root.section("limits", limits);
     let config = Config {
@@ -27,6 +29,7 @@ pub(super) fn config(root: &mut Table, folder: &Path) -> Option<Config> {
         tls: tls?,
         xmpp,
         sip,
+        presence,
         subscriptions,
         limits,
     };

@@ -6,6 +6,7 @@
 mod build;
 mod dialect;
 mod keys;
+mod presence;
 mod types;
 
 use std::fmt;

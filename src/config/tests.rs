@@ -1,3 +1,5 @@
+use stox_core::presence::{STATES, Shown};
+use stox_core::vocab::{Show, State};
 use stox_sip::dialect::Profile;
 
 use super::*;
@@ -55,6 +57,16 @@ fn commented_keys_show_their_defaults() {
     let dump = |c: &Config| format!("{:?} {:?} {:?}", c.subscriptions, c.limits, c.dns.timeout);
     assert_eq!(dump(&plain), dump(&full));
     assert_eq!(plain.log.filter, full.log.filter);
+    assert_eq!(plain.presence.language, full.presence.language);
+    assert_eq!(full.presence.shown.len(), STATES.len());
+    for row in &STATES {
+        assert_eq!(
+            plain.presence.shown(row.state),
+            full.presence.shown(row.state),
+            "{}",
+            row.name
+        );
+    }
     assert_eq!(plain.xmpp.listen, full.xmpp.listen);
     assert_eq!(plain.xmpp.keepalive, full.xmpp.keepalive);
     assert_eq!(plain.xmpp.idle_close, full.xmpp.idle_close);
@@ -123,6 +135,33 @@ fn an_unknown_key_is_refused_in_every_table() {
             "after line {table}: {found:?}"
         );
     }
+}
+
+#[test]
+fn the_presence_map_is_checked_key_by_key() {
+    let text = EXAMPLE
+        .replace("#language = \"en\"", "language = \"tlh\"")
+        .replace(
+            "#busy = \"dnd\"",
+            "busy = \"red\"\nbussy-inactive = \"dnd\"",
+        );
+    let found = problems(&text);
+    for expected in [
+        "presence.language: has no texts for `tlh`; write en, de",
+        "presence.show.busy: cannot be `red`; write available, chat, away, xa, dnd, unavailable",
+        "presence.show.bussy-inactive: is not a key here; did you mean `busy-inactive`?",
+    ] {
+        assert!(found.iter().any(|p| p.starts_with(expected)), "{found:?}");
+    }
+    let text = EXAMPLE
+        .replace("#language = \"en\"", "language = \"de-CH\"")
+        .replace("#busy = \"dnd\"", "busy = \"away\"");
+    let presence = read(&text).unwrap().presence;
+    assert_eq!(presence.language.tag(), "de");
+    assert_eq!(
+        presence.shown(State::Busy),
+        Shown::Available(Some(Show::Away))
+    );
 }
 
 #[test]

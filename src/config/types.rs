@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::de::{self, Deserialize, Deserializer};
 use stox_core::policy::DomainPattern;
+use stox_core::presence::Rules;
 use stox_sip::dialect::Rule;
 use stox_sip::target::TransportPolicy;
 use stox_sip::transport::Transport;
@@ -27,6 +28,8 @@ pub struct Config {
     pub xmpp: Xmpp,
     /// `[sip]`
     pub sip: Sip,
+    /// `[presence]`
+    pub presence: Rules,
     /// `[subscriptions]`
     pub subscriptions: Subscriptions,
     /// `[limits]`

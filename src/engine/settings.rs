@@ -69,6 +69,7 @@ fn bridge(config: &Config) -> bridge::Settings {
     });
     bridge::Settings {
         policy: Policy::new(domains),
+        presence: config.presence.clone(),
         restart_spread: config.subscriptions.restart_spread,
         max_pending_per_domain: config.limits.queue,
         ..bridge::Settings::default()

@@ -124,6 +124,25 @@ pub enum Local {
     ShuttingDown,
 }
 
+impl Local {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::BadAddress,
+        Self::NoUser,
+        Self::DomainNotFound,
+        Self::Unreachable,
+        Self::TransportFailed,
+        Self::Timeout,
+        Self::NotAllowed,
+        Self::TooLarge,
+        Self::NotAcceptable,
+        Self::NotImplemented,
+        Self::Overloaded,
+        Self::OutcomeUnknown,
+        Self::ShuttingDown,
+    ];
+}
+
 /// Longest reason phrase that we write, in characters.
 const MAX_REASON: usize = 128;
 

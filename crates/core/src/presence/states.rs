@@ -268,11 +268,14 @@ impl State {
         }
     }
 
-    /// What an activity of a PIDF document means; most mean no state (PVAL-37).
+    /// What an activity of a PIDF document means; most mean no state (PVAL-37), and none that the user is gone: `basic`
+    /// says that.
     #[must_use]
     pub fn of_activity(name: &str) -> Option<Self> {
         let also = |row: &StateRow| row.also.iter().any(|own| own.eq_ignore_ascii_case(name));
-        Self::of_token(name).or_else(|| STATES.iter().find(|row| also(row)).map(|row| row.state))
+        Self::of_token(name)
+            .filter(|state| state.is_open())
+            .or_else(|| STATES.iter().find(|row| also(row)).map(|row| row.state))
     }
 
     /// What SIP users see of an XMPP user who shows this.
