@@ -61,9 +61,7 @@ fn check_config(settings: &Settings, no_files: bool) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    if !no_files
-        && let Err(error) =
-            stoxgate::net::tls::TlsSettings::load(&config.tls, config.sip.client_certificate)
+    if !no_files && let Err(error) = stoxgate::net::tls::TlsSettings::load(&config.tls, &config.sip)
     {
         complain(&format!("{}: TLS: {error}", settings.config.display()));
         return ExitCode::from(WRONG_SETTINGS);

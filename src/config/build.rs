@@ -176,6 +176,7 @@ fn sip(table: &mut Table, folder: &Path) -> Sip {
     if sip.udp.is_empty() && sip.tcp.is_empty() && sip.tls.is_empty() {
         table.problem("tls", "there is no SIP listener: set tls (Edge servers), tcp or udp to addresses such as [\"0.0.0.0:5061\"]");
     }
+    check_legacy_apart(table, &sip.domains);
     if sip.domains.is_empty() {
         table.problem(
             "domain",
@@ -196,6 +197,7 @@ fn sip_domain(table: &mut Table) -> Option<SipDomain> {
     let trusted_addresses = table.or("trusted_addresses", List(Vec::new())).0;
     let certificate_names = table.or("certificate_names", List::<String>(Vec::new())).0;
     let dialect = dialect::rule(table);
+    let tls = domain_tls(table, next_hop.as_deref());
     let domain = match domain_name(&domain?) {
         Ok(domain) => domain,
         Err(message) => {
@@ -212,7 +214,62 @@ fn sip_domain(table: &mut Table) -> Option<SipDomain> {
             .into_iter()
             .map(|name| name.to_lowercase())
             .collect(),
+        tls,
     })
+}
+
+fn domain_tls(table: &mut Table, next_hop: Option<&str>) -> DomainTls {
+    let tls = table.or("tls", DomainTls::Modern);
+    if tls == DomainTls::Modern {
+        return tls;
+    }
+    if !DomainTls::IS_BUILT {
+        let why = format!("cannot be \"legacy-dangerous\": {}", DomainTls::NOT_BUILT);
+        table.problem("tls", why);
+    }
+    if next_hop
+        .and_then(named_transport)
+        .is_some_and(|transport| !transport.row().secure)
+    {
+        table.problem("tls", "cannot be \"legacy-dangerous\" where next_hop names a transport without TLS; write ;transport=tls there");
+    }
+    tls
+}
+
+/// A host that may use old TLS speaks for no domain that may not.
+fn check_legacy_apart(table: &mut Table, domains: &[SipDomain]) {
+    let (legacy, modern): (Vec<_>, Vec<_>) = domains
+        .iter()
+        .partition(|domain| domain.tls == DomainTls::LegacyDangerous);
+    for old in legacy {
+        for new in &modern {
+            if let Some(shared) = shared_host(old, new) {
+                let (old, new) = (&old.domain, &new.domain);
+                table.problem("domain", format!("{shared} belongs both to {old}, which has tls = \"legacy-dangerous\", and to {new}, which has not; give both the same tls"));
+            }
+        }
+    }
+}
+
+/// A certificate name, a next hop or an address that two domains have in common.
+fn shared_host(one: &SipDomain, other: &SipDomain) -> Option<String> {
+    let name = one
+        .speakers()
+        .iter()
+        .find(|name| other.speakers().contains(name));
+    let hop = next_hop_host(one).filter(|host| next_hop_host(other).as_ref() == Some(host));
+    let network = one.trusted_addresses.iter().find(|network| {
+        let overlaps = |theirs: &Network| network.overlaps(theirs);
+        other.trusted_addresses.iter().any(overlaps)
+    });
+    name.cloned()
+        .or(hop)
+        .or_else(|| network.map(|network| network.address.to_string()))
+}
+
+fn next_hop_host(domain: &SipDomain) -> Option<String> {
+    let uri = stox_sip::uri::Uri::parse(domain.next_hop.as_deref()?).ok()?;
+    Some(uri.host.to_lowercase())
 }
 
 fn check_next_hop(uri: &str) -> Result<(), String> {

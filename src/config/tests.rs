@@ -265,3 +265,100 @@ fn a_partner_must_be_a_domain() {
         );
     }
 }
+
+/// The example with a second SIP domain, and old TLS for the first.
+fn with_legacy_domain(second: &str) -> String {
+    EXAMPLE
+        .replace(
+            "#tls = \"modern\"\n",
+            &format!("tls = \"legacy-dangerous\"\n[[sip.domain]]\n{second}\n"),
+        )
+        .replace("#trusted_addresses =", "trusted_addresses =")
+}
+
+/// Problems apart from the one that a build without old TLS reports.
+fn problems_of_legacy(second: &str) -> Vec<String> {
+    let list = read(&with_legacy_domain(second)).err().map(|p| p.list);
+    let other = |problem: &Problem| !problem.message.contains(DomainTls::NOT_BUILT);
+    let found = list.unwrap_or_default();
+    found
+        .iter()
+        .filter(|problem| other(problem))
+        .map(ToString::to_string)
+        .collect()
+}
+
+#[test]
+fn old_tls_needs_a_build_with_it() {
+    let settings = with_legacy_domain("domain = \"other.test\"");
+    if DomainTls::IS_BUILT {
+        let config = read(&settings).unwrap();
+        assert_eq!(config.sip.domains[0].tls, DomainTls::LegacyDangerous);
+        assert_eq!(config.sip.domains[1].tls, DomainTls::Modern);
+        return;
+    }
+    let found = problems(&settings);
+    let [only] = found.as_slice() else {
+        panic!("{found:?}");
+    };
+    assert!(
+        only.starts_with("sip.domain[0].tls: cannot be \"legacy-dangerous\"")
+            && only.contains("--features legacy-tls"),
+        "{only}"
+    );
+}
+
+#[test]
+fn a_host_with_old_tls_belongs_to_no_modern_domain() {
+    for (second, shared) in [
+        (
+            "domain = \"other.test\"\ncertificate_names = [\"Edge.ocs.example.com\"]",
+            "edge.ocs.example.com",
+        ),
+        ("domain = \"edge.ocs.example.com\"", "edge.ocs.example.com"),
+        (
+            "domain = \"other.test\"\nnext_hop = \"sip:EDGE.ocs.example.com\"",
+            "edge.ocs.example.com",
+        ),
+        (
+            "domain = \"other.test\"\ntrusted_addresses = [\"192.0.2.0/24\"]",
+            "192.0.2.10",
+        ),
+    ] {
+        let found = problems_of_legacy(second);
+        let expected = format!(
+            "sip.domain: {shared} belongs both to ocs.example.com, which has tls = \"legacy-dangerous\""
+        );
+        assert!(
+            matches!(found.as_slice(), [only] if only.starts_with(&expected)),
+            "{found:?}"
+        );
+        let same = format!("{second}\ntls = \"legacy-dangerous\"");
+        assert_eq!(problems_of_legacy(&same), Vec::<String>::new());
+    }
+    let apart = "domain = \"other.test\"\ntrusted_addresses = [\"192.0.2.11\", \"2001:db8::/32\"]";
+    assert_eq!(problems_of_legacy(apart), Vec::<String>::new());
+}
+
+#[test]
+fn old_tls_needs_tls() {
+    let clear = with_legacy_domain("domain = \"other.test\"").replace("=tls", "=tcp");
+    let found = problems(&clear);
+    assert!(
+        found
+            .iter()
+            .any(|p| p.starts_with("sip.domain[0].tls:") && p.contains("write ;transport=tls")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn old_tls_must_not_be_named_by_halves() {
+    let found = problems(&EXAMPLE.replace("#tls = \"modern\"", "tls = \"legacy\""));
+    assert!(
+        found
+            .iter()
+            .any(|p| p.starts_with("sip.domain[0].tls:") && p.contains("legacy-dangerous")),
+        "{found:?}"
+    );
+}

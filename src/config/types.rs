@@ -214,6 +214,38 @@ pub struct SipDomain {
     pub certificate_names: Vec<String>,
     /// What kind of server it is, and what the administrator knows better.
     pub dialect: Rule,
+    /// How old its TLS may be.
+    pub tls: DomainTls,
+}
+
+impl SipDomain {
+    /// The certificate names that speak for it.
+    #[must_use]
+    pub fn speakers(&self) -> &[String] {
+        if self.certificate_names.is_empty() {
+            std::slice::from_ref(&self.domain)
+        } else {
+            &self.certificate_names
+        }
+    }
+}
+
+/// How old a SIP domain's TLS may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DomainTls {
+    /// TLS 1.2 or 1.3 with modern suites.
+    Modern,
+    /// Down to TLS 1.0 with SHA-1 and short keys. Needs the feature `legacy-tls`.
+    LegacyDangerous,
+}
+
+impl DomainTls {
+    /// Whether this program was built with old TLS.
+    pub const IS_BUILT: bool = cfg!(feature = "legacy-tls");
+    /// What to say where it was not.
+    pub const NOT_BUILT: &str = "this stoxgate was built without old TLS; build it with `cargo build --release --features \
+                                 legacy-tls` (the container: --build-arg FEATURES=legacy-tls), or take the key out";
 }
 
 /// `[[sip.credentials]]`: the answer to one realm's challenge.
@@ -245,6 +277,26 @@ pub struct Network {
     pub address: IpAddr,
     /// Length of the prefix in bits.
     pub prefix: u8,
+}
+
+impl Network {
+    /// Whether the two have an address in common.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let leading = |address: IpAddr, prefix: u8| match address {
+            IpAddr::V4(address) => (4, u128::from(address.to_bits()) >> (32 - prefix.min(32))),
+            IpAddr::V6(address) => {
+                let bits = address.to_bits();
+                (
+                    6,
+                    bits.checked_shr(128 - u32::from(prefix.min(128)))
+                        .unwrap_or(0),
+                )
+            }
+        };
+        let prefix = self.prefix.min(other.prefix);
+        leading(self.address, prefix) == leading(other.address, prefix)
+    }
 }
 
 impl FromStr for Network {
@@ -303,7 +355,7 @@ impl Config {
     }
 }
 
-fn named_transport(next_hop: &str) -> Option<Transport> {
+pub(super) fn named_transport(next_hop: &str) -> Option<Transport> {
     let uri = stox_sip::uri::Uri::parse(next_hop).ok()?;
     Transport::from_parameter(uri.param("transport")?)
 }

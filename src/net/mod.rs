@@ -1,6 +1,8 @@
 //! What the network is asked for: names, and encryption.
 
 pub mod dns;
+mod legacy_tls;
 pub mod lookup;
 pub mod own_certificate;
+pub mod sip_tls;
 pub mod tls;

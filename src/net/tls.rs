@@ -20,6 +20,7 @@ use rustls::{
 
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use super::legacy_tls::LegacyTls;
 use crate::config;
 
 /// What is wrong with our own TLS files.
@@ -39,6 +40,9 @@ pub enum TlsError {
     /// No trusted authority is known.
     #[error("no trusted authority found: set tls.roots to a PEM file")]
     NoRoots,
+    /// Old TLS is configured and cannot be had.
+    #[error("tls = \"legacy-dangerous\": {0}")]
+    Legacy(String),
 }
 
 /// The TLS settings that listeners and dialled connections use.
@@ -52,6 +56,8 @@ pub struct TlsSettings {
     pub sip_server: Arc<ServerConfig>,
     /// Dials SIP connections; the certificate must be valid for the name.
     pub sip_client: Arc<ClientConfig>,
+    /// SIP connections with partners that speak only old TLS.
+    pub(super) sip_legacy: Option<Arc<LegacyTls>>,
     /// Judges certificates after a handshake.
     pub verifier: Verifier,
 }
@@ -61,16 +67,13 @@ impl TlsSettings {
     ///
     /// # Errors
     /// Names the file and what is wrong with it.
-    pub fn load(
-        tls: &config::Tls,
-        sip_clients: config::ClientCertificate,
-    ) -> Result<Self, TlsError> {
+    pub fn load(tls: &config::Tls, sip: &config::Sip) -> Result<Self, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let chain = certificates(&tls.certificate)?;
         let key = private_key(&tls.key)?;
         let roots = Arc::new(roots(&tls.roots)?);
         let clients = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone());
-        let clients = match sip_clients {
+        let clients = match sip.client_certificate {
             config::ClientCertificate::Required => clients,
             config::ClientCertificate::Optional => clients.allow_unauthenticated(),
         };
@@ -97,6 +100,7 @@ impl TlsSettings {
             xmpp_client: client(any)?,
             sip_server: server(clients)?,
             sip_client: client(verifier.servers.clone())?,
+            sip_legacy: LegacyTls::load(tls, &sip.domains)?.map(Arc::new),
             verifier,
         })
     }

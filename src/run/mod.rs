@@ -20,6 +20,7 @@ use crate::engine::{BoundPorts, Engine, Settings};
 use crate::entropy::OsEntropy;
 use crate::net::dns::{Dns, DnsError};
 use crate::net::own_certificate;
+use crate::net::sip_tls::SipTls;
 use crate::net::tls::{TlsError, TlsSettings};
 use crate::sockets::admission::Admission;
 use crate::sockets::listen::{self, ListenError};
@@ -76,7 +77,7 @@ struct Listeners {
 /// What kept it from starting, and what to do.
 pub async fn serve(config: Config) -> Result<(), StartError> {
     let clock = Clock::start();
-    let tls = TlsSettings::load(&config.tls, config.sip.client_certificate)?;
+    let tls = TlsSettings::load(&config.tls, &config.sip)?;
     for finding in own_certificate::findings(&config) {
         tracing::warn!("{finding}");
     }
@@ -115,7 +116,9 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
             config.limits.connections_per_address,
         )
     };
-    let mut sockets = SipSockets::new(tls.clone(), sip_arrivals, admit(), sip_limits(&config));
+    let transports = Arc::new(config.sip_transports());
+    let sip_tls = SipTls::new(&tls, dns.clone(), transports.clone());
+    let mut sockets = SipSockets::new(sip_tls, sip_arrivals, admit(), sip_limits(&config));
     let rules = Rules::new(&config, DialbackSecret::new(secret.as_bytes()));
     let mut streams = Streams::new(StreamParts {
         rules,
@@ -140,7 +143,6 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         asked,
         stopping,
     };
-    let transports = Arc::new(config.sip_transports());
     tracing::info!(
         host = config.gateway.host,
         version = env!("CARGO_PKG_VERSION"),

@@ -18,11 +18,10 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::FlowIds;
 use super::admission::{Admission, Admitted};
-use crate::net::tls::{TlsSettings, certificate_names, server_name};
+use crate::net::sip_tls::{Octets, Secured, SipTls};
 
 /// Messages that wait to be written to one connection; one more and the peer is too slow, and is cut.
 const WRITE_QUEUE: usize = 512;
@@ -68,7 +67,7 @@ pub struct NotSent;
 
 /// Everything that connections need to know.
 struct Shared {
-    tls: TlsSettings,
+    tls: SipTls,
     flows: FlowIds,
     arrivals: mpsc::Sender<SipArrival>,
     admission: Arc<Admission>,
@@ -100,7 +99,7 @@ impl SipSockets {
     /// Without listeners yet. `arrivals` leads to the engine.
     #[must_use]
     pub fn new(
-        tls: TlsSettings,
+        tls: SipTls,
         arrivals: mpsc::Sender<SipArrival>,
         admission: Arc<Admission>,
         limits: Limits,
@@ -377,16 +376,18 @@ async fn serve_accepted(
         .await;
         return;
     }
-    let handshake = TlsAcceptor::from(shared.tls.sip_server.clone()).accept(stream);
-    match timeout(TLS_TIMEOUT, handshake).await {
-        Ok(Ok(stream)) => {
-            let names = peer_names(stream.get_ref().1.peer_certificates());
-            tracing::debug!(%remote, ?names, "SIP TLS connection accepted");
+    match timeout(TLS_TIMEOUT, shared.tls.accept(stream, remote.ip())).await {
+        Ok(Ok(Secured {
+            stream,
+            certificate_names,
+        })) => {
+            tracing::debug!(%remote, names = ?certificate_names, "SIP TLS connection accepted");
             let accepted = Accepted { flow, writer };
-            attend(&shared, source(names), stream, queue, (accepting, accepted)).await;
+            let source = source(certificate_names);
+            attend(&shared, source, stream, queue, (accepting, accepted)).await;
         }
-        Ok(Err(error)) => {
-            tracing::warn!(peer = %remote.ip(), %error, "SIP TLS handshake refused: the peer's certificate or TLS version does not do");
+        Ok(Err(why)) => {
+            tracing::warn!(peer = %remote.ip(), %why, "SIP TLS handshake refused");
         }
         Err(_) => tracing::debug!(%remote, "SIP TLS handshake took too long"),
     }
@@ -404,13 +405,6 @@ async fn attend(
         converse(shared, &source, stream, queue, FIRST_MESSAGE).await;
         _ = shared.arrivals.send(SipArrival::Closed(source.flow)).await;
     }
-}
-
-fn peer_names(chain: Option<&[rustls::pki_types::CertificateDer<'_>]>) -> Vec<String> {
-    chain
-        .and_then(<[_]>::first)
-        .map(certificate_names)
-        .unwrap_or_default()
 }
 
 async fn dial(shared: Arc<Shared>, target: Target, flow: FlowId, queue: mpsc::Receiver<Bytes>) {
@@ -446,10 +440,6 @@ async fn open(shared: &Shared, target: &Target) -> Result<(Box<dyn Octets>, Vec<
     }
 }
 
-/// A stream with or without TLS.
-trait Octets: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Octets for T {}
-
 async fn secure(
     shared: &Shared,
     target: &Target,
@@ -458,18 +448,8 @@ async fn secure(
     if target.transport != Transport::Tls {
         return Ok((Box::new(stream), Vec::new()));
     }
-    let connector = TlsConnector::from(shared.tls.sip_client.clone());
-    match timeout(
-        DIAL_TIMEOUT,
-        connector.connect(server_name(&target.name)?, stream),
-    )
-    .await
-    {
-        Ok(Ok(stream)) => {
-            let names = peer_names(stream.get_ref().1.peer_certificates());
-            Ok((Box::new(stream), names))
-        }
-        Ok(Err(error)) => Err(format!("TLS: {error}")),
+    match timeout(DIAL_TIMEOUT, shared.tls.connect(stream, &target.name)).await {
+        Ok(secured) => secured.map(|secured| (secured.stream, secured.certificate_names)),
         Err(_) => Err("TLS: no handshake in time".to_owned()),
     }
 }

@@ -98,7 +98,7 @@ impl Gateway {
         Self::start_with(folder, SETTINGS)
     }
 
-    /// The same with other settings.
+    /// As [`Self::start`], with other settings.
     pub(crate) fn start_with(folder: &Folder, settings: &str) -> Self {
         let settings = folder.write("gateway.toml", settings);
         if !folder.0.join("gw.crt").exists() {

@@ -1,0 +1,175 @@
+//! TLS on SIP connections: modern, on rustls, or old, for the partners that are configured for it.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use rustls::{AlertDescription, ClientConfig, Error, PeerIncompatible, ServerConfig};
+use stox_sip::target::TransportPolicy;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::dns::Dns;
+use super::legacy_tls::LegacyTls;
+use super::legacy_tls::hello::Hello;
+use super::tls::{TlsSettings, certificate_names, server_name};
+
+/// A stream with or without TLS.
+pub trait Octets: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Octets for T {}
+
+/// A connection after its handshake.
+pub struct Secured {
+    /// What is said inside.
+    pub stream: Box<dyn Octets>,
+    /// The names in the peer's verified certificate that may count for it.
+    pub certificate_names: Vec<String>,
+}
+
+/// The TLS of SIP connections.
+pub struct SipTls {
+    server: Arc<ServerConfig>,
+    client: Arc<ClientConfig>,
+    legacy: Option<Arc<LegacyTls>>,
+    dns: Dns,
+    transports: Arc<TransportPolicy>,
+}
+
+impl SipTls {
+    /// `dns` and `transports` find the addresses of partners with old TLS. Warns of each such partner.
+    #[must_use]
+    pub fn new(tls: &TlsSettings, dns: Dns, transports: Arc<TransportPolicy>) -> Self {
+        if let Some(legacy) = &tls.sip_legacy {
+            legacy.warn();
+        }
+        Self {
+            server: tls.sip_server.clone(),
+            client: tls.sip_client.clone(),
+            legacy: tls.sip_legacy.clone(),
+            dns,
+            transports,
+        }
+    }
+
+    /// The handshake with a client at `remote`.
+    ///
+    /// # Errors
+    /// Why there is no connection, for the administrator.
+    pub async fn accept(&self, mut stream: TcpStream, remote: IpAddr) -> Result<Secured, String> {
+        let Some(legacy) = &self.legacy else {
+            return self.accept_modern(stream).await;
+        };
+        let hello = Hello::read(&mut stream, self.server.crypto_provider())
+            .await
+            .map_err(|error| error.to_string())?;
+        let old = hello.is_old();
+        let stream = hello.put_back(stream);
+        if old && legacy.is_listed(remote, &self.dns, &self.transports).await {
+            legacy
+                .accept(stream, remote)
+                .await
+                .map_err(|why| format!("old TLS: {why}"))
+        } else {
+            self.accept_modern(stream).await
+        }
+    }
+
+    async fn accept_modern(&self, stream: impl Octets + 'static) -> Result<Secured, String> {
+        let handshake = TlsAcceptor::from(self.server.clone()).accept(stream);
+        let stream = handshake.await.map_err(|error| refused_client(&error))?;
+        let certificate_names = peer_names(stream.get_ref().1.peer_certificates());
+        Ok(Secured {
+            stream: Box::new(stream),
+            certificate_names,
+        })
+    }
+
+    /// The handshake with a server that must be `name`.
+    ///
+    /// # Errors
+    /// Why there is no connection, for the administrator.
+    pub async fn connect(&self, stream: TcpStream, name: &str) -> Result<Secured, String> {
+        if let Some(legacy) = self.legacy.as_ref().filter(|legacy| legacy.is_for(name)) {
+            let secured = legacy.connect(stream, name).await;
+            return secured.map_err(|why| format!("old TLS: {why}"));
+        }
+        let handshake = TlsConnector::from(self.client.clone()).connect(server_name(name)?, stream);
+        let stream = handshake.await.map_err(|error| refused_server(&error))?;
+        let certificate_names = peer_names(stream.get_ref().1.peer_certificates());
+        Ok(Secured {
+            stream: Box::new(stream),
+            certificate_names,
+        })
+    }
+}
+
+fn peer_names(chain: Option<&[rustls::pki_types::CertificateDer<'_>]>) -> Vec<String> {
+    chain
+        .and_then(<[_]>::first)
+        .map(certificate_names)
+        .unwrap_or_default()
+}
+
+/// What an old peer lacks.
+fn lack(error: &io::Error) -> Option<&'static str> {
+    match error.get_ref()?.downcast_ref::<Error>()? {
+        Error::PeerIncompatible(
+            PeerIncompatible::Tls12NotOffered
+            | PeerIncompatible::Tls12NotOfferedOrEnabled
+            // TLS 1.2 came with this extension.
+            | PeerIncompatible::SignatureAlgorithmsExtensionRequired
+            | PeerIncompatible::ServerDoesNotSupportTls12Or13,
+        )
+        | Error::AlertReceived(AlertDescription::ProtocolVersion) => {
+            Some("speaks only old TLS (1.1 or 1.0)")
+        }
+        // RSA key exchange comes without groups for ECDHE.
+        Error::PeerIncompatible(
+            PeerIncompatible::NoCipherSuitesInCommon | PeerIncompatible::NoKxGroupsInCommon,
+        ) => {
+            Some("speaks TLS only with old cipher suites (no ECDHE with AES-GCM)")
+        }
+        // It says no more; certificates have alerts of their own.
+        Error::AlertReceived(AlertDescription::HandshakeFailure) => {
+            Some("agrees to no cipher suite, as systems with only old ones do")
+        }
+        _ => None,
+    }
+}
+
+const CURE: &str = "Best give it TLS 1.2 with ECDHE and AES-GCM; if that cannot be, set tls = \"legacy-dangerous\" in its \
+                    [[sip.domain]] (needs a build with --features legacy-tls)";
+
+fn refused_server(error: &io::Error) -> String {
+    lack(error).map_or_else(
+        || format!("TLS: {error}"),
+        |lack| format!("TLS: this server {lack}. {CURE} ({error})"),
+    )
+}
+
+fn refused_client(error: &io::Error) -> String {
+    lack(error).map_or_else(
+        || format!("{error}; the peer's certificate or TLS version does not do"),
+        |lack| {
+            format!("this client {lack}, and its address is not listed for such a partner. {CURE}, and its address in \
+                     trusted_addresses there ({error})")
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_failures_keep_their_own_words() {
+        for error in [
+            io::Error::other(Error::AlertReceived(AlertDescription::UnknownCA)),
+            io::ErrorKind::UnexpectedEof.into(),
+        ] {
+            assert!(!refused_server(&error).contains("legacy-dangerous"));
+            assert!(!refused_client(&error).contains("legacy-dangerous"));
+        }
+    }
+}
