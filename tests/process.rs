@@ -12,7 +12,7 @@
 mod harness;
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::process::Output;
 
 use harness::{
@@ -290,4 +290,92 @@ fn the_log_keeps_secrets_and_bodies() {
             "a full address above debug: {line}"
         );
     }
+}
+
+/// A TLS 1.0 hello with the suite of old Windows servers, `TLS_RSA_WITH_AES_128_CBC_SHA`.
+fn old_hello() -> Vec<u8> {
+    let mut hello = vec![22, 3, 1, 0, 45, 1, 0, 0, 41, 3, 1];
+    hello.extend([7; 32]);
+    hello.extend([0, 0, 2, 0, 0x2f, 1, 0]);
+    hello
+}
+
+#[test]
+#[cfg(not(feature = "legacy-tls"))]
+fn old_tls_is_refused_by_a_build_without_it() {
+    let folder = Folder::new("no-legacy");
+    folder.certificate("gw", &["gw.ocs.test"]);
+    let file = folder.write(
+        "gateway.toml",
+        &format!("{SETTINGS}tls = \"legacy-dangerous\"\n"),
+    );
+    for command in ["check-config", "serve"] {
+        let refused = binary()
+            .args([command, "--config"])
+            .arg(&file)
+            .output()
+            .unwrap();
+        assert_eq!(code(&refused), 2, "{command}");
+        let said = text(&refused.stderr);
+        assert!(
+            said.contains("sip.domain[0].tls: cannot be \"legacy-dangerous\"")
+                && said.contains("cargo build --release --features legacy-tls"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_client_with_old_tls_is_refused_in_words() {
+    let folder = Folder::new("old-client");
+    let mut gateway = Gateway::start(&folder);
+    _ = say_and_read_to_end(gateway.tls, &old_hello());
+    let line = gateway.wait_for("SIP TLS handshake refused");
+    for words in [
+        "WARN",
+        "peer=127.0.0.1",
+        "speaks only old TLS (1.1 or 1.0)",
+        "tls = \"legacy-dangerous\"",
+        "--features legacy-tls",
+        "trusted_addresses",
+    ] {
+        assert!(line.contains(words), "{words} in {line}");
+    }
+}
+
+#[test]
+fn a_server_with_old_tls_is_named_in_the_log() {
+    let folder = Folder::new("old-server");
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let hop = server.local_addr().unwrap();
+    let settings = SETTINGS.replace(
+        "sip:127.0.0.1:9",
+        &format!("sip:127.0.0.1:{};transport=tls", hop.port()),
+    );
+    let mut gateway = Gateway::start_with(&folder, &settings);
+    let old = std::thread::spawn(move || {
+        let (mut stream, _) = server.accept().unwrap();
+        let mut hello = [0; 5];
+        stream.read_exact(&mut hello).unwrap();
+        // A fatal alert in TLS 1.0: protocol_version.
+        stream.write_all(&[21, 3, 1, 0, 2, 2, 70]).unwrap();
+        _ = stream.read_to_end(&mut Vec::new());
+    });
+    let subscribe = request("SUBSCRIBE", "romeo@jabber.test", "os1", "").replace(
+        "Content-Length",
+        "Contact: <sip:bob@ocs.test>\r\nEvent: presence\r\nExpires: 600\r\nContent-Length",
+    );
+    let answer = gateway.ask(&peer(), &subscribe);
+    assert!(answer.starts_with("SIP/2.0 20"), "{answer}");
+    let line = gateway.wait_for("SIP connection failed");
+    for words in [
+        "WARN",
+        "name=127.0.0.1",
+        "this server speaks only old TLS (1.1 or 1.0)",
+        "tls = \"legacy-dangerous\"",
+        "--features legacy-tls",
+    ] {
+        assert!(line.contains(words), "{words} in {line}");
+    }
+    old.join().unwrap();
 }

@@ -14,7 +14,8 @@ mod authority;
 mod harness;
 mod openssl;
 
-use std::net::{SocketAddr, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 
 use ::openssl::hash::MessageDigest;
 use authority::{Authority, Make, NEW, OLD};
@@ -134,23 +135,23 @@ fn accepts(name: &str, ability: Ability) {
     assert!(status.starts_with("SIP/2.0 200"), "{status}");
     let line = gateway.wait_for(ACCEPTED);
     assert!(line.contains(ability.negotiated), "{line}");
-    let message = |domain: &str| {
-        request("MESSAGE", "romeo@jabber.test", &format!("m-{domain}"), "hi")
+    let message = |domain: &str, branch: &str| {
+        request("MESSAGE", "romeo@jabber.test", branch, "hi")
             .replace("bob@ocs.test", &format!("bob@{domain}"))
     };
-    let own = peer.ask(&message("ocs.test"));
+    let own = peer.ask(&message("ocs.test", "m1"));
     assert!(
         !own.starts_with("SIP/2.0 403"),
         "its own domain's message is taken, and fails for want of a partner: {own}"
     );
-    let modern = peer.ask(&message("new.test"));
+    let modern = peer.ask(&message("new.test", "m2"));
     assert!(
         modern.starts_with("SIP/2.0 403"),
         "a modern domain is not spoken for over old TLS, whatever the certificate says: {modern}"
     );
     authority.issue(&folder, "both-new", &both, NEW);
     let mut peer = Peer::client(&folder, MODERN, Some("both-new"), gateway.tls);
-    let modern = peer.ask(&message("new.test"));
+    let modern = peer.ask(&message("new.test", "m3"));
     assert!(!modern.starts_with("SIP/2.0 403"), "{modern}");
 }
 
@@ -162,6 +163,35 @@ fn a_client_with_tls_1_0_is_served() {
 #[test]
 fn a_client_with_rsa_and_cbc_only_is_served() {
     accepts("accept-12", TLS_1_2_RSA_CBC);
+}
+
+#[test]
+fn a_client_is_known_by_the_host_of_its_next_hop() {
+    let (folder, _authority) = folder("accept-hop");
+    let mut gateway = Gateway::start_with(&folder, &settings(&legacy("localhost:9", "")));
+    let mut peer = Peer::client(&folder, TLS_1_0, Some("edge"), gateway.tls);
+    let status = peer.ask(&options("hop"));
+    assert!(status.starts_with("SIP/2.0 200"), "{status}");
+    gateway.wait_for(ACCEPTED);
+}
+
+/// Windows Server 2003 may wrap its offer of TLS 1.0 so (RFC 5246 appendix E.2).
+#[test]
+fn an_envelope_of_ssl_2_0_is_opened() {
+    let (folder, _authority) = folder("envelope");
+    let gateway = Gateway::start_with(&folder, &settings(&legacy("127.0.0.1:9", "")));
+    let mut hello = vec![0x80, 28, 1, 3, 1, 0, 3, 0, 0, 0, 16, 0, 0, 0x2f];
+    hello.extend([7; 16]);
+    let mut stream = TcpStream::connect(gateway.tls).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.write_all(&hello).unwrap();
+    let mut answer = [0; 6];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(
+        (&answer[..3], answer[5]),
+        (&[22, 3, 1][..], 2),
+        "a ServerHello in TLS 1.0"
+    );
 }
 
 #[test]
