@@ -9,6 +9,7 @@ from xml.sax.saxutils import escape, quoteattr
 PIDF = "{urn:ietf:params:xml:ns:pidf}"
 RPID = "{urn:ietf:params:xml:ns:pidf:rpid}"
 MODEL = "{urn:ietf:params:xml:ns:pidf:data-model}"
+OCS = "{urn:ietf:params:xml:ns:pidf:status:rpid-status}"  # activities as OCS writes them, in the tuple's status
 SHOWN = {"away": "away", "extended-away": "away", "busy": "busy"}
 
 
@@ -20,15 +21,17 @@ class Presence:
     note: str = ""
 
 
-def write(entity: str, presence: Presence, tuple_id: str = "t1") -> bytes:
-    """The document for one device."""
+def write(entity: str, presence: Presence, tuple_id: str = "t1", legacy: bool = False) -> bytes:
+    """The document for one device; `legacy` adds the activity in the form that OCS reads."""
     basic = "closed" if presence.word == "closed" else "open"
     activity = f"<r:{presence.word}/>" if presence.word in ("away", "busy") else ""
     person = f'<d:person id="p1"><r:activities>{activity}</r:activities></d:person>' if activity else ""
+    old = (f'<o:activities xmlns:o="{OCS[1:-1]}"><o:activity>{presence.word}</o:activity></o:activities>'
+           if activity and legacy else "")
     note = f"<note>{escape(presence.note)}</note>" if presence.note else ""
     return (f'<?xml version="1.0" encoding="UTF-8"?>\n<presence xmlns="{PIDF[1:-1]}" xmlns:r="{RPID[1:-1]}" '
             f'xmlns:d="{MODEL[1:-1]}" entity={quoteattr(entity)}><tuple id="{tuple_id}"><status>'
-            f"<basic>{basic}</basic></status>{note}</tuple>{person}</presence>").encode()
+            f"<basic>{basic}</basic>{old}</status>{note}</tuple>{person}</presence>").encode()
 
 
 def read(document: bytes) -> Presence:
@@ -41,4 +44,5 @@ def read(document: bytes) -> Presence:
     if "open" not in basics:
         return Presence("closed", note)
     activities = [child.tag.removeprefix(RPID) for found in root.iter(f"{RPID}activities") for child in found]
+    activities += [(element.text or "").strip() for element in root.iter(f"{OCS}activity")]
     return Presence(next((SHOWN[name] for name in activities if name in SHOWN), "open"), note)

@@ -59,8 +59,8 @@ class SipMessage:
         return self.encode().decode(errors="replace")
 
 
-def parse(data: bytes) -> SipMessage:
-    """One whole message. Raises Malformed."""
+def parse(data: bytes, branches: bool = True) -> SipMessage:
+    """One whole message, every Via with the branch of RFC 3261 unless told otherwise. Raises Malformed."""
     head, separator, body = data.partition(b"\r\n\r\n")
     if not separator:
         raise Malformed("no empty line behind the headers")
@@ -75,7 +75,7 @@ def parse(data: bytes) -> SipMessage:
             raise Malformed(f"header line {line!r}")
         name = name.strip()
         message.headers.append((COMPACT.get(name.lower(), name), value.strip()))
-    _check(message)
+    _check(message, branches)
     length = int(message.get("content-length") or len(body))
     if length > len(body):
         raise Malformed(f"Content-Length {length}, but {len(body)} octets")
@@ -94,13 +94,13 @@ def _start(line: str) -> SipMessage:
     return SipMessage(method=request[1], uri=request[2])
 
 
-def _check(message: SipMessage) -> None:
+def _check(message: SipMessage, branches: bool) -> None:
     for name in ("Via", "From", "To", "Call-ID", "CSeq"):
         if not message.get(name):
             raise Malformed(f"no {name} in {message.method or message.status}")
     if message.is_request and message.cseq[1] != message.method:
         raise Malformed(f"CSeq {message.get('CSeq')!r} in {message.method}")
-    if not message.branch.startswith("z9hG4bK"):
+    if branches and not message.branch.startswith("z9hG4bK"):
         raise Malformed(f"branch {message.branch!r}")
 
 

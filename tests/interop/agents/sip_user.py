@@ -18,7 +18,6 @@ from agents.pidf import Presence
 from agents.sip_text import SipMessage, address, bare, parameter
 from agents.sip_wire import Hop, Wire
 
-ALLOW = "MESSAGE, NOTIFY, SUBSCRIBE, OPTIONS"
 PIDF_TYPE = "application/pidf+xml"
 EXPIRES = 600
 
@@ -44,7 +43,13 @@ class Dialog:
             message.add("Route", route)
         message.add("Max-Forwards", "70").add("From", self.local).add("To", self.remote)
         message.add("Call-ID", self.call_id).add("CSeq", f"{self.cseq} {method}").add("Contact", contact)
-        return message.add("Event", self.event)
+        return message.add("Event", self.event) if self.event else message
+
+
+def route_set(message: SipMessage) -> list[str]:
+    """The route set that a request or a response makes (RFC 3261 §12.1), whole values as they came."""
+    routes = [part.strip() for value in message.all("Record-Route") for part in value.split(",")]
+    return routes if message.is_request else routes[::-1]
 
 
 @dataclass
@@ -57,6 +62,8 @@ class Watcher:
 
 class SipUser:
     """One user agent. What it sees goes into `inbox`; what it knows of contacts into `seen`."""
+
+    allow = "MESSAGE, NOTIFY, SUBSCRIBE, OPTIONS"
 
     def __init__(self, user: str, wire: Wire, hop: Hop, serves: bool) -> None:
         self.user = user
@@ -126,7 +133,7 @@ class SipUser:
         if self._etag:
             request.add("SIP-If-Match", self._etag)
         request.add("Content-Type", PIDF_TYPE)
-        request.body = pidf.write(self.uri, presence)
+        request.body = self._document(presence)
         response = await self.wire.request(request, self.hop)
         if response.status != 200:
             raise RuntimeError(f"PUBLISH of {self.user}: {response.status} {response.reason}")
@@ -158,8 +165,7 @@ class SipUser:
         dialog.confirmed = True
         dialog.remote = remote
         dialog.target = address(message.get("Contact")) or dialog.target
-        routes = [part.strip() for value in message.all("Record-Route") for part in value.split(",")]
-        dialog.routes = routes if message.is_request else routes[::-1]
+        dialog.routes = route_set(message)
 
     # What others do to the user.
 
@@ -221,7 +227,7 @@ class SipUser:
         expires = request.get("Expires", "3600")
         response.add("Expires", expires).add("Contact", self.contact)
         dialog = Dialog(request.get("Call-ID"), response.get("To"), request.get("From"),
-                        address(request.get("Contact")), confirmed=True)
+                        address(request.get("Contact")), routes=route_set(request), confirmed=True)
         watcher = Watcher(dialog, approved=peer in self.approved)
         if expires != "0":
             self.watchers[peer] = watcher
@@ -270,7 +276,7 @@ class SipUser:
         watcher.dialog.over = state.startswith("terminated")
         if watcher.approved:
             request.add("Content-Type", PIDF_TYPE)
-            request.body = pidf.write(self.uri, self.mine)
+            request.body = self._document(self.mine)
         self._spawn(self._deliver(watcher, request))
 
     async def _deliver(self, watcher: Watcher, request: SipMessage) -> None:
@@ -280,6 +286,9 @@ class SipUser:
             del self.watchers[peer]
 
     # Shared parts.
+
+    def _document(self, presence: Presence) -> bytes:
+        return pidf.write(self.uri, presence)
 
     def _request(self, method: str, uri: str, to: str, call_id: str) -> SipMessage:
         self._cseq += 1
@@ -294,7 +303,7 @@ class SipUser:
                 if name == "To" and not parameter(value, "tag"):
                     value += f";tag={secrets.token_hex(4)}"
                 response.add(name, value)
-        return response.add("Allow", ALLOW)
+        return response.add("Allow", self.allow)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

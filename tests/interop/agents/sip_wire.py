@@ -188,6 +188,14 @@ class Wire:
             del self._clients[key]
             self._carriers.pop(key, None)
 
+    async def send(self, request: SipMessage, hop: Hop) -> None:
+        """Send a request that has no response (ACK)."""
+        via = f"SIP/2.0/{hop.transport.upper()} {self.shown_host}:{self.port};branch=z9hG4bK-{secrets.token_hex(8)};rport"
+        request.headers.insert(0, ("Via", via))
+        self.ladder.note(self.label, f"{hop.transport}>", str(request))
+        write = await self._writer(hop, ("", ""))
+        write(request.encode())
+
     @staticmethod
     async def _exchange(data: bytes, write: Reply, queue: asyncio.Queue[SipMessage], patience: float,
                         resend: bool) -> SipMessage:

@@ -35,6 +35,7 @@ LEAVES = (
     Leaf("prosody", ("xmpp.jabber.test", *_good(PROSODY_DOMAINS))),
     Leaf("ejabberd", ("xmpp.ejabberd.test", *EJABBERD_DOMAINS)),
     Leaf("ua", ("ua.ua.test", *_good(UA_DOMAINS))),
+    Leaf("edge", ("edge.corp.test",)),
     Leaf("wrong.jabber", ("elsewhere.test",)),
     Leaf("expired.jabber", ("expired.jabber.test",), PAST),
     Leaf("wrong.ua", ("elsewhere.test",)),

@@ -45,9 +45,10 @@ GATEWAY = Host("gw", 2)
 KAMAILIO = Host("kamailio", 3)
 PROSODY = Host("prosody", 4)
 EJABBERD = Host("ejabberd", 5)
-USERS = Host("users", 10, extra=(20,))
+USERS = Host("users", 10, extra=(20, 30))
 HOSTS = (DNS, GATEWAY, KAMAILIO, PROSODY, EJABBERD, USERS)
 UA_SERVER = 20  # the scripted user agents that are a whole SIP domain live at this address
+EDGE = 30  # the stand-in for OCS: its home server and its Edge
 DEAD = 99  # in the same network, but nobody is there
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lab.hosts import DEAD, EJABBERD, GATEWAY, KAMAILIO, PROSODY, UA_SERVER, USERS, v4, v6
+from lab.hosts import DEAD, EDGE, EJABBERD, GATEWAY, KAMAILIO, PROSODY, UA_SERVER, USERS, v4, v6
 
 TTL = 2
 
@@ -55,9 +55,11 @@ SIP_DOMAINS: dict[str, tuple[str, SipRecords, str]] = {
     "wrong.ua.test": ("ua.ua.test", SipRecords(tls=5071), "gw.ocs.test"),
     "expired.ua.test": ("ua.ua.test", SipRecords(tls=5081), "gw.ocs.test"),
     "dead.ua.test": ("dead.dead.test", TCP, "gw.ocs.test"),
+    "corp.test": ("edge.corp.test", TLS, "gw.ocs.test"),
 }
 KAMAILIO_DOMAINS = tuple(name for name in SIP_DOMAINS if name.endswith("ocs.test"))
 UA_DOMAINS = tuple(name for name in SIP_DOMAINS if name.endswith("ua.test"))
+OCS_DOMAINS = ("corp.test",)  # of the stand-in for OCS
 
 HOST_RECORDS: dict[str, tuple[str, ...]] = {
     "gw.ocs.test": (GATEWAY.v4,),
@@ -68,6 +70,7 @@ HOST_RECORDS: dict[str, tuple[str, ...]] = {
     "xmpp6.jabber.test": (PROSODY.v6,),
     "xmpp.ejabberd.test": (EJABBERD.v4,),
     "ua.ua.test": (v4(UA_SERVER),),
+    "edge.corp.test": (v4(EDGE),),
     "users.lab.test": (USERS.v4, USERS.v6),
     "dead.dead.test": (v4(DEAD),),
     "dead6.dead.test": (v6(DEAD),),

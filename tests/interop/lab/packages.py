@@ -12,11 +12,14 @@ from lab.commands import LabError, run
 
 # what to look for: (the Debian package that has it)
 PROGRAMS = {"prosody": "prosody", "erl": "ejabberd", "kamailio": "kamailio", "dnsmasq": "dnsmasq-base",
-            "openssl": "openssl", "ip": "iproute2", "ss": "iproute2"}
+            "openssl": "openssl", "ip": "iproute2", "ss": "iproute2", "cc": "gcc"}
 FILES = {"/usr/sbin/ejabberdctl": "ejabberd",
          "/usr/lib/x86_64-linux-gnu/kamailio/modules/tls.so": "kamailio-tls-modules",
          "/usr/lib/x86_64-linux-gnu/kamailio/modules/presence.so": "kamailio-presence-modules",
-         "/usr/lib/x86_64-linux-gnu/kamailio/modules/db_sqlite.so": "kamailio-sqlite-modules"}
+         "/usr/lib/x86_64-linux-gnu/kamailio/modules/db_sqlite.so": "kamailio-sqlite-modules",
+         "/usr/lib/purple-2/libsipe.so": "pidgin-sipe",
+         "/usr/include/libpurple/purple.h": "libpurple-dev",
+         "/usr/include/stdlib.h": "libc6-dev"}
 MODULES = {"slixmpp": "python3-slixmpp"}
 POLICY = Path("/usr/sbin/policy-rc.d")
 

@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from lab import peers
+from lab import peers, sipe
 from lab.certificates import Authority
 from lab.commands import LabError, Service
 from lab.hosts import EJABBERD, KAMAILIO, PROSODY, USERS, Host, Network
@@ -30,6 +30,7 @@ class World:
         self.folder.chmod(0o755)
         self.authority = Authority(self.folder / "certificates")
         self.services: dict[str, Service] = {}
+        self._sipe: Path | None = None
 
     def __enter__(self) -> World:
         try:
@@ -56,6 +57,12 @@ class World:
         self.network.enter(USERS)
         for name in READY:
             self.wait_ready(name)
+
+    def sipe_client(self) -> Path:
+        """pidgin-sipe's host program, compiled when it is first wanted."""
+        if self._sipe is None:
+            self._sipe = sipe.build(self.folder)
+        return self._sipe
 
     def wait_ready(self, name: str) -> None:
         """Until the peer accepts connections on its ports. Raises LabError when it does not come up."""

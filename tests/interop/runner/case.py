@@ -7,7 +7,9 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab.names import KAMAILIO_DOMAINS, UA_DOMAINS, XMPP_DOMAINS
+from lab.names import KAMAILIO_DOMAINS, OCS_DOMAINS, UA_DOMAINS, XMPP_DOMAINS
+from ocs import settings
+from ocs.settings import Settings
 from subjects import options
 from subjects.options import Options
 
@@ -20,13 +22,16 @@ class BadCase(Exception):
 
 @dataclass(frozen=True)
 class User:
-    """Somebody in a case. `kind` follows from the domain: xmpp, registered (kamailio), server (ua.test) or nobody.
+    """Somebody in a case. `kind` follows from the domain: xmpp, registered (kamailio), server (ua.test), sipe
+    (corp.test) or nobody.
 
     `of` in the case file: another device of an XMPP user named above, instead of a domain.
     exists: false for an account that is never made. online: false for one that does not log in by itself.
     transport: a SIP user's way to its next hop. certificate: what a SIP user shows on TLS (`none` for nothing).
     demand_certificate: a SIP server that wants the gateway's certificate (mutual TLS).
     direct: a SIP user that goes to the gateway itself instead of its registrar.
+    partner: `edge` for a SIP user with a domain that is the partner of the stand-in for OCS, and talks in sessions.
+    mode: how old the server is that a pidgin-sipe user finds, 2007 or 2005. password: what that user believes it is.
     """
 
     name: str
@@ -37,6 +42,9 @@ class User:
     certificate: str = "ua"
     demand_certificate: bool = False
     direct: bool = False
+    partner: str = "gateway"
+    mode: int = 2007
+    password: str = "secret"
 
     @property
     def domain(self) -> str:
@@ -50,6 +58,8 @@ class User:
             return "xmpp"
         if self.domain in KAMAILIO_DOMAINS:
             return "registered"
+        if self.domain in OCS_DOMAINS:
+            return "sipe"
         return "server" if self.domain in UA_DOMAINS else "nobody"
 
 
@@ -70,6 +80,7 @@ class Case:
     needs_gateway: bool
     users: dict[str, User]
     gateway: Options
+    edge: Settings
     steps: list[Step]
     seconds: float = field(default=60.0)
 
@@ -89,7 +100,8 @@ def load(name: str) -> Case:
         limit = float(data.get("within", 15))
         steps = [_step(line, limit) for line in data["steps"].splitlines() if line.split("#")[0].strip()]
         return Case(name, data["title"], data.get("needs_gateway", True), users,
-                    options.read(data.get("gateway", {})), steps, float(data.get("seconds", 60)))
+                    options.read(data.get("gateway", {})), settings.read(data.get("edge", {})), steps,
+                    float(data.get("seconds", 60)))
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise BadCase(f"{name}: {error!r}") from error
 

@@ -17,7 +17,8 @@ from lab.names import EJABBERD_DOMAINS, KAMAILIO_DOMAINS, PROSODY_DOMAINS
 from lab.world import World
 from runner.case import BadCase, Case, all_names, load
 from runner.stage import Stage
-from runner.verbs import BadStep, perform
+from runner.verbs import perform
+from runner.words import BadStep
 from subjects import Subject, chosen
 from subjects.options import Options
 

@@ -9,13 +9,16 @@ from pathlib import Path
 from agents.accounts import create
 from agents.inbox import Missed
 from agents.ladder import Ladder
+from agents.session_user import SessionUser
 from agents.sip_user import SipUser
 from agents.sip_wire import Hop, Security, Wire
+from agents.sipe_user import SipeUser
 from agents.xmpp_user import XmppUser
 from lab.certificates import Authority
-from lab.hosts import EJABBERD, GATEWAY, KAMAILIO, PROSODY, UA_SERVER, USERS, v4
+from lab.hosts import EDGE, EJABBERD, GATEWAY, KAMAILIO, PROSODY, UA_SERVER, USERS, v4
 from lab.world import PEER_HOSTS, World
 from runner.case import Case, User
+from runner.office import Office
 from runner.traffic import Traffic
 from subjects import Subject
 
@@ -38,6 +41,7 @@ class Stage:
         self.ladders: dict[str, Ladder] = {}
         self.xmpp: dict[str, XmppUser] = {}
         self.sip: dict[str, SipUser] = {}
+        self.office: Office | None = None
         self.traffic: Traffic | None = None
         self.remarks: list[str] = []
         self._accounts: dict[str, asyncio.Task[None]] = {}
@@ -51,6 +55,8 @@ class Stage:
             if self.subject is not None:
                 self.folder.mkdir(parents=True)
                 await asyncio.to_thread(self.subject.start, self.case.gateway, self.folder)
+            if any(user.kind == "sipe" for user in self.case.users.values()):
+                await self._open_office()
             await asyncio.gather(*(self._enter(user) for user in self.case.users.values()))
         except BaseException:
             await self.__aexit__()
@@ -66,6 +72,8 @@ class Stage:
             await self.start_peer(name)
         if self.subject is not None:
             await asyncio.to_thread(self.subject.stop)
+        if self.office is not None:
+            await self.office.close()
         for agent in self.sip.values():
             agent.close()
         for user in self.xmpp.values():
@@ -76,6 +84,12 @@ class Stage:
             await self._enter_xmpp(user)
         elif user.kind in ("registered", "server"):
             await self._enter_sip(user)
+        elif user.kind == "sipe" and self.office is not None:
+            await self.office.enter(user)
+
+    async def _open_office(self) -> None:
+        self.office = Office(self.world, self.folder, self._ladder("OCS"), self._ladder("pidgin-sipe"), self.case.edge)
+        await self.office.open()
 
     async def _enter_xmpp(self, user: User) -> None:
         host = EJABBERD if user.domain == "ejabberd.test" else PROSODY
@@ -94,7 +108,8 @@ class Stage:
         host, port = self._place(user)
         leaves = LISTENERS if serves else {port + 1: "ua"}
         wire = Wire(user.name, host, port, self._ladder("SIP"), self._security(self.world.authority, user))
-        agent = SipUser(user.address, wire, self._hop(user), serves)
+        kind = SessionUser if user.partner == "edge" else SipUser
+        agent = kind(user.address, wire, self._hop(user), serves)
         self.sip[user.name] = agent
         await wire.open({number: self._listener(leaf, user) for number, leaf in leaves.items()})
         if user.online and not serves and not user.direct:
@@ -112,6 +127,8 @@ class Stage:
     def _hop(user: User) -> Hop:
         """Where the agent's requests go: its registrar, or the gateway."""
         port = PORTS[user.transport]
+        if user.partner == "edge":
+            return Hop("tls", v4(EDGE), PORTS["tls"], "edge.corp.test")
         if user.kind == "server" or user.direct:
             return Hop(user.transport, GATEWAY.v4, port, "gw.ocs.test")
         host = KAMAILIO.v6 if user.domain.startswith("v6.") else KAMAILIO.v4
@@ -128,6 +145,10 @@ class Stage:
         context.load_cert_chain(*map(str, self.world.authority.chain(leaf)))
         context.verify_mode = ssl.CERT_REQUIRED if user.demand_certificate else ssl.CERT_NONE
         return context
+
+    @property
+    def sipe(self) -> dict[str, SipeUser]:
+        return self.office.users if self.office is not None else {}
 
     def _ladder(self, side: str) -> Ladder:
         return self.ladders.setdefault(side, Ladder())
@@ -178,9 +199,12 @@ class Stage:
 
     def check_nothing_left(self) -> None:
         """Whatever no step has read is a surprise. Raises Missed."""
-        surprises = [f"{name}: {event}" for name, user in (self.xmpp | self.sip).items()
+        surprises = [f"{name}: {event}" for name, user in (self.xmpp | self.sip | self.sipe).items()
                      for event in user.inbox.events]
         surprises += [text for user in self.sip.values() for text in user.wire.complaints]
+        if self.office is not None:
+            surprises += [f"edge: {event}" for event in self.office.edge.inbox.events if event.kind == "fault"]
+            surprises += self.office.complaints()
         if self.subject is not None and self.subject.fault():
             surprises.append(self.subject.fault())
         if surprises:

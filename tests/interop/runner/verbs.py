@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from agents.inbox import Missed
 from agents.pidf import Presence
+from agents.session_user import SessionUser
 from agents.sip_user import SipUser
+from agents.sipe_user import SipeUser
 from agents.xmpp_user import XmppUser
 from runner.case import Step
+from runner.sipe_verbs import EDGE_VERBS, SIPE_VERBS
 from runner.stage import Stage
 from runner.traffic import Traffic
-
-
-class BadStep(Exception):
-    """A step that nobody understands."""
-
-
-Act = Callable[[Stage, Step, list[str]], Awaitable[None]]
+from runner.words import Act, BadStep, address_of, word_at
 
 
 def _xmpp(stage: Stage, step: Step) -> XmppUser:
@@ -28,19 +23,15 @@ def _sip(stage: Stage, step: Step) -> SipUser:
     return stage.sip[step.actor]
 
 
-def _address(stage: Stage, name: str) -> str:
-    return stage.case.users[name].address if name in stage.case.users else name
-
-
-def _note(words: list[str], position: int) -> str:
-    return words[position] if len(words) > position else ""
+def _anybody(stage: Stage, step: Step) -> XmppUser | SipUser | SipeUser:
+    return (stage.xmpp | stage.sip | stage.sipe)[step.actor]
 
 
 # XMPP users: what they do.
 
 async def xmpp_send(stage: Stage, step: Step, words: list[str]) -> None:
     user = _xmpp(stage, step)
-    user.last_sent = user.say(_address(stage, words[0]), words[1])
+    user.last_sent = user.say(address_of(stage, words[0]), words[1])
 
 
 async def xmpp_login(stage: Stage, step: Step, words: list[str]) -> None:
@@ -52,37 +43,37 @@ async def xmpp_logout(stage: Stage, step: Step, words: list[str]) -> None:
 
 
 async def xmpp_show(stage: Stage, step: Step, words: list[str]) -> None:
-    _xmpp(stage, step).show(words[0], _note(words, 1))
+    _xmpp(stage, step).show(words[0], word_at(words, 1))
 
 
 def xmpp_ask(kind: str) -> Act:
     async def act(stage: Stage, step: Step, words: list[str]) -> None:
-        _xmpp(stage, step).ask(kind, _address(stage, words[0]))
+        _xmpp(stage, step).ask(kind, address_of(stage, words[0]))
     return act
 
 
 # XMPP users: what they see.
 
 async def sees_message(stage: Stage, step: Step, words: list[str]) -> None:
-    user = stage.xmpp.get(step.actor) or stage.sip[step.actor]
-    await user.inbox.take("message", _address(stage, words[0]), step.within, text=words[1])
+    user = _anybody(stage, step)
+    await user.inbox.take("message", address_of(stage, words[0]), step.within, text=words[1])
 
 
 async def xmpp_sees_error(stage: Stage, step: Step, words: list[str]) -> None:
     """The error must answer the last message sent, by its id, from the one it was sent to."""
     user = _xmpp(stage, step)
     fields = {"condition": words[1]} if len(words) > 1 else {}
-    await user.inbox.take("error", _address(stage, words[0]), step.within, id=user.last_sent, **fields)
+    await user.inbox.take("error", address_of(stage, words[0]), step.within, id=user.last_sent, **fields)
 
 
 def xmpp_sees(kind: str) -> Act:
     async def act(stage: Stage, step: Step, words: list[str]) -> None:
-        await _xmpp(stage, step).inbox.take(kind, _address(stage, words[0]), step.within)
+        await _xmpp(stage, step).inbox.take(kind, address_of(stage, words[0]), step.within)
     return act
 
 
 async def xmpp_sees_presence(stage: Stage, step: Step, words: list[str]) -> None:
-    user, peer, wanted = _xmpp(stage, step), _address(stage, words[0]), (words[1], _note(words, 2))
+    user, peer, wanted = _xmpp(stage, step), address_of(stage, words[0]), (words[1], word_at(words, 2))
 
     def check() -> bool | None:
         word, note = user.state_of(peer)
@@ -95,7 +86,7 @@ async def xmpp_sees_presence(stage: Stage, step: Step, words: list[str]) -> None
 
 
 async def xmpp_sees_roster(stage: Stage, step: Step, words: list[str]) -> None:
-    user, peer = _xmpp(stage, step), _address(stage, words[0])
+    user, peer = _xmpp(stage, step), address_of(stage, words[0])
     try:
         await user.inbox.until(lambda: user.subscriptions.get(peer, "none") == words[1] or None, step.within,
                                f"roster state {words[1]} of {peer}")
@@ -106,7 +97,7 @@ async def xmpp_sees_roster(stage: Stage, step: Step, words: list[str]) -> None:
 # SIP users: what they do.
 
 async def sip_send(stage: Stage, step: Step, words: list[str]) -> None:
-    _sip(stage, step).message(_address(stage, words[0]), words[1])
+    _sip(stage, step).message(address_of(stage, words[0]), words[1])
 
 
 async def sip_register(stage: Stage, step: Step, words: list[str]) -> None:
@@ -118,27 +109,27 @@ async def sip_unregister(stage: Stage, step: Step, words: list[str]) -> None:
 
 
 async def sip_publish(stage: Stage, step: Step, words: list[str]) -> None:
-    await _sip(stage, step).publish(Presence(words[0], _note(words, 1)))
+    await _sip(stage, step).publish(Presence(words[0], word_at(words, 1)))
 
 
 async def sip_subscribe(stage: Stage, step: Step, words: list[str]) -> None:
-    _sip(stage, step).subscribe(_address(stage, words[0]))
+    _sip(stage, step).subscribe(address_of(stage, words[0]))
 
 
 async def sip_poll(stage: Stage, step: Step, words: list[str]) -> None:
-    _sip(stage, step).subscribe(_address(stage, words[0]), expires=0)
+    _sip(stage, step).subscribe(address_of(stage, words[0]), expires=0)
 
 
 async def sip_unsubscribe(stage: Stage, step: Step, words: list[str]) -> None:
-    _sip(stage, step).unsubscribe(_address(stage, words[0]))
+    _sip(stage, step).unsubscribe(address_of(stage, words[0]))
 
 
 async def sip_approve(stage: Stage, step: Step, words: list[str]) -> None:
-    _sip(stage, step).approve(_address(stage, words[0]))
+    _sip(stage, step).approve(address_of(stage, words[0]))
 
 
 async def sip_refuse(stage: Stage, step: Step, words: list[str]) -> None:
-    _sip(stage, step).refuse(_address(stage, words[0]))
+    _sip(stage, step).refuse(address_of(stage, words[0]))
 
 
 # SIP users: what they see.
@@ -147,18 +138,18 @@ def sip_sees_final(statuses: str | None) -> Act:
     """The outcome of the text sent: a status, or alternatives with `|`."""
     async def act(stage: Stage, step: Step, words: list[str]) -> None:
         wanted = statuses or words[2]
-        await _sip(stage, step).inbox.take("final", _address(stage, words[0]), step.within, text=words[1],
+        await _sip(stage, step).inbox.take("final", address_of(stage, words[0]), step.within, text=words[1],
                                            status=wanted)
     return act
 
 
 async def sip_sees_answer(stage: Stage, step: Step, words: list[str]) -> None:
     """The response to a SUBSCRIBE."""
-    await _sip(stage, step).inbox.take("subscribe-final", _address(stage, words[0]), step.within, status=words[1])
+    await _sip(stage, step).inbox.take("subscribe-final", address_of(stage, words[0]), step.within, status=words[1])
 
 
 async def sip_sees_subscription(stage: Stage, step: Step, words: list[str]) -> None:
-    user, peer = _sip(stage, step), _address(stage, words[0])
+    user, peer = _sip(stage, step), address_of(stage, words[0])
     try:
         await user.inbox.until(lambda: user.subscriptions.get(peer) in words[1].split("|") or None, step.within,
                                f"subscription to {peer} {words[1]}")
@@ -167,7 +158,7 @@ async def sip_sees_subscription(stage: Stage, step: Step, words: list[str]) -> N
 
 
 async def sip_sees_presence(stage: Stage, step: Step, words: list[str]) -> None:
-    user, peer, wanted = _sip(stage, step), _address(stage, words[0]), Presence(words[1], _note(words, 2))
+    user, peer, wanted = _sip(stage, step), address_of(stage, words[0]), Presence(words[1], word_at(words, 2))
 
     def check() -> bool | None:
         seen = user.seen.get(peer)
@@ -181,21 +172,40 @@ async def sip_sees_presence(stage: Stage, step: Step, words: list[str]) -> None:
 
 async def sip_sees_no_presence(stage: Stage, step: Step, words: list[str]) -> None:
     """Nothing of the contact's state has reached the user."""
-    seen = _sip(stage, step).seen.get(_address(stage, words[0]))
+    seen = _sip(stage, step).seen.get(address_of(stage, words[0]))
     if seen is not None and seen.word != "closed":
         raise Missed(f"{step.actor} sees {seen}, but should know nothing")
 
 
 def sip_sees(kind: str) -> Act:
     async def act(stage: Stage, step: Step, words: list[str]) -> None:
-        await _sip(stage, step).inbox.take(kind, _address(stage, words[0]), step.within)
+        await _sip(stage, step).inbox.take(kind, address_of(stage, words[0]), step.within)
     return act
 
 
 async def forgets(stage: Stage, step: Step, words: list[str]) -> None:
     """Drop unread events of a kind: the protocol lets them come or not."""
-    inbox = (stage.xmpp.get(step.actor) or stage.sip[step.actor]).inbox
+    inbox = _anybody(stage, step).inbox
     inbox.events = [event for event in inbox.events if event.kind != words[0]]
+
+
+# SIP users that talk in sessions.
+
+def _session(stage: Stage, step: Step) -> SessionUser:
+    user = stage.sip[step.actor]
+    if not isinstance(user, SessionUser):
+        raise BadStep(f"{step.actor} does not talk in sessions")
+    return user
+
+
+def session_types(word: str) -> Act:
+    async def act(stage: Stage, step: Step, words: list[str]) -> None:
+        _session(stage, step).typing(address_of(stage, words[-1]), word)
+    return act
+
+
+async def session_hang_up(stage: Stage, step: Step, words: list[str]) -> None:
+    _session(stage, step).hang_up(address_of(stage, words[0]))
 
 
 # The gateway and the peers.
@@ -258,6 +268,10 @@ SIP_VERBS: dict[str, Act] = {
     "sees presence": sip_sees_presence, "sees nothing-of": sip_sees_no_presence,
     "sees watcher": sip_sees("watcher"), "sees watcher-gone": sip_sees("watcher-gone"),
 }
+SESSION_VERBS: dict[str, Act] = {
+    "types": session_types("type"), "stops": session_types("idle"), "hangs-up": session_hang_up,
+    "sees typing": sip_sees("typing"), "sees typing-stopped": sip_sees("typing-stopped"), "sees bye": sip_sees("bye"),
+}
 GATEWAY_VERBS: dict[str, Act] = {
     "stop": gateway("stop"), "start": gateway("resume"), "kill": gateway("kill"),
     "restart": gateway("stop", "resume"), "crash": gateway("kill", "resume"),
@@ -273,10 +287,12 @@ def vocabulary(stage: Stage, actor: str) -> dict[str, Act]:
     if actor in stage.xmpp:
         return XMPP_VERBS
     if actor in stage.sip:
-        return SIP_VERBS
+        return SIP_VERBS | (SESSION_VERBS if isinstance(stage.sip[actor], SessionUser) else {})
+    if actor in stage.sipe:
+        return SIPE_VERBS
     if actor in stage.world.services:
         return PEER_VERBS
-    return {"gateway": GATEWAY_VERBS, "traffic": TRAFFIC_VERBS}.get(actor, {})
+    return {"gateway": GATEWAY_VERBS, "traffic": TRAFFIC_VERBS, "edge": EDGE_VERBS}.get(actor, {})
 
 
 async def perform(stage: Stage, step: Step) -> None:

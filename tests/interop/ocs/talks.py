@@ -1,0 +1,177 @@
+"""Instant messages between clients and partners: requests pass, and what concerns one hop alone stays there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agents.sip_text import SipMessage, address, bare, parameter
+from ocs.accounts import Account
+from ocs.edge import Edge
+from ocs.exchange import Link, pop_via, respond, without
+
+if TYPE_CHECKING:
+    from ocs.home import Home
+
+TRUST = "ms-source-type=AutoFederation;ms-ep-fqdn={name};ms-source-verified-user=verified;ms-source-network=federation"
+
+
+@dataclass
+class Offer:
+    """An INVITE under way: what a CANCEL or the ACK to a refusal needs."""
+
+    request: SipMessage
+    branch: str
+    outwards: bool
+    domain: str = ""
+    account: Account | None = None
+
+
+class Talks:
+    """The proxy for everything but presence."""
+
+    def __init__(self, home: Home, edge: Edge) -> None:
+        self.home = home
+        self.edge = edge
+        self._owners: dict[str, Account] = {}
+        self._offers: dict[str, Offer] = {}
+
+    # From our clients.
+
+    def from_client(self, link: Link, request: SipMessage, account: Account) -> None:
+        if request.method == "CANCEL":
+            self._cancelled(link, request)
+            return
+        to = bare(address(request.get("To")))
+        if self.home.is_ours(to):  # sipe asks for a group chat server; there are no other users at home
+            if request.method != "ACK":
+                link.write(respond(request, 404, "Not Found"))
+            return
+        onward = _hop(request)
+        without(onward, "Route")
+        if request.method == "ACK":
+            self.edge.send(onward, to.partition("@")[2], lambda response: None)
+            return
+        if request.method == "INVITE":
+            link.write(respond(request, 100, "Trying"))
+            self._owners[request.get("Call-ID")] = account
+
+        def answered(response: SipMessage) -> None:
+            if request.method == "INVITE" and response.status == 100:
+                return
+            if request.method == "INVITE" and response.status >= 200:
+                self._offers.pop(_key(request), None)
+                self._acknowledge_refusal(onward, response, to.partition("@")[2], branch)
+            link.write(response)
+
+        _stamp(onward, link)
+        branch = self.edge.send(onward, to.partition("@")[2], answered)
+        if request.method == "INVITE":
+            self.edge.remember(request.get("Call-ID"), address(request.get("Contact")),
+                               parameter(request.get("From"), "epid"))
+            self._offers[_key(request)] = Offer(onward, branch, True, to.partition("@")[2])
+
+    def _acknowledge_refusal(self, invite: SipMessage, response: SipMessage, domain: str, branch: str) -> None:
+        """The ACK to a refused INVITE is the last proxy's to send."""
+        if response.status >= 300 and self.edge.serves(domain) is not None:
+            self.edge.send(_ack(invite, response), domain, lambda response: None, branch)
+
+    # From partners.
+
+    def in_dialog(self, link: Link, request: SipMessage) -> bool:
+        """Handle a request that belongs to a session or to an INVITE under way."""
+        if request.method == "CANCEL":
+            self._cancelled(link, request)
+            return True
+        account = self._owners.get(request.get("Call-ID"))
+        if account is None or not parameter(request.get("To"), "tag"):
+            return False
+        if request.method == "ACK" and _key(request) in self._offers:
+            return True
+        self._to_client(link, request, account)
+        return True
+
+    def from_partner(self, link: Link, request: SipMessage, account: Account) -> None:
+        """A request outside of any session."""
+        if request.method == "MESSAGE":
+            status = self.edge.settings.page_mode
+            link.write(respond(request, status, "No page mode").add("Allow", "INVITE, SUBSCRIBE, OPTIONS"))
+        elif request.method in ("INVITE", "OPTIONS"):
+            self._owners[request.get("Call-ID")] = account
+            self._to_client(link, request, account)
+        elif request.method != "ACK":
+            link.write(respond(request, 481, "Call Leg/Transaction Does Not Exist"))
+
+    def _to_client(self, link: Link, request: SipMessage, account: Account) -> None:
+        device = account.device
+        if device is None:
+            if request.method != "ACK":
+                link.write(respond(request, 480, "Temporarily Unavailable"))
+            return
+        onward = _hop(request)
+        onward.uri = device.contact
+        onward.add("ms-edge-proxy-message-trust", TRUST.format(name=self.edge.name))
+        if request.method == "INVITE":
+            link.write(respond(request, 100, "Trying"))
+
+        def answered(response: SipMessage) -> None:
+            pop_via(response)
+            if request.method == "INVITE":
+                if response.status == 100:
+                    return
+                self._invited(request, response)
+            link.write(response)
+
+        branch = self.home.exchange.send(device.link, onward, answered)
+        if request.method == "INVITE":
+            self._offers[_key(request)] = Offer(onward, branch, False, account=account)
+
+    def _invited(self, request: SipMessage, response: SipMessage) -> None:
+        """Our client's answer to a partner's INVITE."""
+        if 200 <= response.status < 300:
+            self._offers.pop(_key(request), None)
+            self.edge.remember(request.get("Call-ID"), address(response.get("Contact")),
+                               parameter(response.get("To"), "epid"))
+
+    def _cancelled(self, link: Link, request: SipMessage) -> None:
+        offer = self._offers.get(_key(request))
+        if offer is None:
+            link.write(respond(request, 481, "Call Leg/Transaction Does Not Exist"))
+            return
+        link.write(respond(request, 200, "OK"))
+        cancel = SipMessage(method="CANCEL", uri=offer.request.uri)
+        for name, value in offer.request.headers:
+            if name.lower() in ("from", "to", "call-id", "max-forwards"):
+                cancel.add(name, value)
+        cancel.add("CSeq", f"{offer.request.cseq[0]} CANCEL")
+        if offer.outwards:
+            self.edge.send(cancel, offer.domain, lambda response: None, offer.branch)
+        elif offer.account is not None and offer.account.device is not None:
+            self.home.exchange.send(offer.account.device.link, cancel, lambda response: None, offer.branch)
+
+
+def _hop(request: SipMessage) -> SipMessage:
+    """A copy for the next hop, one hop nearer to its end."""
+    copy = SipMessage(request.method, request.uri, headers=list(request.headers), body=request.body)
+    copy.headers = [(name, str(int(value) - 1) if name.lower() == "max-forwards" else value)
+                    for name, value in copy.headers]
+    return copy
+
+
+def _stamp(request: SipMessage, link: Link) -> None:
+    """What a server notes in the client's Via."""
+    for index, (name, value) in enumerate(request.headers):
+        if name.lower() == "via":
+            request.headers[index] = (name, f"{value};ms-received-port={link.peer[1]};ms-received-cid=1A00")
+            return
+
+
+def _key(request: SipMessage) -> str:
+    """What an INVITE, its CANCEL and its ACK have in common."""
+    return f"{request.get('Call-ID')} {request.cseq[0]} {parameter(request.get('From'), 'tag')}"
+
+
+def _ack(invite: SipMessage, response: SipMessage) -> SipMessage:
+    ack = SipMessage(method="ACK", uri=invite.uri).add("Max-Forwards", "70").add("From", invite.get("From"))
+    ack.add("To", response.get("To")).add("Call-ID", invite.get("Call-ID"))
+    return ack.add("CSeq", f"{invite.cseq[0]} ACK")
