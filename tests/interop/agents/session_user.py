@@ -71,6 +71,11 @@ class SessionUser(SipUser):
     def hang_up(self, peer: str) -> None:
         self._spawn(self._inform(self._sessions.pop(peer).request("BYE", self.contact)))
 
+    def break_route(self, peer: str) -> None:
+        """Forget what stands behind the URIs of the session's route set."""
+        dialog = self._sessions[peer]
+        dialog.routes = [route.partition(">")[0] + ">" for route in dialog.routes]
+
     def _sdp(self, whose: str) -> bytes:
         return SDP.format(host=self.wire.host, port=self.wire.port, whose=whose).encode()
 

@@ -193,7 +193,9 @@ class Wire:
         via = f"SIP/2.0/{hop.transport.upper()} {self.shown_host}:{self.port};branch=z9hG4bK-{secrets.token_hex(8)};rport"
         request.headers.insert(0, ("Via", via))
         self.ladder.note(self.label, f"{hop.transport}>", str(request))
-        write = await self._writer(hop, ("", ""))
+        key = ("", "")
+        write = await self._writer(hop, key)
+        self._carriers.pop(key, None)
         write(request.encode())
 
     @staticmethod

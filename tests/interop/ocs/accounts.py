@@ -66,9 +66,11 @@ class Account:
     groups: dict[str, str] = field(default_factory=lambda: {"1": "~"})
     delta: int = 1
     members: dict[tuple[str, str], int] = field(default_factory=dict)
+    versions: dict[int, int] = field(default_factory=dict)
     rights: dict[str, str] = field(default_factory=dict)
     acknowledged: set[str] = field(default_factory=set)
     device: Device | None = None
+    decided: asyncio.Event = field(default_factory=asyncio.Event)
     presented: asyncio.Event = field(default_factory=asyncio.Event)
     _published: dict[tuple[str, str, str], Element] = field(default_factory=dict)
     _presence: State = field(default_factory=State)
@@ -158,13 +160,26 @@ class Account:
         for container in body.iter():
             if local(container) != "container":
                 continue
+            number = int(attribute(container, "id"))
+            self.versions[number] = self.versions.get(number, 0) + 1
             for member in container:
                 who = (attribute(member, "type"), attribute(member, "value").removeprefix("sip:"))
-                number = int(attribute(container, "id"))
                 if attribute(member, "action") == "add":
                     self.members[who] = number
                 elif self.members.get(who) == number:
                     del self.members[who]
+
+    def containers(self) -> str:
+        """All access levels with their members, as roaming data has them."""
+        return "".join(f'<container id="{number}" version="{version}">{self._members_of(number)}</container>'
+                       for number, version in self.versions.items())
+
+    def _members_of(self, number: int) -> str:
+        def value(text_: str) -> str:
+            return f" value={quoteattr(text_)}" if text_ else ""
+
+        return "".join(f'<member type="{kind}"{value(who)}/>' for (kind, who), where in self.members.items()
+                       if where == number)
 
     def level(self, watcher: str) -> int:
         """The access level (container) of somebody at another domain."""

@@ -105,11 +105,14 @@ class Edge:
         branch = branch or f"z9hG4bK{secrets.token_hex(8)}"
         partner = self.serves(domain)
         if partner is None:
-            reason = '1005;reason="Cannot route to destination domain"'
-            on_answer(respond(request, 404, "Not Found").add("ms-diagnostics", f'{reason};source="{self.name}"'))
+            reason = f'1005;reason="Cannot route to destination domain";source="{self.name}"'
+            answer = respond(request, 404, "Not Found").add("ms-diagnostics", reason)
+            asyncio.get_running_loop().call_soon(on_answer, answer)
             return branch
         if request.method in ("INVITE", "SUBSCRIBE") and not parameter(request.get("To"), "tag"):
             self._record(request, outwards=True)
+        elif request.method in ("NOTIFY", "BENOTIFY"):  # it may overtake the 200 (RFC 6665 §4.3)
+            self._record_lines(request, self._routes[request.get("Call-ID")].lines)
         task = asyncio.get_running_loop().create_task(self._send(partner, request, on_answer, branch))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -193,8 +196,11 @@ class Edge:
                 f";tag={self._sign('pooltag', call_id)[:12].upper()}")
         lines = [edge, pool]
         self._routes[call_id] = Route(lines)
+        self._record_lines(request, lines if outwards else lines[::-1])
+
+    @staticmethod
+    def _record_lines(request: SipMessage, top_down: list[str]) -> None:
         position = next(index for index, (name, _) in enumerate(request.headers) if name.lower() != "via")
-        top_down = lines if outwards else lines[::-1]
         request.headers[position:position] = [("Record-Route", line) for line in top_down]
 
     def _sign(self, purpose: str, call_id: str) -> str:

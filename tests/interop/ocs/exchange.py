@@ -51,6 +51,9 @@ class Link(asyncio.Protocol):
         except Malformed as error:
             self.exchange.complain(f"could not read what came: {error}", self.buffer)
             self.close()
+        except Exception as error:
+            self.exchange.complain(f"failed: {error!r}")
+            raise
 
     def write(self, message: SipMessage) -> None:
         self.exchange.note(">", message)

@@ -23,6 +23,7 @@ PORT = 5060
 TRIES = 3  # wrong passwords until the door is closed
 EVENTS = ("vnd-microsoft-provisioning", "vnd-microsoft-roaming-contacts", "vnd-microsoft-roaming-ACL", "presence",
           "presence.wpending", "vnd-microsoft-roaming-self", "vnd-microsoft-provisioning-v2")
+ROAMING = "application/vnd-microsoft-roaming-self+xml"
 SELF = "http://schemas.microsoft.com/2006/09/sip"
 
 
@@ -197,13 +198,12 @@ class Home:
         return "", b""
 
     def _roaming_self(self, account: Account, watchers: list[str]) -> tuple[str, bytes]:
-        people = "".join(f'<subscriber user="{who}" displayName="" acknowledged="false" type="federated"/>'
-                         for who in watchers)
-        return ("application/vnd-microsoft-roaming-self+xml",
-                f'<roamingData xmlns="{SELF}/roaming-self">'
-                f'<categories xmlns="{SELF}/categories" uri="sip:{account.user}"/>'
-                f'<containers xmlns="{SELF}/containers"/>'
-                f'<subscribers xmlns="{SELF}/presence-subscribers">{people}</subscribers></roamingData>'.encode())
+        return ROAMING, _roaming_data(
+            f'<categories xmlns="{SELF}/categories" uri="sip:{account.user}"/>'
+            f'<containers xmlns="{SELF}/containers">{account.containers()}</containers>{_subscribers(watchers)}')
+
+    def _roaming(self, account: Account, what: str) -> None:
+        self.notice(account, "vnd-microsoft-roaming-self", ROAMING, _roaming_data(what))
 
     def notice(self, account: Account, event: str, kind: str, body: bytes) -> None:
         """BENOTIFY to the user's client, where it is signed on and has asked for this."""
@@ -213,15 +213,22 @@ class Home:
             self.exchange.send(device.link, dialog.notice(device.contact, kind, body), lambda response: None)
 
     def tell_of_watcher(self, account: Account, watcher: str) -> None:
-        """"Somebody has added you": OCS says so, LCS 2005 asks."""
+        """Somebody has added the user: OCS says so, LCS 2005 asks."""
         if account.mode == 2005:
             self.notice(account, "presence.wpending", *_pending([watcher]))
         else:
-            kind = "application/vnd-microsoft-roaming-self+xml"
-            people = f'<subscriber user="{watcher}" displayName="" acknowledged="false" type="federated"/>'
-            self.notice(account, "vnd-microsoft-roaming-self", kind,
-                        f'<roamingData xmlns="{SELF}/roaming-self"><subscribers xmlns="{SELF}/presence-subscribers">'
-                        f"{people}</subscribers></roamingData>".encode())
+            self._roaming(account, _subscribers([watcher]))
+
+    async def round_trip(self, account: Account) -> None:
+        """What the client was sent before has been dealt with when it answers OPTIONS."""
+        if account.device is None:
+            return
+        answered = asyncio.Event()
+        request = SipMessage(method="OPTIONS", uri=account.device.contact).add("Max-Forwards", "70")
+        request.add("From", f"<sip:{self.domain}>;tag={secrets.token_hex(5)}").add("To", f"<sip:{account.user}>")
+        request.add("Call-ID", secrets.token_hex(16)).add("CSeq", "1 OPTIONS")
+        self.exchange.send(account.device.link, request, lambda response: answered.set())
+        await answered.wait()
 
     # Commands of clients.
 
@@ -234,6 +241,8 @@ class Home:
             self._presented(account)
         elif kind == "application/msrtc-setcontainermembers+xml":
             account.set_members(documents.parse(request.body))
+            account.decided.set()
+            self._roaming(account, f'<containers xmlns="{SELF}/containers">{account.containers()}</containers>')
             self.watching.changed(account)
         elif kind == "application/msrtc-presence-setsubscriber+xml":
             for element in documents.parse(request.body).iter():
@@ -277,6 +286,7 @@ class Home:
 
     def _set_ace(self, command: Element, account: Account) -> None:
         account.rights[text(command, "mask").removeprefix("sip:")] = text(command, "rights")
+        account.decided.set()
         self.watching.changed(account)
 
     # From partners.
@@ -300,6 +310,16 @@ class Home:
             self.watching.subscribed(link, request, account)
         else:
             self.talks.from_partner(link, request, account)
+
+
+def _roaming_data(what: str) -> bytes:
+    return f'<roamingData xmlns="{SELF}/roaming-self">{what}</roamingData>'.encode()
+
+
+def _subscribers(watchers: list[str]) -> str:
+    people = "".join(f'<subscriber user="{who}" displayName="" acknowledged="false" type="federated"/>'
+                     for who in watchers)
+    return f'<subscribers xmlns="{SELF}/presence-subscribers">{people}</subscribers>'
 
 
 def _md5(text_: str) -> str:

@@ -63,6 +63,19 @@ class Office:
         except TimeoutError:
             raise RuntimeError(f"{agent.user} has signed on, but publishes nothing") from None
 
+    async def deny(self, agent: SipeUser, peer: str, seconds: float) -> None:
+        """Block somebody, until both the server and the client know it. Raises TimeoutError."""
+        account = self.home.accounts[agent.user]
+        account.decided.clear()
+        agent.contact("deny", peer)
+        async with asyncio.timeout(seconds):
+            await account.decided.wait()
+            await self.home.round_trip(account)
+
+    async def settle(self) -> None:
+        """Let what is on its way to the clients arrive."""
+        await asyncio.gather(*(self.home.round_trip(account) for account in self.home.accounts.values()))
+
     async def close(self) -> None:
         for agent in self.users.values():
             await agent.leave()

@@ -44,6 +44,10 @@ def contact(verb: str) -> Act:
     return act
 
 
+async def deny(stage: Stage, step: Step, words: list[str]) -> None:
+    await _office(stage).deny(_user(stage, step), address_of(stage, words[0]), step.within)
+
+
 # What they see.
 
 def sees(kind: str) -> Act:
@@ -92,7 +96,7 @@ async def edge_refresh(stage: Stage, step: Step, words: list[str]) -> None:
 
 
 async def edge_sees_negotiated(stage: Stage, step: Step, words: list[str]) -> None:
-    await _office(stage).edge.inbox.take("negotiated", "gw.ocs.test", step.within, status=words[0])
+    await _office(stage).edge.inbox.take("negotiated", words[0], step.within, status=words[1])
 
 
 async def edge_sees_fault(stage: Stage, step: Step, words: list[str]) -> None:
@@ -111,7 +115,7 @@ async def edge_sees_fault(stage: Stage, step: Step, words: list[str]) -> None:
 SIPE_VERBS: dict[str, Act] = {
     "send": send, "login": login, "logout": logout, "show": show,
     "subscribe": contact("add"), "unsubscribe": contact("remove"), "approve": contact("approve"),
-    "deny": contact("deny"), "close": contact("close"), "types": contact("type"), "stops": contact("pause"),
+    "deny": deny, "close": contact("close"), "types": contact("type"), "stops": contact("pause"),
     "sees message": sees("message"), "sees presence": sees_presence, "sees request": sees("request"),
     "sees typing": sees("typing"), "sees typing-stopped": sees("typing-stopped"), "sees failure": sees_failure,
 }

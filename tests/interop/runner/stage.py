@@ -196,6 +196,8 @@ class Stage:
     async def settle(self) -> None:
         """Let what is already on its way to the users arrive: one round trip to each XMPP user's server."""
         await asyncio.gather(*(user.round_trip() for user in self.xmpp.values()))
+        if self.office is not None:
+            await self.office.settle()
 
     def check_nothing_left(self) -> None:
         """Whatever no step has read is a surprise. Raises Missed."""

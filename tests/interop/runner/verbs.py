@@ -208,6 +208,10 @@ async def session_hang_up(stage: Stage, step: Step, words: list[str]) -> None:
     _session(stage, step).hang_up(address_of(stage, words[0]))
 
 
+async def session_break_route(stage: Stage, step: Step, words: list[str]) -> None:
+    _session(stage, step).break_route(address_of(stage, words[0]))
+
+
 # The gateway and the peers.
 
 def gateway(*actions: str) -> Act:
@@ -270,6 +274,7 @@ SIP_VERBS: dict[str, Act] = {
 }
 SESSION_VERBS: dict[str, Act] = {
     "types": session_types("type"), "stops": session_types("idle"), "hangs-up": session_hang_up,
+    "breaks-route": session_break_route,
     "sees typing": sip_sees("typing"), "sees typing-stopped": sip_sees("typing-stopped"), "sees bye": sip_sees("bye"),
 }
 GATEWAY_VERBS: dict[str, Act] = {

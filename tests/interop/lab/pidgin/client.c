@@ -465,6 +465,7 @@ static void make_account(const char *user, const char *password)
 
 	account = purple_account_new(name, PROTOCOL);
 	g_free(name);
+	purple_account_set_remember_password(account, TRUE);
 	purple_account_set_password(account, password);
 	purple_account_set_string(account, "transport", "tcp");
 	purple_account_set_bool(account, "dont-publish", TRUE); /* its calendar, that is */
