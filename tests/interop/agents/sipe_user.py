@@ -36,6 +36,7 @@ class SipeUser:
         self.inbox = Inbox()
         self.seen: dict[str, tuple[str, str]] = {}
         self.complaints: list[str] = []
+        self._typing: set[str] = set()
         self.signed_on = asyncio.Event()
         self._process: Process | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -127,15 +128,25 @@ class SipeUser:
             self.signed_on.clear()
             self.inbox.ring()
         elif word == "message":
+            self._typing.discard(peer)
             self.inbox.put("message", peer, text=_plain(fields[1]), html=fields[1])
         elif word == "note":
             self.inbox.put("note", peer, text=_plain(fields[1]))
-        elif word in ("typing", "typing-stopped", "request"):
+        elif word == "request":
             self.inbox.put(word, peer)
+        elif word in ("typing", "typing-stopped"):
+            self._typed(peer, word == "typing")
         elif word == "disconnected":
             self.inbox.put("disconnected", self.user, text=fields[0])
         elif word == "notice":
             self.inbox.put("notice", self.user, text=" ".join(fields))
+
+
+    def _typed(self, peer: str, typing: bool) -> None:
+        """Tell of changes only: notices are repeated while somebody types."""
+        if typing != (peer in self._typing):
+            self.inbox.put("typing" if typing else "typing-stopped", peer)
+        (self._typing.add if typing else self._typing.discard)(peer)
 
 
 def _unescape(word: str) -> str:

@@ -32,6 +32,7 @@ class XmppUser:
         self.complaints: list[str] = []
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.last_sent = ""
+        self._typing: set[str] = set()
         self._next = 0
         self._prepare()
 
@@ -40,11 +41,13 @@ class XmppUser:
         client.roster.auto_authorize = None
         client.roster.auto_subscribe = False
         client.register_plugin("xep_0199")
+        client.register_plugin("xep_0085")
         client["feature_mechanisms"].unencrypted_plain = True
         client.add_event_handler("session_start", self._started)
         client.add_event_handler("failed_auth", lambda _: self._failed("log-in refused"))
         client.add_event_handler("connection_failed", lambda reason: self._failed(f"connection: {reason}"))
         client.add_event_handler("message", self._message)
+        client.add_event_handler("chatstate", self._chat_state)
         client.add_event_handler("message_error", self._message_error)
         client.add_event_handler("roster_update", self._roster)
         for kind in PRESENCE_EVENTS:
@@ -79,12 +82,19 @@ class XmppUser:
     # What the user does.
 
     def say(self, peer: str, text: str) -> str:
-        """Send one text; return the stanza's id."""
+        """Send one text, as from a client that knows chat states; return the stanza's id."""
         self._next += 1
         message = self.client.make_message(peer, mbody=text, mtype="chat")
         message["id"] = f"{self.label}-{self._next}"
+        message["chat_state"] = "active"
         message.send()
         return str(message["id"])
+
+    def chat_state(self, peer: str, word: str) -> None:
+        """Send a notice without text: `composing` or `paused` (XEP-0085)."""
+        message = self.client.make_message(peer, mtype="chat")
+        message["chat_state"] = word
+        message.send()
 
     def show(self, word: str, note: str = "") -> None:
         """Broadcast a state: `online`, or one of XMPP's show values."""
@@ -115,6 +125,18 @@ class XmppUser:
         """(word, status text) of the contact's best resource; `offline` when there is none."""
         resources = self.resources.get(peer, {})
         return next(reversed(resources.values())) if resources else ("offline", "")
+
+    def _chat_state(self, message: Message) -> None:
+        """Whoever starts and stops typing; a text ends it without a word."""
+        peer, state = message["from"].bare, message["chat_state"]
+        if state == "composing":
+            if peer not in self._typing:
+                self.inbox.put("typing", peer)
+            self._typing.add(peer)
+        elif peer in self._typing:
+            self._typing.discard(peer)
+            if not message["body"]:
+                self.inbox.put("typing-stopped", peer)
 
     def _message(self, message: Message) -> None:
         if message["type"] in ("chat", "normal") and message["body"]:

@@ -52,6 +52,12 @@ def xmpp_ask(kind: str) -> Act:
     return act
 
 
+def xmpp_types(word: str) -> Act:
+    async def act(stage: Stage, step: Step, words: list[str]) -> None:
+        _xmpp(stage, step).chat_state(address_of(stage, words[-1]), word)
+    return act
+
+
 # XMPP users: what they see.
 
 async def sees_message(stage: Stage, step: Step, words: list[str]) -> None:
@@ -257,6 +263,8 @@ async def traffic_settles(stage: Stage, step: Step, words: list[str]) -> None:
 XMPP_VERBS: dict[str, Act] = {
     "send": xmpp_send, "login": xmpp_login, "logout": xmpp_logout, "show": xmpp_show, "forgets": forgets,
     "subscribe": xmpp_ask("subscribe"), "unsubscribe": xmpp_ask("unsubscribe"),
+    "types": xmpp_types("composing"), "stops": xmpp_types("paused"),
+    "sees typing": xmpp_sees("typing"), "sees typing-stopped": xmpp_sees("typing-stopped"),
     "approve": xmpp_ask("subscribed"), "deny": xmpp_ask("unsubscribed"), "withdraw": xmpp_ask("unsubscribed"),
     "sees message": sees_message, "sees error": xmpp_sees_error, "sees presence": xmpp_sees_presence,
     "sees roster": xmpp_sees_roster, "sees request": xmpp_sees("subscribe"),

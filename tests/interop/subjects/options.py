@@ -13,12 +13,16 @@ class Options:
     sip_tls_client: `required` or `optional` client certificates on the SIP TLS listener.
     trust: `address` (SIP hosts may speak for their domains by their address) or `certificate` (only by mutual TLS).
     sip_route: `dns` (RFC 3263), or `udp`, `tcp`, `tls` to the domain's host.
+    dialect: what the gateway is told about corp.test, the stand-in for OCS: `auto`, `ocs2007r2` or `lcs2005`.
+    edge_route: `next_hop` (the Edge by its name) or `dns` (its federation record).
     """
 
     xmpp_certificate: str = "any"
     sip_tls_client: str = "optional"
     trust: str = "address"
     sip_route: str = "dns"
+    dialect: str = "ocs2007r2"
+    edge_route: str = "next_hop"
 
 
 def read(table: dict[str, str]) -> Options:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lab.commands import LabError, Service
 from lab.hosts import DNS, GATEWAY, KAMAILIO, UA_SERVER, v4, v6
-from lab.names import KAMAILIO_DOMAINS, SIP_DOMAINS
+from lab.names import KAMAILIO_DOMAINS, OCS_DOMAINS, SIP_DOMAINS
 from lab.world import World, connects
 from subjects.options import Options
 
@@ -87,8 +87,17 @@ def configuration(options: Options, certificates: Path, state: Path) -> str:
              "[sip]", f'client_certificate = "{options.sip_tls_client}"',
              *(f'{kind} = ["0.0.0.0:{port}", "[::]:{port}"]' for kind, port in PORTS.items())]
     for domain in SIP_DOMAINS:
-        lines += _domain(domain, options)
+        lines += _ocs(domain, options) if domain in OCS_DOMAINS else _domain(domain, options)
     return "\n".join(lines) + "\n"
+
+
+def _ocs(domain: str, options: Options) -> list[str]:
+    """A domain behind an Edge: only its certificate speaks for it."""
+    lines = ["[[sip.domain]]", f'domain = "{domain}"', f'certificate_names = ["edge.{domain}"]',
+             f'dialect = "{options.dialect}"']
+    if options.edge_route == "next_hop":
+        lines.append(f'next_hop = "sip:edge.{domain}:5061;transport=tls"')
+    return lines
 
 
 def _domain(domain: str, options: Options) -> list[str]:
