@@ -49,7 +49,8 @@ class SipeUser:
             self._process = await asyncio.create_subprocess_exec(
                 *command, str(folder / self.label), self.user, self.password, stdin=PIPE, stdout=PIPE, stderr=log,
                 limit=LINE_LIMIT, start_new_session=True,
-                env={"DBUS_SESSION_BUS_ADDRESS": "disabled:", "LANG": "C.UTF-8", "HOME": str(folder)})
+                env={"DBUS_SESSION_BUS_ADDRESS": "disabled:", "PURPLE_UNSAFE_DEBUG": "1",
+                     "LANG": "C.UTF-8", "HOME": str(folder)})
         self._reader = asyncio.create_task(self._read(self._process))
 
     async def leave(self) -> None:
@@ -97,6 +98,10 @@ class SipeUser:
     def contact(self, verb: str, peer: str) -> None:
         """add, remove, approve, deny, close, type or pause."""
         self._tell(verb, f"sip:{peer}")
+
+    def menu(self, peer: str, entry: str) -> None:
+        """Choose an entry of a contact's context menu."""
+        self._tell("menu", f"sip:{peer}", entry)
 
     def _tell(self, *words: str) -> None:
         self.ladder.note(self.label, "does", " ".join(words))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
+from agents.inbox import Missed
 from agents.ladder import Ladder
 from agents.sipe_user import SipeUser
 from lab.hosts import EDGE, GATEWAY, UA_SERVER, USERS, v4
@@ -64,13 +66,24 @@ class Office:
             raise RuntimeError(f"{agent.user} has signed on, but publishes nothing") from None
 
     async def deny(self, agent: SipeUser, peer: str, seconds: float) -> None:
-        """Block somebody, until both the server and the client know it. Raises TimeoutError."""
+        """Block somebody, until both the server and the client know it. Raises Missed."""
+        await self._decide(agent, lambda: agent.contact("deny", peer), seconds)
+
+    async def give(self, agent: SipeUser, peer: str, level: str, seconds: float) -> None:
+        """Raise a contact to an access level by its name in the client's menu. Raises Missed."""
+        await self._decide(agent, lambda: agent.menu(peer, level), seconds)
+
+    async def _decide(self, agent: SipeUser, act: Callable[[], None], seconds: float) -> None:
         account = self.home.accounts[agent.user]
-        account.decided.clear()
-        agent.contact("deny", peer)
-        async with asyncio.timeout(seconds):
-            await account.decided.wait()
-            await self.home.round_trip(account)
+        try:
+            async with asyncio.timeout(seconds):
+                await self.home.round_trip(account)
+                account.decided.clear()
+                act()
+                await account.decided.wait()
+                await self.home.round_trip(account)
+        except TimeoutError:
+            raise Missed(f"waited {seconds:g} s for {agent.label}'s decision to reach the server") from None
 
     async def settle(self) -> None:
         """Let what is on its way to the clients arrive."""

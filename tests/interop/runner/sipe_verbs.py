@@ -48,6 +48,10 @@ async def deny(stage: Stage, step: Step, words: list[str]) -> None:
     await _office(stage).deny(_user(stage, step), address_of(stage, words[0]), step.within)
 
 
+async def gives(stage: Stage, step: Step, words: list[str]) -> None:
+    await _office(stage).give(_user(stage, step), address_of(stage, words[0]), words[1], step.within)
+
+
 # What they see.
 
 def sees(kind: str) -> Act:
@@ -115,7 +119,7 @@ async def edge_sees_fault(stage: Stage, step: Step, words: list[str]) -> None:
 SIPE_VERBS: dict[str, Act] = {
     "send": send, "login": login, "logout": logout, "show": show,
     "subscribe": contact("add"), "unsubscribe": contact("remove"), "approve": contact("approve"),
-    "deny": deny, "close": contact("close"), "types": contact("type"), "stops": contact("pause"),
+    "deny": deny, "gives": gives, "close": contact("close"), "types": contact("type"), "stops": contact("pause"),
     "sees message": sees("message"), "sees presence": sees_presence, "sees request": sees("request"),
     "sees typing": sees("typing"), "sees typing-stopped": sees("typing-stopped"), "sees failure": sees_failure,
 }

@@ -305,6 +305,40 @@ static void do_deny(char **arguments)
 	decide(arguments[0], FALSE);
 }
 
+/* A contact's context menu, by the words of an entry; those of an upper level go before those below. */
+static gboolean choose(GList *menu, PurpleBlistNode *contact, const char *label)
+{
+	GList *place;
+
+	for (place = menu; place; place = place->next) {
+		PurpleMenuAction *entry = place->data;
+
+		if (entry && entry->callback && entry->label && strstr(entry->label, label)) {
+			((void (*)(PurpleBlistNode *, gpointer))entry->callback)(contact, entry->data);
+			return TRUE;
+		}
+	}
+	for (place = menu; place; place = place->next)
+		if (place->data && choose(((PurpleMenuAction *)place->data)->children, contact, label))
+			return TRUE;
+	return FALSE;
+}
+
+static void do_menu(char **arguments)
+{
+	PurpleBuddy *buddy = purple_find_buddy(account, arguments[0]);
+	PurpleConnection *connection = purple_account_get_connection(account);
+	PurplePluginProtocolInfo *info;
+
+	if (buddy == NULL || connection == NULL) {
+		tell("notice", "no such contact", arguments[0], NULL);
+		return;
+	}
+	info = PURPLE_PLUGIN_PROTOCOL_INFO(purple_connection_get_prpl(connection));
+	if (!choose(info->blist_node_menu((PurpleBlistNode *)buddy), (PurpleBlistNode *)buddy, arguments[1]))
+		tell("notice", "no such entry", arguments[1], NULL);
+}
+
 static const struct {
 	const char *word;
 	guint arguments;
@@ -313,6 +347,7 @@ static const struct {
 	{"login", 1, do_login}, {"logout", 0, do_logout}, {"send", 2, do_send}, {"send-html", 2, do_send_html},
 	{"close", 1, do_close}, {"type", 1, do_type}, {"pause", 1, do_pause}, {"status", 2, do_status},
 	{"add", 1, do_add}, {"remove", 1, do_remove}, {"approve", 1, do_approve}, {"deny", 1, do_deny},
+	{"menu", 2, do_menu},
 };
 
 static char *unescape(const char *field)
