@@ -45,6 +45,7 @@ class SipeUser:
     async def start(self, command: list[str], folder: Path) -> None:
         """Start the program (`command`: how, up to its arguments). Its folder and log are in `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
+        self._leaving = False
         with (folder / f"{self.label}.log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *command, str(folder / self.label), self.user, self.password, stdin=PIPE, stdout=PIPE, stderr=log,
@@ -63,17 +64,22 @@ class SipeUser:
         try:
             await asyncio.wait_for(self._process.wait(), 3)
         except TimeoutError:
-            self.kill()
-            await self._process.wait()
+            await self.kill()
         if self._reader is not None:
             self._reader.cancel()
 
-    def kill(self) -> None:
+    async def kill(self) -> None:
         """End the program at once (SIGKILL)."""
         self._leaving = True
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
+            await self._process.wait()
+        self.signed_on.clear()
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.returncode is None
 
     # What the user does.
 

@@ -114,11 +114,13 @@ def _user(label: str, suffix: str, entry: str | dict[str, object], others: dict[
 
 
 def _step(line: str, limit: float) -> Step:
-    words = shlex.split(line, comments=True)
+    words = [word.replace("\\n", "\n") for word in shlex.split(line, comments=True)]
     if not words or not words[0].endswith(":") or len(words) < 2:
         raise ValueError(f"a step is `WHO: VERB …`, not {line!r}")
     within = limit
     if len(words) > 3 and words[-2] == "within":
         within = float(words[-1].removesuffix("s"))
         words = words[:-2]
+    if len(words) > 3 and words[-2] == "times":  # a long text
+        words = [*words[:-3], words[-3] * int(words[-1])]
     return Step(line.strip(), words[0][:-1], words[1:], within)

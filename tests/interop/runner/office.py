@@ -52,13 +52,22 @@ class Office:
         self.home.add(Account(user.address, user.name.capitalize(), PASSWORD, user.mode))
         agent = SipeUser(user.address, user.name, f"{v4(EDGE)}:{home.PORT}", user.password, self.desks)
         self.users[user.name] = agent
-        client = str(self.world.sipe_client())
-        await agent.start(self.world.network.exec(USERS, client), self.folder / "sipe")
+        await self._start(agent)
         if user.online:
             await self.login(agent)
 
+    async def _start(self, agent: SipeUser) -> None:
+        client = str(self.world.sipe_client())
+        await agent.start(self.world.network.exec(USERS, client), self.folder / "sipe")
+
+    async def kill(self, agent: SipeUser) -> None:
+        """End the client at once; it is started anew at its next log-in."""
+        await agent.kill()
+
     async def login(self, agent: SipeUser) -> None:
         """Until the client has published its first state. Raises RuntimeError."""
+        if not agent.running:
+            await self._start(agent)
         await agent.login()
         try:
             await asyncio.wait_for(self.home.accounts[agent.user].presented.wait(), FIRST_STATE_LIMIT)

@@ -44,6 +44,10 @@ def contact(verb: str) -> Act:
     return act
 
 
+async def dies(stage: Stage, step: Step, words: list[str]) -> None:
+    await _office(stage).kill(_user(stage, step))
+
+
 async def deny(stage: Stage, step: Step, words: list[str]) -> None:
     await _office(stage).deny(_user(stage, step), address_of(stage, words[0]), step.within)
 
@@ -81,7 +85,7 @@ async def sees_presence(stage: Stage, step: Step, words: list[str]) -> None:
 
     def check() -> bool | None:
         word, note = user.seen.get(peer, ("unknown", ""))
-        return (word == wanted[0] and (len(words) < 3 or wanted[1] in note)) or None
+        return (word in wanted[0].split("|") and (len(words) < 3 or wanted[1] in note)) or None
 
     try:
         await user.inbox.until(check, step.within, f"presence {wanted} of {peer}")
@@ -117,7 +121,7 @@ async def edge_sees_fault(stage: Stage, step: Step, words: list[str]) -> None:
 
 
 SIPE_VERBS: dict[str, Act] = {
-    "send": send, "login": login, "logout": logout, "show": show,
+    "send": send, "login": login, "logout": logout, "dies": dies, "show": show,
     "subscribe": contact("add"), "unsubscribe": contact("remove"), "approve": contact("approve"),
     "deny": deny, "gives": gives, "close": contact("close"), "types": contact("type"), "stops": contact("pause"),
     "sees message": sees("message"), "sees presence": sees_presence, "sees request": sees("request"),
