@@ -1,4 +1,4 @@
-"""A scripted SIP user that talks as OCS's partners must: messages and typing in INVITE sessions, PIDF as OCS knows it."""
+"""A scripted SIP user that does what OCS wants of partners: INVITE sessions with typing, PIDF as OCS reads it."""
 
 from __future__ import annotations
 

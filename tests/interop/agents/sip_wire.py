@@ -173,8 +173,7 @@ class Wire:
     async def request(self, request: SipMessage, hop: Hop, patience: float = 64 * T1) -> SipMessage:
         """Send a request and wait for its final response; silence becomes 408, a broken transport 503."""
         branch = f"z9hG4bK-{secrets.token_hex(8)}"
-        via = f"SIP/2.0/{hop.transport.upper()} {self.shown_host}:{self.port};branch={branch};rport"
-        request.headers.insert(0, ("Via", via))
+        request.headers.insert(0, ("Via", self._via(hop, branch)))
         queue: asyncio.Queue[SipMessage] = asyncio.Queue()
         key = (branch, request.method)
         self._clients[key] = queue
@@ -188,10 +187,12 @@ class Wire:
             del self._clients[key]
             self._carriers.pop(key, None)
 
+    def _via(self, hop: Hop, branch: str) -> str:
+        return f"SIP/2.0/{hop.transport.upper()} {self.shown_host}:{self.port};branch={branch};rport"
+
     async def send(self, request: SipMessage, hop: Hop) -> None:
         """Send a request that has no response (ACK)."""
-        via = f"SIP/2.0/{hop.transport.upper()} {self.shown_host}:{self.port};branch=z9hG4bK-{secrets.token_hex(8)};rport"
-        request.headers.insert(0, ("Via", via))
+        request.headers.insert(0, ("Via", self._via(hop, f"z9hG4bK-{secrets.token_hex(8)}")))
         self.ladder.note(self.label, f"{hop.transport}>", str(request))
         key = ("", "")
         write = await self._writer(hop, key)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from xml.etree.ElementTree import Element
 from xml.sax.saxutils import quoteattr
 
 from agents.sip_text import SipMessage
-from ocs.documents import Element, Publication, State, attribute, find, local, text
+from ocs.documents import Publication, State, attribute, find, local, text
 from ocs.exchange import Link
 
 BLOCKED = 32000

@@ -1,4 +1,4 @@
-"""The Edge: mutual TLS with allowed partners, signed route sets, and nothing from federation that a real one refuses."""
+"""The Edge: mutual TLS with allowed partners, signed route sets, and nothing let in that a real one refuses."""
 
 from __future__ import annotations
 
@@ -249,7 +249,7 @@ class Edge:
             return True  # to a refused INVITE: it goes no farther than the INVITE's own transaction
         came = _lines(request, "Route")
         if came != route.lines:
-            return self._refuse(link, request, 400, "Bad Request", f'1004;reason="Route set is no longer valid: {came}"')
+            return self._refuse(link, request, 400, "Bad Request", f'1004;reason="Route set is not valid: {came}"')
         if route.target and request.uri != route.target:
             return self._refuse(link, request, 404, "Not Found",
                                 f'1003;reason="Request-URI {request.uri} is not the Contact {route.target}"')

@@ -30,8 +30,8 @@ class Link(asyncio.Protocol):
 
     @property
     def peer(self) -> tuple[str, int]:
-        host, port, *_ = self.transport.get_extra_info("peername") if self.transport else ("", 0)
-        return host, port
+        name = self.transport.get_extra_info("peername") if self.transport is not None else None
+        return (str(name[0]), int(name[1])) if name else ("", 0)
 
     @property
     def names(self) -> set[str]:

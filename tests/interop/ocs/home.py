@@ -96,29 +96,34 @@ class Home:
 
     def _register(self, link: Link, request: SipMessage, account: Account) -> None:
         if not self._proved(link, request, account):
-            tries = self._nonces.setdefault(link, [])
-            if len(tries) > TRIES:
-                link.write(respond(request, 403, "Forbidden").add("ms-diagnostics", '1000;reason="Wrong password"'))
-                return
-            tries.append(secrets.token_hex(8))
-            challenge = f'Digest realm="{self.domain}", nonce="{tries[-1]}", qop="auth", algorithm=MD5'
-            link.write(respond(request, 407, "Proxy Authentication Required").add("Proxy-Authenticate", challenge))
-            return
-        response = respond(request, 200, "OK")
-        if request.get("Expires") == "0":
-            link.write(response.add("Expires", "0"))
+            self._challenge(link, request)
+        elif request.get("Expires") == "0":
+            link.write(respond(request, 200, "OK").add("Expires", "0"))
             self._sign_off(account)
+        else:
+            self._sign_on(link, request, account)
+
+    def _challenge(self, link: Link, request: SipMessage) -> None:
+        tries = self._nonces.setdefault(link, [])
+        if len(tries) > TRIES:
+            link.write(respond(request, 403, "Forbidden").add("ms-diagnostics", '1000;reason="Wrong password"'))
             return
+        tries.append(secrets.token_hex(8))
+        challenge = f'Digest realm="{self.domain}", nonce="{tries[-1]}", qop="auth", algorithm=MD5'
+        link.write(respond(request, 407, "Proxy Authentication Required").add("Proxy-Authenticate", challenge))
+
+    def _sign_on(self, link: Link, request: SipMessage, account: Account) -> None:
+        """The 200 decides what kind of server the client believes to have found."""
         device = self._device(link, request, account)
-        response.add("Expires", "7200")
-        response.add("Contact", f'<{device.contact}>;expires=7200;+sip.instance="{device.instance}";gruu="{device.gruu}"')
+        contact = f'<{device.contact}>;expires=7200;+sip.instance="{device.instance}";gruu="{device.gruu}"'
+        response = respond(request, 200, "OK").add("Expires", "7200").add("Contact", contact)
         response.add("Allow-Events", ",".join(EVENTS))
         if account.mode != 2005:
             response.add("Supported", "msrtc-event-categories")
         response.add("Supported", "adhoclist")
         response.add("ms-keep-alive", "UAS; tcp=no; hop-hop=yes; end-end=no; timeout=300")
         link.write(response.add("Server", "RTC/3.5" if account.mode != 2005 else "RTC/2.0"))
-        if account.device is None or account.device.instance != device.instance or account.device.link is not link:
+        if account.device is None or account.device.link is not link:
             account.device = device
 
     def _proved(self, link: Link, request: SipMessage, account: Account) -> bool:
@@ -149,35 +154,37 @@ class Home:
 
     def _subscribe(self, link: Link, request: SipMessage, account: Account) -> None:
         event = request.get("Event")
-        to = bare(address(request.get("To")))
         if event not in EVENTS:
             link.write(respond(request, 489, "Bad Event"))
             return
         response = respond(request, 200, "OK")
         response.add("Contact", f"<sip:pool.{self.domain}:{PORT};transport=tcp>").add("Event", event)
-        device = account.device
-        if device is None:
-            return
         if request.get("Expires") == "0" and not event.startswith("vnd-microsoft-provisioning"):
-            device.dialogs.pop(event, None)
-            link.write(response.add("Expires", "0").add("subscription-state", "terminated;expires=0"))
-            return
-        if event == "presence" and to != account.user:  # LCS 2005 without lists
-            device.dialogs.setdefault(event, Dialog(event, request.get("Call-ID"), response.get("To"),
-                                                    request.get("From")))
-            link.write(response.add("Expires", "28800").add("subscription-state", "active;expires=28800"))
-            self.watching.watch(account, to)
-            return
-        if event not in device.dialogs or device.dialogs[event].call_id != request.get("Call-ID"):
-            device.dialogs[event] = Dialog(event, request.get("Call-ID"), response.get("To"), request.get("From"))
+            self._unsubscribe(event, response, account)
+        else:
+            self._open(event, request, response, account)
+        link.write(response)
+        if event == "presence" and request.get("Expires") != "0":
+            to = bare(address(request.get("To")))
+            self.watching.watch_all(account, _resources(request.body) if request.body else [to])
+
+    @staticmethod
+    def _unsubscribe(event: str, response: SipMessage, account: Account) -> None:
+        if account.device is not None:
+            account.device.dialogs.pop(event, None)
+        response.add("Expires", "0").add("subscription-state", "terminated;expires=0")
+
+    def _open(self, event: str, request: SipMessage, response: SipMessage, account: Account) -> None:
+        """Keep the dialog, and let the first document ride in the 200 where there is one."""
+        call_id = request.get("Call-ID")
+        dialogs = account.device.dialogs if account.device is not None else {}
+        if event not in dialogs or dialogs[event].call_id != call_id:
+            dialogs[event] = Dialog(event, call_id, response.get("To"), request.get("From"))
         kind, body = self._first_notice(event, account, request)
         response.add("subscription-state", "active;expires=28800").add("Expires", "28800")
         if body:
             response.add("ms-piggyback-cseq", "1").add("Content-Type", kind)
             response.body = body
-        link.write(response)
-        if event == "presence":
-            self.watching.watch_all(account, _resources(request.body))
 
     def _first_notice(self, event: str, account: Account, request: SipMessage) -> tuple[str, bytes]:
         """The document that rides in the 200."""
@@ -193,6 +200,7 @@ class Home:
         if event == "vnd-microsoft-roaming-ACL":
             return ("application/vnd-microsoft-roaming-acls+xml", b'<ACLlist deltaNum="1"/>')
         if event == "presence" and account.mode == 2005 and account.user in _resources(request.body):
+            # Its own state is what makes the client publish.
             state = account.state_for(account.user)
             return documents.MSRTC, documents.write(documents.MSRTC, account.user, account.name, state)
         return "", b""
@@ -304,8 +312,8 @@ class Home:
         account = self.accounts.get(bare(request.uri))
         if account is None:
             if request.method != "ACK":
-                reason = '1003;reason="User does not exist"'
-                link.write(respond(request, 404, "Not Found").add("ms-diagnostics", f'{reason};source="{self.edge.name}"'))
+                reason = f'1003;reason="User does not exist";source="{self.edge.name}"'
+                link.write(respond(request, 404, "Not Found").add("ms-diagnostics", reason))
         elif request.method == "SUBSCRIBE":
             self.watching.subscribed(link, request, account)
         else:
@@ -328,6 +336,8 @@ def _md5(text_: str) -> str:
 
 def _resources(body: bytes) -> list[str]:
     """The addresses in a batched SUBSCRIBE."""
+    if not body:
+        return []
     return [element.get("uri", "").removeprefix("sip:") for element in documents.parse(body).iter()
             if local(element) == "resource"]
 

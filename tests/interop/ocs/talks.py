@@ -43,33 +43,35 @@ class Talks:
             self._cancelled(link, request)
             return
         to = bare(address(request.get("To")))
+        onward = without(_hop(request), "Route")
         if self.home.is_ours(to):  # sipe asks for a group chat server; there are no other users at home
             if request.method != "ACK":
                 link.write(respond(request, 404, "Not Found"))
-            return
-        onward = _hop(request)
-        without(onward, "Route")
-        if request.method == "ACK":
+        elif request.method == "ACK":
             self.edge.send(onward, to.partition("@")[2], lambda response: None)
-            return
-        if request.method == "INVITE":
-            link.write(respond(request, 100, "Trying"))
+        elif request.method == "INVITE":
             self._owners[request.get("Call-ID")] = account
+            self._invite(link, request, onward, to.partition("@")[2])
+        else:
+            _stamp(onward, link)
+            self.edge.send(onward, to.partition("@")[2], link.write)
+
+    def _invite(self, link: Link, request: SipMessage, onward: SipMessage, domain: str) -> None:
+        link.write(respond(request, 100, "Trying"))
+        _stamp(onward, link)
 
         def answered(response: SipMessage) -> None:
-            if request.method == "INVITE" and response.status == 100:
+            if response.status == 100:
                 return
-            if request.method == "INVITE" and response.status >= 200:
+            if response.status >= 200:
                 self._offers.pop(_key(request), None)
-                self._acknowledge_refusal(onward, response, to.partition("@")[2], branch)
+                self._acknowledge_refusal(onward, response, domain, branch)
             link.write(response)
 
-        _stamp(onward, link)
-        branch = self.edge.send(onward, to.partition("@")[2], answered)
-        if request.method == "INVITE":
-            self.edge.remember(request.get("Call-ID"), address(request.get("Contact")),
-                               parameter(request.get("From"), "epid"))
-            self._offers[_key(request)] = Offer(onward, branch, True, to.partition("@")[2])
+        branch = self.edge.send(onward, domain, answered)
+        self.edge.remember(request.get("Call-ID"), address(request.get("Contact")),
+                           parameter(request.get("From"), "epid"))
+        self._offers[_key(request)] = Offer(onward, branch, True, domain)
 
     def _acknowledge_refusal(self, invite: SipMessage, response: SipMessage, domain: str, branch: str) -> None:
         """The ACK to a refused INVITE is the last proxy's to send."""

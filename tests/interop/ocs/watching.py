@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 ACCEPT_2007 = ("application/msrtc-event-categories+xml, application/xpidf+xml, text/xml+msrtc.pidf, "
                "application/pidf+xml, application/rlmi+xml, multipart/related")
-ACCEPT_2005 = "text/xml+msrtc.pidf, application/xpidf+xml, application/pidf+xml, application/rlmi+xml, multipart/related"
+ACCEPT_2005 = ("text/xml+msrtc.pidf, application/xpidf+xml, application/pidf+xml, application/rlmi+xml, "
+               "multipart/related")
 AGENTS = {2007: "UCCAPI/3.5.6907.9 OC/3.5.6907.34 (Microsoft Office Communicator 2007 R2)",
           2005: "LCC/1.3"}
 
