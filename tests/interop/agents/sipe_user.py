@@ -91,6 +91,11 @@ class SipeUser:
         except TimeoutError:
             raise RuntimeError(f"{self.user} could not sign on within {LOGIN_LIMIT:g} s") from None
 
+    async def knock(self, seconds: float) -> None:
+        """Try to sign on, and be refused. Raises Missed."""
+        self._tell("login", self.server)
+        await self.inbox.take("disconnected", self.user, seconds)
+
     async def logout(self, seconds: float) -> None:
         self._tell("logout")
         await self.inbox.until(lambda: not self.signed_on.is_set() or None, seconds, "signing off")

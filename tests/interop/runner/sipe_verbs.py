@@ -30,6 +30,10 @@ async def login(stage: Stage, step: Step, words: list[str]) -> None:
     await _office(stage).login(_user(stage, step))
 
 
+async def sees_refusal(stage: Stage, step: Step, words: list[str]) -> None:
+    await _user(stage, step).knock(step.within)
+
+
 async def logout(stage: Stage, step: Step, words: list[str]) -> None:
     await _user(stage, step).logout(step.within)
 
@@ -126,6 +130,7 @@ SIPE_VERBS: dict[str, Act] = {
     "deny": deny, "gives": gives, "close": contact("close"), "types": contact("type"), "stops": contact("pause"),
     "sees message": sees("message"), "sees presence": sees_presence, "sees request": sees("request"),
     "sees typing": sees("typing"), "sees typing-stopped": sees("typing-stopped"), "sees failure": sees_failure,
+    "sees log-in-refused": sees_refusal,
 }
 EDGE_VERBS: dict[str, Act] = {
     "cut": edge_cut, "refreshes": edge_refresh, "sees negotiated": edge_sees_negotiated, "sees fault": edge_sees_fault,
