@@ -103,6 +103,10 @@ class SipeUser:
     def say(self, peer: str, text: str) -> None:
         self._tell("send", f"sip:{peer}", text)
 
+    def say_styled(self, peer: str, markup: str) -> None:
+        """Send a text with libpurple's markup."""
+        self._tell("send-html", f"sip:{peer}", markup)
+
     def show(self, word: str, note: str = "") -> None:
         self._tell("status", STATUSES[word], note)
 

@@ -19,6 +19,7 @@ FILES = {"/usr/sbin/ejabberdctl": "ejabberd",
          "/usr/lib/x86_64-linux-gnu/kamailio/modules/db_sqlite.so": "kamailio-sqlite-modules",
          "/usr/lib/purple-2/libsipe.so": "pidgin-sipe",
          "/usr/include/libpurple/purple.h": "libpurple-dev",
+         "/usr/include/libxml2/libxml/parser.h": "libxml2-dev",
          "/usr/include/stdlib.h": "libc6-dev"}
 MODULES = {"slixmpp": "python3-slixmpp"}
 POLICY = Path("/usr/sbin/policy-rc.d")

@@ -30,6 +30,10 @@ async def login(stage: Stage, step: Step, words: list[str]) -> None:
     await _office(stage).login(_user(stage, step))
 
 
+async def send_styled(stage: Stage, step: Step, words: list[str]) -> None:
+    _user(stage, step).say_styled(address_of(stage, words[0]), words[1])
+
+
 async def sees_refusal(stage: Stage, step: Step, words: list[str]) -> None:
     await _user(stage, step).knock(step.within)
 
@@ -125,7 +129,7 @@ async def edge_sees_fault(stage: Stage, step: Step, words: list[str]) -> None:
 
 
 SIPE_VERBS: dict[str, Act] = {
-    "send": send, "login": login, "logout": logout, "dies": dies, "show": show,
+    "send": send, "send-styled": send_styled, "login": login, "logout": logout, "dies": dies, "show": show,
     "subscribe": contact("add"), "unsubscribe": contact("remove"), "approve": contact("approve"),
     "deny": deny, "gives": gives, "close": contact("close"), "types": contact("type"), "stops": contact("pause"),
     "sees message": sees("message"), "sees presence": sees_presence, "sees request": sees("request"),
