@@ -504,7 +504,11 @@ fn messages_pass_by_a_crowd_of_refreshes_and_the_edge_is_not_flooded() {
     agent.passes(Duration::from_millis(67));
     let next = agent.says_requests();
     assert_eq!(next.len(), 1);
-    assert_eq!(next[0].method.as_str(), "INVITE", "the session of the message");
+    assert_eq!(
+        next[0].method.as_str(),
+        "INVITE",
+        "the session of the message"
+    );
     let mut all = 6;
     for _ in 0..19 {
         agent.passes_seconds(1);
