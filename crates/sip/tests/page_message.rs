@@ -14,7 +14,7 @@ use std::time::Duration;
 use agent::{Agent, EDGE, Fields, address, alma, bruno, from_bruno, from_edge, world};
 use stox_core::address::SipAddress;
 use stox_core::failure::{Failure, Local};
-use stox_core::vocab::{Im, Ref, SipIn, SipOut, Text};
+use stox_core::vocab::{ChatState, Im, Ref, SipIn, SipOut, Text};
 use stox_sip::digest::Credential;
 use stox_sip::message::Request;
 use stox_sip::transport::{Destination, Transport};
@@ -399,6 +399,16 @@ fn content_is_negotiated() {
             field.is_empty() || answer.headers.contains(field),
             "{answer:?}"
         );
+        if body == composing {
+            let told = agent.tells();
+            assert!(matches!(
+                told,
+                SipIn::ChatState {
+                    state: ChatState::Composing,
+                    ..
+                }
+            ));
+        }
         agent.is_silent();
     }
 }
@@ -409,7 +419,7 @@ fn refused_in_the_order_of_rfc_3261() {
     let rows: [(&str, &str, u16, &str); 14] = [
         ("MESSAGE", "FROBNICATE", 501, "Allow"),
         ("MESSAGE", "message", 501, "Allow"),
-        ("MESSAGE", "INVITE", 405, "Allow"),
+        ("MESSAGE", "PUBLISH", 405, "Allow"),
         ("MESSAGE sip:alma@", "MESSAGE sips:alma@", 416, ""),
         ("To: <sip:", "To: <sips:", 416, ""),
         (

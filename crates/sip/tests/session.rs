@@ -44,7 +44,10 @@ fn ocs(overrides: Overrides) -> Agent {
     let mut settings = world();
     settings.sip_domains[0].dialect = Rule {
         profile: Some(Profile::Ocs2007R2),
-        overrides,
+        overrides: Overrides {
+            requests_per_second: Some(0),
+            ..overrides
+        },
     };
     Agent::with(settings)
 }
