@@ -152,11 +152,12 @@ impl EngineTask {
             SipArrival::Datagram { source, octets } => self.engine.datagram(&source, &octets, now),
             SipArrival::Framed { source, message } => self.engine.framed(&source, message, now),
             SipArrival::Closed(flow) => {
-                self.sockets.closed(flow);
+                // What was sent there fails first, and then whatever follows may dial again.
+                if let Some(target) = self.sockets.closed(flow) {
+                    let destination = Destination::Dial(target);
+                    self.engine.sip_not_sent(&destination, now);
+                }
                 self.engine.sip_closed(flow, now);
-            }
-            SipArrival::TargetLost(target) => {
-                self.engine.sip_not_sent(&Destination::Dial(target), now)
             }
         }
     }
@@ -196,7 +197,7 @@ impl EngineTask {
                 Effect::Send(transmit) => {
                     let destination = transmit.destination.clone();
                     if self.sockets.send(transmit).is_err() {
-                        self.engine.sip_not_sent(&destination, self.clock.now());
+                        self.not_sent(&destination);
                     }
                 }
                 Effect::Resolve(resolve) => self.resolve(resolve),
@@ -210,6 +211,15 @@ impl EngineTask {
                     }
                 }
             }
+        }
+    }
+
+    fn not_sent(&mut self, destination: &Destination) {
+        let now = self.clock.now();
+        let lost = self.sockets.take_lost().map(Destination::Dial);
+        self.engine.sip_not_sent(destination, now);
+        if let Some(lost) = lost.filter(|lost| lost != destination) {
+            self.engine.sip_not_sent(&lost, now);
         }
     }
 

@@ -55,10 +55,8 @@ pub enum SipArrival {
         /// The message, or what is wrong with it.
         message: Result<Message, ParseError>,
     },
-    /// A connection is gone.
+    /// A connection is gone, or one that we tried to open never came. To be given to [`SipSockets::closed`].
     Closed(FlowId),
-    /// A connection that we opened, or tried to, is gone: what was sent to this target may not have arrived.
-    TargetLost(Target),
 }
 
 /// Why octets could not be sent. The engine reports it to the transaction that wanted to.
@@ -80,6 +78,8 @@ pub struct SipSockets {
     datagram: Vec<(FlowId, Arc<UdpSocket>)>,
     connections: HashMap<FlowId, Connection>,
     dialled: HashMap<Target, FlowId>,
+    /// Found out while sending, and not told yet.
+    lost: Option<Target>,
     accepted: mpsc::Receiver<Accepted>,
     accepting: mpsc::Sender<Accepted>,
     tasks: JoinSet<()>,
@@ -116,6 +116,7 @@ impl SipSockets {
             datagram: Vec::new(),
             connections: HashMap::new(),
             dialled: HashMap::new(),
+            lost: None,
             accepted,
             accepting,
             tasks: JoinSet::new(),
@@ -161,7 +162,7 @@ impl SipSockets {
     /// Sends, opening a connection where there is none.
     ///
     /// # Errors
-    /// The connection is gone or does not take more, or no socket fits.
+    /// The connection is gone or does not take more, or no socket fits. [`SipSockets::take_lost`] may know more.
     pub fn send(&mut self, transmit: Transmit) -> Result<(), NotSent> {
         tracing::trace!(
             destination = ?transmit.destination,
@@ -183,14 +184,20 @@ impl SipSockets {
         }
     }
 
-    /// Forgets a connection that has ended.
-    pub fn closed(&mut self, flow: FlowId) {
-        if let Some(connection) = self.connections.remove(&flow)
-            && let Some(target) = connection.target
-            && self.dialled.get(&target) == Some(&flow)
-        {
+    /// Forgets a connection that has ended. Where it was our way to a target, what was sent there may not have arrived;
+    /// a way that was opened since is another one.
+    pub fn closed(&mut self, flow: FlowId) -> Option<Target> {
+        let target = self.connections.remove(&flow)?.target?;
+        let current = self.dialled.get(&target) == Some(&flow);
+        current.then(|| {
             self.dialled.remove(&target);
-        }
+            target
+        })
+    }
+
+    /// The target whose way was found to be gone by the last [`SipSockets::send`].
+    pub fn take_lost(&mut self) -> Option<Target> {
+        self.lost.take()
     }
 
     /// Connections open now.
@@ -250,7 +257,7 @@ impl SipSockets {
                         "a SIP peer reads too slowly; its connection is cut"
                     );
                 }
-                self.closed(flow);
+                self.lost = self.closed(flow);
                 Err(NotSent)
             }
         }
@@ -423,9 +430,7 @@ async fn dial(shared: Arc<Shared>, target: Target, flow: FlowId, queue: mpsc::Re
             tracing::warn!(address = %target.address, name = %target.name, %why, "SIP connection failed")
         }
     }
-    // Both are wanted: the connection's entry goes, and the transactions that were sent over it fail over.
     _ = shared.arrivals.send(SipArrival::Closed(flow)).await;
-    _ = shared.arrivals.send(SipArrival::TargetLost(target)).await;
 }
 
 async fn open(shared: &Shared, target: &Target) -> Result<(Box<dyn Octets>, Vec<String>), String> {
@@ -554,6 +559,8 @@ async fn write_all(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::dns::Dns;
+    use crate::net::tls::TlsSettings;
 
     #[test]
     fn a_wildcard_ipv6_socket_reaches_both_worlds() {
@@ -582,5 +589,73 @@ mod tests {
                 "{local} to {remote}"
             );
         }
+    }
+
+    /// Sockets without listeners, and what they tell.
+    fn sockets() -> (SipSockets, mpsc::Receiver<SipArrival>) {
+        let folder = std::env::temp_dir().join(format!("stoxgate-sockets-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let made = rcgen::generate_simple_self_signed(["gw.test".to_owned()]).unwrap();
+        std::fs::write(folder.join("gw.crt"), made.cert.pem()).unwrap();
+        std::fs::write(folder.join("gw.key"), made.signing_key.serialize_pem()).unwrap();
+        let text = "[gateway]\nhost = \"gw.test\"\nstate_dir = \"state\"\n\
+                    [tls]\ncertificate = \"gw.crt\"\nkey = \"gw.key\"\nroots = [\"gw.crt\"]\n\
+                    [dns]\nservers = [\"127.0.0.1:9\"]\n[[xmpp.partner]]\ndomain = \"*\"\n\
+                    [sip]\ntcp = [\"127.0.0.1:0\"]\n[[sip.domain]]\ndomain = \"edge.test\"\n";
+        let config = crate::config::parse(text, &folder.join("gateway.toml"), []).unwrap();
+        let tls = TlsSettings::load(&config.tls, &config.sip).unwrap();
+        _ = std::fs::remove_dir_all(&folder);
+        let dns = Dns::new(&config.dns).unwrap();
+        let tls = SipTls::new(&tls, dns, Arc::new(config.sip_transports()));
+        let (arrivals, arrived) = mpsc::channel(16);
+        let admission = Admission::new(16, 16);
+        let limits = Limits::default();
+        (SipSockets::new(tls, arrivals, admission, limits), arrived)
+    }
+
+    async fn closed(arrived: &mut mpsc::Receiver<SipArrival>) -> FlowId {
+        let arrival = timeout(Duration::from_secs(20), arrived.recv()).await;
+        match arrival.unwrap().unwrap() {
+            SipArrival::Closed(flow) => flow,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_way_that_is_lost_is_told_once_and_never_for_the_next_one() {
+        let (mut sockets, mut arrived) = sockets();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = Target {
+            transport: Transport::Tcp,
+            address: listener.local_addr().unwrap(),
+            name: "edge.test".to_owned(),
+        };
+        let message = Transmit {
+            destination: Destination::Dial(target.clone()),
+            bytes: Bytes::from_static(b"x"),
+        };
+        // The end of a connection is told, and names the target.
+        sockets.send(message.clone()).unwrap();
+        drop(listener.accept().await.unwrap());
+        let first = closed(&mut arrived).await;
+        // Before that was taken in, the loss shows when something is sent.
+        assert!(sockets.send(message.clone()).is_err());
+        assert_eq!(sockets.take_lost(), Some(target.clone()));
+        assert_eq!(sockets.take_lost(), None);
+        // The next one is dialled, and the end of the first is nothing to it.
+        sockets.send(message.clone()).unwrap();
+        assert_eq!(sockets.closed(first), None);
+        let (stream, _) = listener.accept().await.unwrap();
+        assert_eq!(sockets.open_connections(), 1);
+        drop(stream);
+        let second = closed(&mut arrived).await;
+        assert_ne!(first, second);
+        assert_eq!(sockets.closed(second), Some(target.clone()));
+        // One that cannot be opened is lost likewise.
+        drop(listener);
+        sockets.send(message).unwrap();
+        let third = closed(&mut arrived).await;
+        assert_eq!(sockets.closed(third), Some(target));
+        assert_eq!(sockets.open_connections(), 0);
     }
 }
