@@ -81,6 +81,8 @@ pub struct SipStatus {
     pub connections: usize,
     /// Live transactions.
     pub transactions: usize,
+    /// Requests that wait for the pace of their partner's server.
+    pub paced: usize,
     /// Subscriptions that we hold at SIP users.
     pub subscriptions: usize,
     /// Watchers among SIP users.
@@ -218,6 +220,13 @@ pub fn describe(status: &Status) -> String {
         "SIP: {} connections, {} transactions, {} subscriptions, {} watchers",
         sip.connections, sip.transactions, sip.subscriptions, sip.watchers
     );
+    if sip.paced > 0 {
+        _ = writeln!(
+            out,
+            "  {} requests wait for servers that take only so many a second",
+            sip.paced
+        );
+    }
     for domain in &status.sip_domains {
         _ = writeln!(
             out,

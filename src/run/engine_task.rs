@@ -280,6 +280,7 @@ impl EngineTask {
             sip: SipStatus {
                 connections: self.sockets.open_connections(),
                 transactions: sip.client_transactions + sip.server_transactions,
+                paced: sip.paced,
                 subscriptions: sip.subscriptions,
                 watchers: sip.watchers,
             },

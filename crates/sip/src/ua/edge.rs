@@ -37,10 +37,9 @@ pub(super) fn decline_compression(asked: &Asked, env: &mut Env<'_>) -> Option<Re
 
 /// Whether a partner's server asks us by whatever name or address it knows us, and no user.
 pub(super) fn asks_neighbour(asked: &Asked, settings: &Settings) -> bool {
-    let names_nobody = Uri::parse(&asked.request.uri).is_ok_and(|uri| uri.user.is_none());
-    let host = |uri: &Uri| settings.sip_domain(&uri.host).is_none();
-    let not_theirs = Uri::parse(&asked.request.uri).is_ok_and(|uri| host(&uri));
-    names_nobody && not_theirs && neighbour(&asked.source, settings).is_some()
+    let is_server = |uri: Uri| uri.user.is_none() && settings.sip_domain(&uri.host).is_none();
+    Uri::parse(&asked.request.uri).is_ok_and(is_server)
+        && neighbour(&asked.source, settings).is_some()
 }
 
 /// Adds why a request is refused, for a sender whose servers read it.
