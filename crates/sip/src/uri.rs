@@ -243,22 +243,26 @@ impl Uri {
             && headers_eq(self.headers.as_deref(), other.headers.as_deref())
     }
 
-    /// Bounded by the square of the number of parameters, which is at most 64.
+    /// The first parameter of each name counts. Bounded by the square of the number of parameters, which is at most 64.
     fn params_agree(&self, other: &Self) -> bool {
-        self.params.iter().all(|(name, value)| {
-            let theirs = other
-                .params
-                .iter()
-                .find(|(found, _)| decode(found).eq_ignore_ascii_case(&decode(name)));
-            match theirs {
-                Some((_, theirs)) => optional_eq(value.as_deref(), theirs.as_deref(), |a, b| {
+        self.params.iter().all(|(name, _)| {
+            let (ours, theirs) = (self.first_param(name), other.first_param(name));
+            match (ours, theirs) {
+                (Some(ours), Some(theirs)) => optional_eq(ours, theirs, |a, b| {
                     decode(a).eq_ignore_ascii_case(&decode(b))
                 }),
-                None => !SIGNIFICANT
+                _ => !SIGNIFICANT
                     .iter()
                     .any(|known| known.eq_ignore_ascii_case(name)),
             }
         })
+    }
+
+    /// The value of the first parameter of a name, escapes equal to what they stand for.
+    fn first_param(&self, name: &str) -> Option<Option<&str>> {
+        let same = |found: &str| decode(found).eq_ignore_ascii_case(&decode(name));
+        let found = self.params.iter().find(|(found, _)| same(found));
+        found.map(|(_, value)| value.as_deref())
     }
 }
 
@@ -583,5 +587,15 @@ mod tests {
         for (host, domain, within) in rows {
             assert_eq!(is_within(host, domain), within, "{host} {domain}");
         }
+    }
+
+    #[test]
+    fn a_uri_equals_itself_even_with_a_parameter_twice() {
+        let twice = Uri::parse("sip:a@b.example;x;x=1").unwrap();
+        assert!(twice.uri_eq(&twice));
+        let once = Uri::parse("sip:a@b.example;x").unwrap();
+        assert!(twice.uri_eq(&once) && once.uri_eq(&twice));
+        let other = Uri::parse("sip:a@b.example;x=1").unwrap();
+        assert!(!twice.uri_eq(&other) && !other.uri_eq(&twice));
     }
 }
