@@ -15,6 +15,9 @@ pub use evidence::{Evidence, Weight, of_request, of_response};
 pub use learned::{Dialects, Learned};
 pub use profiles::{PROFILES, Profile, ProfileRow};
 
+use stox_core::presence::Told;
+use stox_core::vocab::State;
+
 use crate::adapt::presence::Format;
 
 /// A column whose values have names in settings and documents.
@@ -140,6 +143,28 @@ words! {
 }
 
 words! {
+    /// What a peer that reads states is told in place of XMPP's `dnd`.
+    DndShows {
+        /// Do not disturb: its users cannot write to the XMPP user without being warned.
+        DoNotDisturb = "do-not-disturb",
+        /// Busy.
+        Busy = "busy",
+    }
+}
+
+words! {
+    /// What a peer that reads states is told in place of XMPP's `xa`.
+    XaShows {
+        /// Away.
+        Away = "away",
+        /// Off work.
+        OffWork = "off-work",
+        /// Out of office.
+        OutOfOffice = "out-of-office",
+    }
+}
+
+words! {
     /// The answer to an Edge that offers compression (NEGOTIATE).
     Negotiate {
         /// 488.
@@ -176,12 +201,20 @@ pub struct Behaviour {
     pub presence_tell: Cow<'static, [Format]>,
     /// One tuple stands for all devices of a user.
     pub one_tuple: bool,
+    /// What it is told in place of `dnd`.
+    pub dnd_shows: DndShows,
+    /// What it is told in place of `xa`.
+    pub xa_shows: XaShows,
     /// What a pending watcher sees.
     pub pending_shows: PendingShows,
     /// The first document rides in the 200 when the watcher offers it (`ms-piggyback-first-notify`).
     pub piggyback: bool,
     /// NOTIFYs go unanswered when the watcher offers it (`ms-benotify`).
     pub benotify: bool,
+    /// A new subscription of one device of a watcher ends the one before.
+    pub one_dialog: bool,
+    /// A probe is asked on its own (RFC 8048 §7.1), also while a dialog is being set up that will answer it.
+    pub probe_polls: bool,
     /// The host in `Contact`.
     pub contact_host: ContactHost,
     /// The answer to NEGOTIATE.
@@ -190,6 +223,24 @@ pub struct Behaviour {
     pub requests_per_second: u32,
     /// `ms-diagnostics` and its like are sent.
     pub diagnostics: bool,
+}
+
+impl Behaviour {
+    /// The states that XMPP's sub-states become for this peer.
+    #[must_use]
+    pub fn told(&self) -> Told {
+        Told {
+            dnd: match self.dnd_shows {
+                DndShows::DoNotDisturb => State::DoNotDisturb,
+                DndShows::Busy => State::Busy,
+            },
+            xa: match self.xa_shows {
+                XaShows::Away => State::ExtendedAway,
+                XaShows::OffWork => State::OffWork,
+                XaShows::OutOfOffice => State::OutOfOffice,
+            },
+        }
+    }
 }
 
 /// An administrator's changes to a [`Behaviour`]; `None` leaves a column as it is.
@@ -211,9 +262,13 @@ pub struct Overrides {
     pub presence_ask: Option<Vec<Format>>,
     pub presence_tell: Option<Vec<Format>>,
     pub one_tuple: Option<bool>,
+    pub dnd_shows: Option<DndShows>,
+    pub xa_shows: Option<XaShows>,
     pub pending_shows: Option<PendingShows>,
     pub piggyback: Option<bool>,
     pub benotify: Option<bool>,
+    pub one_dialog: Option<bool>,
+    pub probe_polls: Option<bool>,
     pub contact_host: Option<ContactHost>,
     pub negotiate: Option<Negotiate>,
     pub requests_per_second: Option<u32>,
@@ -238,9 +293,13 @@ impl Overrides {
             typing,
             typing_holds,
             one_tuple,
+            dnd_shows,
+            xa_shows,
             pending_shows,
             piggyback,
             benotify,
+            one_dialog,
+            probe_polls,
             contact_host,
             negotiate,
             requests_per_second,

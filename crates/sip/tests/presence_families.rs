@@ -16,8 +16,7 @@ use stox_core::address::{Scheme, SipAddress};
 use stox_core::presence::{Announced, Resources, Rules, STATES, Shown, Told};
 use stox_core::vocab::{Document, PresenceKind, ResourcePresence, Show, State, Text, Tuple};
 use stox_sip::adapt::presence::{
-    BodyRefused, Format, PresenceBody, Style, accept, choose, read, read_after, reads_one_tuple,
-    write,
+    BodyRefused, Format, PresenceBody, Style, accept, choose, read, read_after, write,
 };
 use stox_sip::body::document::DocumentError;
 use stox_sip::body::multipart;
@@ -734,22 +733,6 @@ fn the_watcher_gets_the_best_format_that_it_accepts() {
         accept(&[Categories, MsrtcPidf, Pidf, Xpidf]),
         "application/msrtc-event-categories+xml, text/xml+msrtc.pidf, application/pidf+xml, application/xpidf+xml"
     );
-}
-
-#[test]
-fn readers_of_one_tuple_are_known_by_the_types_that_only_they_accept() {
-    let rows = [
-        ("application/pidf+xml", false),
-        ("application/xpidf+xml", false),
-        ("application/pidf+xml, Text/XML+msrtc.pidf;q=0.5", true),
-        ("application/msrtc-event-categories+xml", true),
-    ];
-    for (field, expected) in rows {
-        let mut headers = Headers::new();
-        headers.push("Accept", field);
-        assert_eq!(reads_one_tuple(&headers), expected, "{field}");
-    }
-    assert!(!reads_one_tuple(&Headers::new()));
 }
 
 // ----------------------------------------------------------------------------------------- properties

@@ -154,8 +154,9 @@ pub const TABLE: &[Row<State, Event, Action>] = &[
     row(&[S::Rebuilding], &[E::Probe], &[A::Subscribe], S::Renewing), // PRES-29
     stay(&[S::Renewing], &[E::Probe], &[A::ReplayKnown]),
     stay(&[S::Active, S::Waiting], &[E::Probe], &[A::Replay]), // PRES-24
-    // She is online, and a probe may be the only sign of it: the poll answers her, the dialog keeps her up to date.
-    row(&[S::Idle], &[E::Probe], &[A::Poll, A::Subscribe], S::Renewing), // PRES-10, PRES-24
+    // She is online, and a probe may be the only sign of it: the poll answers her, the dialog keeps her up to date. The
+    // SIP side makes one request of the two where the peer counts requests.
+    row(&[S::Idle], &[E::Probe], &[A::Subscribe, A::Poll], S::Renewing), // PRES-10, PRES-24
     ignore(&[S::Asking, S::Pending, S::AskLater, S::Closing], &[E::Probe]),
 
     // -- NOTIFY

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::{
-    Behaviour, ContactHost, FirstMessage, ImMode, Negotiate, PendingShows, SessionTypes,
-    SessionWord, Typing, Word,
+    Behaviour, ContactHost, DndShows, FirstMessage, ImMode, Negotiate, PendingShows, SessionTypes,
+    SessionWord, Typing, Word, XaShows,
 };
 use crate::adapt::presence::Format;
 
@@ -93,9 +93,13 @@ const SIMPLE: Behaviour = Behaviour {
     presence_ask: Cow::Borrowed(&[Format::Pidf]),
     presence_tell: Cow::Borrowed(&[Format::Pidf]),
     one_tuple: false,
+    dnd_shows: DndShows::DoNotDisturb,
+    xa_shows: XaShows::Away,
     pending_shows: PendingShows::Nothing,
     piggyback: false,
     benotify: false,
+    one_dialog: false,
+    probe_polls: true,
     contact_host: ContactHost::Gateway,
     negotiate: Negotiate::Refuse,
     requests_per_second: 0,
@@ -116,6 +120,8 @@ const MICROSOFT: Behaviour = Behaviour {
     one_tuple: true,
     pending_shows: PendingShows::Offline,
     piggyback: true,
+    one_dialog: true,
+    probe_polls: false,
     contact_host: ContactHost::Domain,
     requests_per_second: 15,
     diagnostics: true,

@@ -469,7 +469,9 @@ impl Client {
     ) {
         let heard = self.attempts.last().is_some_and(|a| a.provisional);
         self.uncertain |= defeat == Defeat::TimedOut || heard;
-        let may_retry = !heard && now < self.give_up_at && self.cancel == Cancel::No;
+        // COMPAT(ocs): nobody answers a BENOTIFY, so silence is no defeat.
+        let done = defeat == Defeat::TimedOut && self.request.method == Method::BENOTIFY;
+        let may_retry = !heard && !done && now < self.give_up_at && self.cancel == Cancel::No;
         if may_retry && self.attempt_next(id, shared, by_branch, now) {
             shared.counters.failovers += 1;
             return;

@@ -27,6 +27,8 @@ pub(super) enum Purpose {
     Subscription(Ref),
     /// A NOTIFY to a watcher.
     Watcher(Ref),
+    /// A BENOTIFY to a watcher, for which no answer comes back.
+    Notice(Ref),
     /// A request of a session.
     Session(SessionId, Step),
     /// The ACK of a 2xx, for which nothing comes back.

@@ -600,6 +600,7 @@ impl UserAgent {
                 with!(self.subscriptions.settled(reference, fate), now);
             }
             Purpose::Watcher(reference) => with!(self.watchers.settled(reference, &fate), now),
+            Purpose::Notice(reference) => with!(self.watchers.noticed(reference, &fate), now),
             Purpose::Session(id, step) => with!(self.sessions.settled(id, step, fate), now),
             Purpose::Ack | Purpose::Stray => {}
         }
@@ -610,7 +611,9 @@ impl UserAgent {
         let cseq = match challenged.purpose() {
             Purpose::Page(reference) => with!(self.pages.next_cseq(reference), now),
             Purpose::Subscription(reference) => self.subscriptions.next_cseq(reference),
-            Purpose::Watcher(reference) => self.watchers.next_cseq(reference),
+            Purpose::Watcher(reference) | Purpose::Notice(reference) => {
+                self.watchers.next_cseq(reference)
+            }
             Purpose::Session(id, step) => self.sessions.next_cseq(id, step),
             Purpose::Ack | Purpose::Stray => None,
         };

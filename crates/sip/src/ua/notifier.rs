@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use bytes::Bytes;
 use stox_core::address::SipAddress;
-use stox_core::failure::Failure;
+use stox_core::failure::{Failure, Local};
 use stox_core::vocab::{Document, EndReason, Ref, SipIn, WatcherEvent, WatcherState};
 
 use super::deadlines::Deadlines;
@@ -14,10 +15,11 @@ use super::routing;
 use super::settings::OwnUser;
 use super::subscriber::reason_word;
 use crate::adapt;
-use crate::adapt::presence::Style;
+use crate::adapt::presence::{Format, Style};
+use crate::dialect::PendingShows;
 use crate::dialog::{self, Dialog, Order};
-use crate::header::Event;
-use crate::message::Request;
+use crate::header::{Event, Headers};
+use crate::message::{Request, Response};
 use crate::method::Method;
 use crate::transaction::ServerId;
 use crate::transport::{FlowId, Source};
@@ -29,6 +31,10 @@ const HOUR: Duration = Duration::from_secs(3600);
 const ENDS_DIALOG: &[u16] = &[
     404, 405, 408, 410, 416, 480, 481, 482, 483, 484, 485, 489, 501, 604,
 ];
+
+/// Option tags of subscribers (COMPAT(ocs)): the first document in the 200, and NOTIFYs without answer.
+pub(super) const PIGGYBACK: &str = "ms-piggyback-first-notify";
+const BENOTIFY: &str = "ms-benotify";
 
 /// A watcher's timers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +50,8 @@ enum Timer {
 enum Phase {
     /// Its SUBSCRIBE waits for the bridge.
     Asking(ServerId),
+    /// Accepted; the 200 waits for the first document, which it carries.
+    Opening(ServerId),
     /// Accepted.
     Running,
     /// It left or ran out: one terminated NOTIFY is owed.
@@ -57,14 +65,31 @@ enum Phase {
 struct News {
     state: WatcherState,
     document: Option<Document>,
+    /// A newer subscription is the reason.
+    replaced: bool,
 }
+
+impl News {
+    fn ends(&self) -> bool {
+        matches!(self.state, WatcherState::Terminated { .. })
+    }
+}
+
+/// One device of a watcher and whom it watches: From and Request-URI, canonical, and the endpoint.
+type Device = (SipAddress, SipAddress, String);
 
 #[derive(Debug)]
 struct Watcher {
     dialog: Dialog,
     presentity: SipAddress,
-    /// It looks at one tuple only.
-    one_tuple: bool,
+    /// What its documents are written in.
+    format: Format,
+    /// It takes the first document in the 200.
+    takes_piggyback: bool,
+    /// It takes NOTIFYs that are not answered.
+    takes_benotify: bool,
+    /// By which a newer subscription replaces it.
+    device: Option<Device>,
     /// SIP domain of the watcher.
     domain: String,
     /// As the watcher wrote it, its id included.
@@ -94,6 +119,7 @@ pub(super) struct Watchers {
     by_dialog: BTreeMap<(String, String), Ref>,
     by_server: BTreeMap<ServerId, Ref>,
     by_flow: BTreeMap<FlowId, BTreeSet<Ref>>,
+    by_device: BTreeMap<Device, Ref>,
     timers: Deadlines<(Ref, Timer)>,
 }
 
@@ -131,55 +157,104 @@ impl Watchers {
             return;
         };
         let local_tag = env.entropy.token();
+        let behaviour = env.behaviour(&watcher.host);
+        let headers = &asked.request.headers;
+        let Some(format) = adapt::presence::choose(headers, &behaviour.presence_tell) else {
+            return env.refuse(&asked, &Refusal::NotAcceptable);
+        };
+        let offers = |token: &str| headers.values("Supported").any(|one| is_token(one, token));
         let built = granted(&asked.request, env)
             .and_then(|granted| Ok((granted, set_up(&asked, &local_tag, &watcher.host, env)?)));
         let (granted, dialog) = match built {
             Ok(built) => built,
             Err(refusal) => return env.refuse(&asked, &refusal),
         };
-        let over = leads_back(&asked).then(|| asked.source.clone());
-        let event = asked.request.headers.event().ok().flatten();
-        let event = event.unwrap_or_else(|| Event::new(PACKAGE));
-        self.by_dialog
-            .insert((dialog.call_id().to_owned(), local_tag), reference);
-        self.by_server.insert(server, reference);
-        if let Some(source) = &over {
-            self.by_flow
-                .entry(source.flow)
-                .or_default()
-                .insert(reference);
-        }
         let poll = granted.is_zero();
-        self.by_ref.insert(
-            reference,
-            Watcher {
-                dialog,
-                presentity: presentity.clone(),
-                one_tuple: adapt::presence::reads_one_tuple(&asked.request.headers),
-                domain: watcher.host.clone(),
-                event,
-                request: asked.request,
-                source: asked.source,
-                phase: Phase::Asking(server),
-                granted,
-                expires_at: Duration::ZERO,
-                over,
-                in_flight: false,
-                waiting: None,
-                told: None,
-                quiet_until: Duration::ZERO,
-                owed: false,
-            },
-        );
+        let over = leads_back(&asked).then(|| asked.source.clone());
+        let device = endpoint(&asked.request)
+            .filter(|_| behaviour.one_dialog && !poll)
+            .map(|endpoint| (watcher.canonical(), presentity.canonical(), endpoint));
+        let entry = Watcher {
+            dialog,
+            presentity: presentity.clone(),
+            format,
+            takes_piggyback: behaviour.piggyback && !poll && offers(PIGGYBACK),
+            takes_benotify: behaviour.benotify && offers(BENOTIFY),
+            device,
+            domain: watcher.host.clone(),
+            event: headers
+                .event()
+                .ok()
+                .flatten()
+                .unwrap_or_else(|| Event::new(PACKAGE)),
+            request: asked.request,
+            source: asked.source,
+            phase: Phase::Asking(server),
+            granted,
+            expires_at: Duration::ZERO,
+            over,
+            in_flight: false,
+            waiting: None,
+            told: None,
+            quiet_until: Duration::ZERO,
+            owed: false,
+        };
+        let before = self.insert(reference, server, entry);
         let event = WatcherEvent::Arrived {
             watcher,
             presentity,
             poll,
         };
         env.tell(SipIn::Watcher { reference, event });
+        if let Some(before) = before {
+            self.replace(before, env);
+        }
     }
 
-    /// The bridge takes the watcher: 200.
+    /// Files a watcher, and says which subscription of the same device it replaces.
+    fn insert(&mut self, reference: Ref, server: ServerId, watcher: Watcher) -> Option<Ref> {
+        let dialog = (
+            watcher.dialog.call_id().to_owned(),
+            watcher.dialog.local_tag().to_owned(),
+        );
+        self.by_dialog.insert(dialog, reference);
+        self.by_server.insert(server, reference);
+        if let Some(source) = &watcher.over {
+            let flow = self.by_flow.entry(source.flow);
+            flow.or_default().insert(reference);
+        }
+        let device = watcher.device.clone();
+        self.by_ref.insert(reference, watcher);
+        self.by_device.insert(device?, reference)
+    }
+
+    /// COMPAT(ocs2007r2, lcs2005): a device subscribes anew without a word about its dialog before; that one is ended,
+    /// or the two of them would be kept and told for an hour.
+    fn replace(&mut self, reference: Ref, env: &mut Env<'_>) {
+        let Some(watcher) = self.by_ref.get_mut(&reference) else {
+            return;
+        };
+        if watcher.phase != Phase::Running {
+            return;
+        }
+        let state = WatcherState::Terminated {
+            reason: EndReason::Unknown,
+            retry_after: None,
+        };
+        watcher.waiting = Some(News {
+            state,
+            document: None,
+            replaced: true,
+        });
+        let limit = env.now.mono + env.settings.transaction_time();
+        watcher.phase = Phase::Ending;
+        self.timers.set((reference, Timer::Expiry), limit);
+        self.flush(reference, env);
+        let event = WatcherEvent::Broken;
+        env.tell(SipIn::Watcher { reference, event });
+    }
+
+    /// The bridge takes the watcher: 200, at once or with the first document.
     pub(super) fn accept(&mut self, reference: Ref, env: &mut Env<'_>) {
         let Some(watcher) = self.by_ref.get_mut(&reference) else {
             return;
@@ -187,22 +262,36 @@ impl Watchers {
         let Phase::Asking(server) = watcher.phase else {
             return;
         };
-        self.by_server.remove(&server);
-        watcher.phase = Phase::Running;
         watcher.expires_at = env.now.mono + watcher.granted;
         let limit = watcher
             .expires_at
             .max(env.now.mono + env.settings.transaction_time());
         self.timers.set((reference, Timer::Expiry), limit);
+        if watcher.takes_piggyback {
+            watcher.phase = Phase::Opening(server);
+        } else {
+            self.open(reference, server, None, env);
+        }
+    }
+
+    /// Sends the 200 to the first SUBSCRIBE, with news in it or without.
+    fn open(&mut self, reference: Ref, server: ServerId, news: Option<&News>, env: &mut Env<'_>) {
+        self.by_server.remove(&server);
+        let Some(watcher) = self.by_ref.get_mut(&reference) else {
+            return;
+        };
+        watcher.phase = Phase::Running;
         let request = std::mem::replace(&mut watcher.request, Request::new(Method::SUBSCRIBE, ""));
-        watcher.answer(
-            &Asked {
-                request,
-                server: Some(server),
-                source: watcher.source.clone(),
-            },
-            env,
-        );
+        let asked = Asked {
+            request,
+            server: Some(server),
+            source: watcher.source.clone(),
+        };
+        let mut response = watcher.granting(&asked, env);
+        if let Some(news) = news {
+            watcher.piggyback(&mut response, news, env);
+        }
+        env.respond(&asked, response);
     }
 
     /// The bridge refuses the watcher.
@@ -228,16 +317,27 @@ impl Watchers {
         let Some(watcher) = self.by_ref.get_mut(&reference) else {
             return;
         };
-        let ends = matches!(state, WatcherState::Terminated { .. });
+        let news = watcher.news(state, document, env);
         let fits = match watcher.phase {
-            Phase::Running => true,
-            Phase::Ending => ends,
+            Phase::Running | Phase::Opening(_) => true,
+            // What a newer subscription has ended is not told twice.
+            Phase::Ending => news.ends() && watcher.waiting.is_none(),
             Phase::Asking(_) | Phase::Ended => false,
         };
-        if fits {
-            watcher.waiting = Some(News { state, document });
-            self.flush(reference, env);
+        if !fits {
+            return;
         }
+        if let Phase::Opening(server) = watcher.phase {
+            let rides = !news.ends() && news.document.is_some();
+            self.open(reference, server, Some(&news).filter(|_| rides), env);
+            if rides {
+                return;
+            }
+        }
+        if let Some(watcher) = self.by_ref.get_mut(&reference) {
+            watcher.waiting = Some(news);
+        }
+        self.flush(reference, env);
     }
 
     /// Sends what waits, if it may go out now.
@@ -260,6 +360,26 @@ impl Watchers {
         self.timers.clear((reference, Timer::Pace));
         if let Some(news) = watcher.waiting.take() {
             watcher.send(reference, &news, env);
+            if watcher.phase == Phase::Ended && !watcher.in_flight {
+                self.remove(reference);
+            }
+        }
+    }
+
+    /// The fate of a BENOTIFY. That nobody has answered is its good end.
+    pub(super) fn noticed(&mut self, reference: Ref, fate: &Fate, env: &mut Env<'_>) {
+        let gone = match fate {
+            Ok(response) => ENDS_DIALOG.contains(&response.status),
+            Err(failure) => *failure != Failure::Local(Local::Timeout),
+        };
+        let Some(watcher) = self.by_ref.get(&reference).filter(|_| gone) else {
+            return;
+        };
+        let owes_nothing = watcher.waiting.as_ref().is_some_and(News::ends);
+        self.remove(reference);
+        if !owes_nothing {
+            let event = WatcherEvent::Broken;
+            env.tell(SipIn::Watcher { reference, event });
         }
     }
 
@@ -273,8 +393,8 @@ impl Watchers {
             Ok(response) => ENDS_DIALOG.contains(&response.status),
             Err(_) => true,
         };
-        let ends = |news: &News| matches!(news.state, WatcherState::Terminated { .. });
-        if watcher.phase == Phase::Ended || (gone && watcher.waiting.as_ref().is_some_and(ends)) {
+        let last = watcher.waiting.as_ref().is_some_and(News::ends);
+        if watcher.phase == Phase::Ended || (gone && last) {
             self.remove(reference);
         } else if gone {
             self.remove(reference);
@@ -306,6 +426,11 @@ impl Watchers {
         }
         watcher.granted = granted;
         watcher.owed = true;
+        let tell = env.behaviour(&watcher.domain).presence_tell;
+        let headers = &asked.request.headers;
+        if let Some(format) = adapt::presence::choose(headers, &tell) {
+            watcher.format = format;
+        }
         watcher.answer(asked, env);
         self.bind(reference, leads_back(asked).then_some(&asked.source));
         let left = granted.is_zero();
@@ -411,8 +536,13 @@ impl Watchers {
         };
         let (call_id, tag) = (watcher.dialog.call_id(), watcher.dialog.local_tag());
         self.by_dialog.remove(&(call_id.to_owned(), tag.to_owned()));
-        if let Phase::Asking(server) = watcher.phase {
+        if let Phase::Asking(server) | Phase::Opening(server) = watcher.phase {
             self.by_server.remove(&server);
+        }
+        if let Some(device) = &watcher.device
+            && self.by_device.get(device) == Some(&reference)
+        {
+            self.by_device.remove(device);
         }
         if let Some(source) = &watcher.over {
             unlink(&mut self.by_flow, source.flow, reference);
@@ -433,8 +563,14 @@ fn unlink(by_flow: &mut BTreeMap<FlowId, BTreeSet<Ref>>, flow: FlowId, reference
 }
 
 impl Watcher {
-    /// 200 to a SUBSCRIBE, with what was granted (RFC 6665 §4.2.1.1).
+    /// Answers a refresh.
     fn answer(&self, asked: &Asked, env: &mut Env<'_>) {
+        let response = self.granting(asked, env);
+        env.respond(asked, response);
+    }
+
+    /// 200 to a SUBSCRIBE, with what was granted (RFC 6665 §4.2.1.1).
+    fn granting(&self, asked: &Asked, env: &mut Env<'_>) -> Response {
         let mut response = env.response(&asked.request, 200, "OK");
         let headers = &mut response.headers;
         headers.set("To", self.dialog.local());
@@ -443,7 +579,51 @@ impl Watcher {
         let own = OwnUser::new(&self.presentity, &env.behaviour(&self.domain));
         headers.push("Contact", env.settings.local.contact(&own, transport));
         headers.push("Expires", self.granted.as_secs().to_string());
-        env.respond(asked, response);
+        response
+    }
+
+    /// COMPAT(ocs2007r2, lcs2005): the first NOTIFY inside the 200, with the CSeq that it would have had.
+    fn piggyback(&mut self, response: &mut Response, news: &News, env: &Env<'_>) {
+        let cseq = self.dialog.next_cseq();
+        let left = self.expires_at.saturating_sub(env.now.mono);
+        let headers = &mut response.headers;
+        headers.push("Event", self.event.to_string());
+        headers.push("Subscription-State", state_value(news.state, left));
+        headers.push("ms-piggyback-cseq", cseq.to_string());
+        if let Some(document) = &news.document {
+            response.body = self.write(document, headers, env);
+        }
+        self.told = Some(news.state);
+        self.quiet_until = env.now.mono + env.settings.notify_interval;
+    }
+
+    /// Writes a document, with the fields that describe it.
+    fn write(&self, document: &Document, headers: &mut Headers, env: &Env<'_>) -> Bytes {
+        let behaviour = env.behaviour(&self.domain);
+        let style = Style {
+            format: self.format,
+            one_tuple: behaviour.one_tuple,
+            told: behaviour.told(),
+            now: env.now.wall,
+        };
+        let body = adapt::presence::write(document, &self.presentity, &style);
+        headers.push("Content-Type", body.content_type);
+        if let Some(language) = &body.content_language {
+            headers.push("Content-Language", language);
+        }
+        body.bytes
+    }
+
+    /// What the bridge says, for this watcher. A pending one may have to see a user who is offline, where its client
+    /// knows no other way to show it.
+    fn news(&self, state: WatcherState, document: Option<Document>, env: &Env<'_>) -> News {
+        let pending = state == WatcherState::Pending
+            && env.behaviour(&self.domain).pending_shows == PendingShows::Offline;
+        News {
+            state,
+            document: document.or_else(|| pending.then(Document::default)),
+            replaced: false,
+        }
     }
 
     /// A SUBSCRIBE for another package, or with another id, is another subscription (RFC 6665 §4.5.2).
@@ -451,36 +631,38 @@ impl Watcher {
         !matches!(request.headers.event(), Ok(Some(event)) if event.matches(&self.event))
     }
 
-    /// Sends a NOTIFY (RFC 6665 §4.2.2).
+    /// Sends a NOTIFY (RFC 6665 §4.2.2), or over the watcher's own connection a BENOTIFY if it takes such.
     fn send(&mut self, reference: Ref, news: &News, env: &mut Env<'_>) {
         let left = self.expires_at.saturating_sub(env.now.mono);
-        let mut request = self.dialog.request(Method::NOTIFY);
+        let unanswered = self.takes_benotify && self.over.is_some();
+        let (method, purpose) = if unanswered {
+            (Method::BENOTIFY, Purpose::Notice(reference))
+        } else {
+            (Method::NOTIFY, Purpose::Watcher(reference))
+        };
+        let mut request = self.dialog.request(method);
         let headers = &mut request.headers;
         headers.push("Event", self.event.to_string());
         headers.push("Subscription-State", state_value(news.state, left));
         headers.push("User-Agent", &env.settings.product);
-        if let Some(document) = &news.document {
-            let style = Style {
-                one_tuple: self.one_tuple,
-                now: env.now.wall,
-                ..Style::default()
-            };
-            let body = adapt::presence::write(document, &self.presentity, &style);
-            headers.push("Content-Type", body.content_type);
-            if let Some(language) = &body.content_language {
-                headers.push("Content-Language", language);
-            }
-            request.body = body.bytes;
+        if news.replaced {
+            let source = &env.settings.local.host;
+            let reason = "Replaced by a newer subscription";
+            let value = format!("2139;reason=\"{reason}\";source=\"{source}\"");
+            headers.push("ms-diagnostics-public", value);
         }
-        self.in_flight = true;
+        if let Some(document) = &news.document {
+            request.body = self.write(document, headers, env);
+        }
+        self.in_flight = !unanswered;
         self.owed = false;
         self.told = Some(news.state);
         self.quiet_until = env.now.mono + env.settings.notify_interval;
-        if matches!(news.state, WatcherState::Terminated { .. }) {
+        if news.ends() {
             self.phase = Phase::Ended;
         }
         env.send(Outgoing {
-            purpose: Purpose::Watcher(reference),
+            purpose,
             next_hop: self.dialog.next_hop(),
             request,
             over: self.over.clone(),
@@ -537,10 +719,9 @@ pub(super) fn set_up(
     env: &Env<'_>,
 ) -> Result<Dialog, Refusal> {
     let to = asked.request.headers.get("To").unwrap_or_default();
-    let first = u32::try_from(env.now.wall.as_secs() & 0xffff).unwrap_or_default();
-    let mut dialog =
-        Dialog::from_request(&asked.request, format!("{to};tag={local_tag}"), first, None)
-            .map_err(|error| Refusal::Malformed(error.to_string()))?;
+    // COMPAT(ocs): a document in the 200 counts as NOTIFY number 1.
+    let mut dialog = Dialog::from_request(&asked.request, format!("{to};tag={local_tag}"), 0, None)
+        .map_err(|error| Refusal::Malformed(error.to_string()))?;
     let known = dialog.is_routed()
         || leads_back(asked)
         || routing::is_near(dialog.target(), domain, &asked.source, env.settings);
@@ -549,6 +730,17 @@ pub(super) fn set_up(
         dialog.route_through(&format!("sip:{domain}"));
     }
     Ok(dialog)
+}
+
+/// The endpoint of the sender (COMPAT(ocs): `epid` in From).
+fn endpoint(request: &Request) -> Option<String> {
+    let from = request.headers.from().ok()?;
+    let epid = from.params.text("epid")?.into_owned();
+    (!epid.is_empty()).then_some(epid)
+}
+
+fn is_token(value: &str, token: &str) -> bool {
+    value.trim().eq_ignore_ascii_case(token)
 }
 
 /// Whether the next hop of the dialog is the element at the other end of the connection: a proxy there has recorded

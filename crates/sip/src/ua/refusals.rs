@@ -172,15 +172,12 @@ fn schemes(request: &Request) -> Result<(), Refusal> {
     }
 }
 
-/// What a SUBSCRIBE must ask for (RFC 6665 §4.2.1.1, RFC 3856 §6.5).
+/// What a SUBSCRIBE must ask for (RFC 6665 §4.2.1.1).
 pub(super) fn check_subscribe(request: &Request) -> Result<(), Refusal> {
-    if !matches!(request.headers.event(), Ok(Some(event)) if is_presence(&event)) {
-        return Err(Refusal::BadEvent);
-    }
-    if adapt::presence::choose(&request.headers, &[]).is_some() {
+    if matches!(request.headers.event(), Ok(Some(event)) if is_presence(&event)) {
         Ok(())
     } else {
-        Err(Refusal::NotAcceptable)
+        Err(Refusal::BadEvent)
     }
 }
 

@@ -9,10 +9,10 @@ use stox_core::vocab::{Document, EndReason, Ref, SipIn, SubscriptionEvent};
 
 use super::deadlines::Deadlines;
 use super::effects::{Asked, Env, Fate, Outgoing, Purpose};
+use super::notifier::PIGGYBACK;
 use super::refusals::{PACKAGE, Refusal, is_presence};
 use super::settings::OwnUser;
 use crate::adapt;
-use crate::adapt::presence::Format;
 use crate::dialog::{self, Dialog, MAX_FORWARDS, Order};
 use crate::header::{Headers, SubscriptionState};
 use crate::message::{Request, Response};
@@ -99,6 +99,12 @@ struct Subscription {
     brief: u8,
     /// The bridge wants it closed.
     closing: bool,
+    /// Polls that its first document answers as well.
+    riders: Vec<Ref>,
+    /// The last document, where later ones tell only what has changed.
+    last: Option<Document>,
+    /// The time that was granted last.
+    granted: Duration,
     expires_at: Duration,
     last_failure: Option<Failure>,
 }
@@ -119,6 +125,8 @@ pub(super) struct Subscriptions {
     by_ref: BTreeMap<Ref, Subscription>,
     by_dialog: BTreeMap<DialogKey, Ref>,
     timers: Deadlines<(Ref, Timer)>,
+    /// The one started last, if that is no poll.
+    newest: Option<Ref>,
     /// Closed ones whose last NOTIFY may still come.
     closed: BTreeMap<DialogKey, ()>,
     closed_order: VecDeque<(Duration, DialogKey)>,
@@ -144,7 +152,9 @@ impl Subscriptions {
         poll: bool,
         env: &mut Env<'_>,
     ) {
-        if self.by_ref.contains_key(&reference) {
+        if self.by_ref.contains_key(&reference)
+            || (poll && self.rides(reference, &watcher, &presentity, env))
+        {
             return;
         }
         let call_id = format!("{}@{}", env.entropy.token(), env.settings.local.host);
@@ -168,12 +178,42 @@ impl Subscriptions {
             },
             brief: 0,
             closing: false,
+            riders: Vec::new(),
+            last: None,
+            granted: Duration::ZERO,
             expires_at: Duration::ZERO,
             last_failure: None,
         };
         self.by_dialog.insert((call_id, local_tag), reference);
+        self.newest = (!poll).then_some(reference);
         let subscription = self.by_ref.entry(reference).or_insert(subscription);
         subscription.send_first(reference, env);
+    }
+
+    /// Lets a poll wait for the first document of a subscription that is being set up for the same two users, where the
+    /// peer wants few requests.
+    fn rides(
+        &mut self,
+        poll: Ref,
+        watcher: &SipAddress,
+        presentity: &SipAddress,
+        env: &Env<'_>,
+    ) -> bool {
+        if env.behaviour(&presentity.host).probe_polls {
+            return false;
+        }
+        let newest = self.newest.and_then(|newest| self.by_ref.get_mut(&newest));
+        let host = newest.filter(|host| {
+            let same = host.watcher == *watcher && host.presentity == *presentity;
+            same && host.dialog.is_none() && !host.closing
+        });
+        match host {
+            Some(host) => {
+                host.riders.push(poll);
+                true
+            }
+            None => false,
+        }
     }
 
     /// Ends one.
@@ -261,10 +301,31 @@ impl Subscriptions {
             self.timers.set((reference, Timer::FirstNotify), limit);
         }
         let granted = expires(&response.headers).unwrap_or(subscription.wish);
-        // The NOTIFY that came before this answer has the last word on the time (RFC 6665 §4.1.3).
-        if in_flight == InFlight::Refresh || subscription.dialog.is_none() {
+        // The NOTIFY that came before this answer has the last word on the time (RFC 6665 §4.1.3), and on the state.
+        let fresh = in_flight == InFlight::Refresh || subscription.dialog.is_none();
+        if fresh {
             self.schedule(reference, granted, env);
+            self.piggybacked(reference, response, env);
         }
+    }
+
+    /// COMPAT(ocs2007r2, lcs2005): a document in the 200 counts as NOTIFY. Its fields may be missing: the state is active
+    /// then, and the package ours.
+    fn piggybacked(&mut self, reference: Ref, response: &Response, env: &mut Env<'_>) {
+        let Some(subscription) = self.by_ref.get_mut(&reference) else {
+            return;
+        };
+        let headers = &response.headers;
+        let Some(document) = subscription.read(headers, &response.body) else {
+            return;
+        };
+        if subscription.dialog.is_none() {
+            subscription.dialog = subscription.answered.take();
+        }
+        self.timers.clear((reference, Timer::FirstNotify));
+        let state = headers.subscription_state().ok().flatten();
+        let state = state.unwrap_or_else(|| SubscriptionState::new("active"));
+        self.apply(reference, &state, Some(document), env);
     }
 
     /// Raises the wish to `Min-Expires` and says whether to try again (RFC 6665 §4.1.2.1).
@@ -346,15 +407,16 @@ impl Subscriptions {
             Err(refusal) => return env.refuse(asked, &refusal),
         }
         env.accept(asked);
+        let document = subscription.read(&asked.request.headers, &asked.request.body);
         self.timers.clear((reference, Timer::FirstNotify));
-        self.apply(reference, &state, &asked.request, env);
+        self.apply(reference, &state, document, env);
     }
 
     fn apply(
         &mut self,
         reference: Ref,
         state: &SubscriptionState,
-        request: &Request,
+        document: Option<Document>,
         env: &mut Env<'_>,
     ) {
         let Some(subscription) = self.by_ref.get_mut(&reference) else {
@@ -365,11 +427,10 @@ impl Subscriptions {
         }
         // A pending answer shows nothing of the presentity (RFC 8048 §5.2.1).
         let pending = state.state == "pending";
-        let document = if pending {
-            None
-        } else {
-            document(request, &subscription.presentity)
-        };
+        let document = document.filter(|_| !pending);
+        for poll in std::mem::take(&mut subscription.riders) {
+            env.tell(answer_to(poll, document.clone()));
+        }
         if state.state == "terminated" || subscription.poll {
             let event = SubscriptionEvent::Ended {
                 reason: end_reason(state.reason()),
@@ -383,8 +444,9 @@ impl Subscriptions {
             .expires_at
             .is_zero()
             .then_some(subscription.wish);
-        if let Some(left) = state.expires().map(from_seconds).or(unset) {
-            self.schedule(reference, left, env);
+        match state.expires().map(from_seconds).or(unset) {
+            Some(left) => self.schedule(reference, left, env),
+            None => self.extend(reference, env),
         }
         let event = if pending {
             SubscriptionEvent::Pending
@@ -392,6 +454,17 @@ impl Subscriptions {
             SubscriptionEvent::Active(document)
         };
         env.tell(SipIn::Subscription { reference, event });
+    }
+
+    /// A NOTIFY that names no time shows that the subscription lives, however its refreshes fare: the peer may extend it
+    /// by itself (COMPAT(ocs): `com.microsoft.autoextend`). The refresh stays where it is.
+    fn extend(&mut self, reference: Ref, env: &Env<'_>) {
+        if let Some(subscription) = self.by_ref.get_mut(&reference) {
+            let until = env.now.mono + subscription.granted;
+            subscription.expires_at = subscription.expires_at.max(until);
+            self.timers
+                .set((reference, Timer::Expiry), subscription.expires_at);
+        }
     }
 
     /// Sets expiry and refresh for a subscription that has so much time left.
@@ -404,6 +477,7 @@ impl Subscriptions {
         }
         let left = left.min(LONGEST);
         let now = env.now.mono;
+        subscription.granted = left;
         subscription.expires_at = now + left;
         self.timers.set((reference, Timer::Expiry), now + left);
         let margin = (left / 10).clamp(Duration::from_secs(10), Duration::from_secs(60));
@@ -474,10 +548,24 @@ impl Subscriptions {
         for timer in [Timer::FirstNotify, Timer::Refresh, Timer::Expiry] {
             self.timers.clear((reference, timer));
         }
+        for poll in subscription.riders {
+            let event = match &event {
+                SubscriptionEvent::Refused(failure) | SubscriptionEvent::Lost(failure) => {
+                    SubscriptionEvent::Refused(failure.clone())
+                }
+                _ => SubscriptionEvent::Closed,
+            };
+            env.tell(SipIn::Subscription {
+                reference: poll,
+                event,
+            });
+        }
         let key = (subscription.call_id, subscription.local_tag);
         self.by_dialog.remove(&key);
         let had_dialog = subscription.dialog.is_some() || subscription.answered.is_some();
-        if event == SubscriptionEvent::Closed && had_dialog {
+        // The answer to a poll may have come in its 200 already, and comes again.
+        let over = event == SubscriptionEvent::Closed || subscription.poll;
+        if over && had_dialog {
             let until = env.now.mono + env.settings.transaction_time();
             self.closed.insert(key.clone(), ());
             self.closed_order.push_back((until, key));
@@ -523,7 +611,11 @@ impl Subscription {
     ) {
         let headers = &mut request.headers;
         headers.push("Event", PACKAGE);
-        headers.push("Accept", adapt::presence::accept(&[Format::Pidf]));
+        let behaviour = env.behaviour(&self.presentity.host);
+        headers.push("Accept", adapt::presence::accept(&behaviour.presence_ask));
+        if behaviour.piggyback && in_flight != InFlight::Close {
+            headers.push("Supported", PIGGYBACK);
+        }
         headers.push("Expires", self.wish.as_secs().to_string());
         headers.push("User-Agent", &env.settings.product);
         self.in_flight = Some(in_flight);
@@ -533,12 +625,21 @@ impl Subscription {
             next_hop,
             over: None,
             domain: self.presentity.host.clone(),
-            contact: Some(OwnUser::new(
-                &self.watcher,
-                &env.behaviour(&self.presentity.host),
-            )),
+            contact: Some(OwnUser::new(&self.watcher, &behaviour)),
             branch_hint: None,
         });
+    }
+
+    /// The document in a NOTIFY or a 200. One that cannot be read changes nothing (RFC 3863 §4.1).
+    fn read(&mut self, headers: &Headers, body: &[u8]) -> Option<Document> {
+        let (type_, language) = (headers.get("Content-Type"), headers.get("Content-Language"));
+        let before = self.last.as_ref();
+        let document = adapt::presence::read_after(type_, language, body, &self.presentity, before)
+            .ok()
+            .flatten()?;
+        let tells_changes = document.tuples.iter().any(|tuple| tuple.state.is_some());
+        self.last = tells_changes.then(|| document.clone());
+        Some(document)
     }
 
     /// The dialog as the 2xx describes it; none where it lacks a field.
@@ -580,13 +681,14 @@ fn notify_state(request: &Request) -> Result<SubscriptionState, Refusal> {
     state.ok_or_else(|| missing("Subscription-State"))
 }
 
-/// The document in a NOTIFY. One that cannot be read changes nothing (RFC 3863 §4.1).
-fn document(request: &Request, presentity: &SipAddress) -> Option<Document> {
-    let headers = &request.headers;
-    let (type_, language) = (headers.get("Content-Type"), headers.get("Content-Language"));
-    adapt::presence::read(type_, language, &request.body, presentity)
-        .ok()
-        .flatten()
+/// What ends a poll: its answer.
+fn answer_to(reference: Ref, document: Option<Document>) -> SipIn {
+    let event = SubscriptionEvent::Ended {
+        reason: EndReason::Timeout,
+        retry_after: None,
+        document,
+    };
+    SipIn::Subscription { reference, event }
 }
 
 fn expires(headers: &Headers) -> Option<Duration> {

@@ -248,6 +248,17 @@ impl Agent {
 
     /// Hears the answer to a request that it sent.
     pub(crate) fn hears_answer(&mut self, request: &Request, status: u16, more: &str) {
+        self.hears_answer_with(request, status, more, "");
+    }
+
+    /// Hears an answer with a body.
+    pub(crate) fn hears_answer_with(
+        &mut self,
+        request: &Request,
+        status: u16,
+        more: &str,
+        body: &str,
+    ) {
         let mut to = request.field("To").to_owned();
         if request.tag("To").is_empty() {
             to.push_str(";tag=peer5");
@@ -256,7 +267,8 @@ impl Agent {
         let (call_id, cseq) = (request.field("Call-ID"), request.field("CSeq"));
         let text = format!(
             "SIP/2.0 {status} Words\r\nVia: {via}\r\nFrom: {from}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: {cseq}\r\n\
-             {more}Content-Length: 0\r\n\r\n"
+             {more}Content-Length: {}\r\n\r\n{body}",
+            body.len()
         );
         self.hears(&text);
     }

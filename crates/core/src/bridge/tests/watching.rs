@@ -90,7 +90,7 @@ const REMOVED: &str = "remove alma@jabber.example -> sip:bruno@ocs.example";
 const SUB1: &str = "SUBSCRIBE 1 sip:alma@jabber.example > sip:bruno@ocs.example";
 const SUB2: &str = "SUBSCRIBE 2 sip:alma@jabber.example > sip:bruno@ocs.example";
 const SUB3: &str = "SUBSCRIBE 3 sip:alma@jabber.example > sip:bruno@ocs.example";
-const POLL2: &str = "POLL 2 sip:alma@jabber.example > sip:bruno@ocs.example";
+const POLL3: &str = "POLL 3 sip:alma@jabber.example > sip:bruno@ocs.example";
 const OPEN_DESK: &str = "bruno@ocs.example/t1 > alma@jabber.example/desk available";
 const OFF_DESK: &str = "bruno@ocs.example > alma@jabber.example/desk unavailable";
 
@@ -159,7 +159,7 @@ const ROWS: &[(&str, &str, &[&str], &str)] = &[
     ("active", "lost-403", &[SHUT, REMOVED, UNSAID], "none"),
     ("active", "gone", &[REMOVED, "UNSUBSCRIBE 1"], "none"),
     ("idle", "online", &[SUB2], "renewing"),
-    ("idle", "probe", &[POLL2, SUB3], "renewing"),
+    ("idle", "probe", &[SUB2, POLL3], "renewing"),
     ("idle", "subscribe", &[SAID, SUB2], "renewing"),
     ("idle", "unsubscribe", &[REMOVED, UNSAID], "none"),
     ("idle", "gone", &[REMOVED], "none"),
@@ -336,18 +336,18 @@ fn a_poll_is_answered_with_presence() {
     ];
     for (event, commands) in rows {
         let (mut world, _) = reach("idle");
-        world.expect(input("probe", 0), &[POLL2, SUB3]);
-        world.expect(subscription(2, event), &commands);
+        world.expect(input("probe", 0), &[SUB2, POLL3]);
+        world.expect(subscription(3, event), &commands);
     }
 }
 
 #[test]
 fn the_dialog_goes_on_where_the_poll_has_been() {
     let (mut world, _) = reach("idle");
-    world.expect(input("probe", 0), &[POLL2, SUB3]);
-    world.expect(input("open", 2), &[OPEN_DESK]);
-    world.expect(input("timeout", 2), &[]);
-    world.expect(input("open", 3), &[]);
+    world.expect(input("probe", 0), &[SUB2, POLL3]);
+    world.expect(input("open", 3), &[OPEN_DESK]);
+    world.expect(input("timeout", 3), &[]);
+    world.expect(input("open", 2), &[]);
     world.expect(input("probe", 0), &[OPEN_DESK]);
     world.is_settled();
 }
@@ -564,11 +564,11 @@ fn success_makes_the_waits_short_again() {
 #[test]
 fn a_poll_says_nothing_to_one_who_has_left() {
     let (mut world, _) = reach("idle");
-    world.expect(input("probe", 0), &[POLL2, SUB3]);
-    world.expect(input("unsubscribe", 0), &[REMOVED, "UNSUBSCRIBE 3"]);
-    world.expect(input("open", 2), &[]);
-    world.expect(input("closed", 3), &[UNSAID]);
-    world.expect(input("open", 2), &[]);
+    world.expect(input("probe", 0), &[SUB2, POLL3]);
+    world.expect(input("unsubscribe", 0), &[REMOVED, "UNSUBSCRIBE 2"]);
+    world.expect(input("open", 3), &[]);
+    world.expect(input("closed", 2), &[UNSAID]);
+    world.expect(input("open", 3), &[]);
     assert_eq!(world.bridge.status().subscriptions, 0);
 }
 
