@@ -56,6 +56,16 @@ fn world_where(change: impl FnOnce(&mut SipDomain)) -> Settings {
 
 const OCS: Option<Profile> = Some(Profile::Ocs2007R2);
 
+/// Takes a watcher of whose presentity nothing is known: the 200 and an empty NOTIFY.
+fn accept(agent: &mut Agent, reference: Ref) {
+    agent.does(SipOut::AcceptWatcher { reference });
+    agent.does(SipOut::Notify {
+        reference,
+        state: WatcherState::Active,
+        document: None,
+    });
+}
+
 fn stranger() -> Source {
     Source {
         remote: "198.51.100.9:5061".parse().unwrap(),
@@ -161,7 +171,7 @@ fn the_watchers_dialog_keeps_what_the_edge_wrote_to_the_octet() {
         poll: false,
     };
     assert_eq!(event, arrived, "nothing but From names the watcher");
-    agent.does(SipOut::AcceptWatcher { reference });
+    accept(&mut agent, reference);
     let response = agent.says_response(200);
     let from = "\"Bruno\"<sip:bruno@ocs.example>;tag=5f1c;epid=0a1b2c3d4e;x-own=\"a;b\"";
     assert_eq!(response.field("From"), from);
@@ -184,11 +194,6 @@ fn the_watchers_dialog_keeps_what_the_edge_wrote_to_the_octet() {
         ["Record-Route", "Record-Route", "Contact", "Expires"]
     );
 
-    agent.does(SipOut::Notify {
-        reference,
-        state: WatcherState::Active,
-        document: None,
-    });
     let notify = agent.says_request("NOTIFY");
     assert_eq!(
         notify.uri,
@@ -217,8 +222,9 @@ fn a_request_without_branch_is_one_request_however_often_it_comes() {
         panic!("no watcher");
     };
     agent.is_silent();
-    agent.does(SipOut::AcceptWatcher { reference });
+    accept(&mut agent, reference);
     let first = agent.says_response(200);
+    agent.says_request("NOTIFY");
     agent.hears(&text);
     assert_eq!(agent.says_response(200), first);
     assert_eq!(agent.ua.counters().repeated_requests, 2);
@@ -429,9 +435,10 @@ fn one_listener_serves_every_xmpp_domain() {
             let SipIn::Watcher { reference, .. } = agent.tells() else {
                 panic!("no watcher");
             };
-            agent.does(SipOut::AcceptWatcher { reference });
+            accept(&mut agent, reference);
             let contact = format!("<sip:alma@{host};transport=tls>");
             assert_eq!(agent.says_response(200).field("Contact"), contact);
+            agent.says_request("NOTIFY");
             agent.does(SipOut::Subscribe {
                 reference: Ref(100 + number as u64),
                 watcher: address("alma", domain),
@@ -774,7 +781,7 @@ fn a_peer_may_ask_over_the_connection_that_we_opened() {
     let SipIn::Watcher { reference, .. } = agent.tells() else {
         panic!("no watcher");
     };
-    agent.does(SipOut::AcceptWatcher { reference });
+    accept(&mut agent, reference);
     assert_eq!(
         agent.says().destination,
         Destination::Connection(FlowId(40))

@@ -13,6 +13,7 @@ use std::path::Path;
 
 use agent::{Agent, Fields, Notify, OPEN, PIDF_TYPE, REF, alma, bruno, from_bruno, world};
 use stox_core::failure::Failure;
+use stox_core::presence::activity_of;
 use stox_core::vocab::{
     Document, EndReason, Ref, Show, SipIn, SipOut, State, SubscriptionEvent, Tuple, WatcherEvent,
     WatcherState,
@@ -83,15 +84,21 @@ fn notify(agent: &mut Agent, reference: Ref, state: WatcherState, document: Opti
 }
 
 fn shows(show: Option<Show>) -> Option<Document> {
+    let activities: Vec<String> = show
+        .and_then(activity_of)
+        .map(str::to_owned)
+        .into_iter()
+        .collect();
     let device = |id: &str, priority| Tuple {
         id: id.to_owned(),
         open: Some(true),
         show,
+        activities: activities.clone(),
         priority: Some(priority),
         ..Tuple::default()
     };
     Some(Document {
-        tuples: vec![device("desk", 5), device("phone", 1)],
+        tuples: vec![device("phone", 1), device("desk", 5)],
         ..Document::default()
     })
 }
@@ -237,22 +244,24 @@ fn what_cannot_ride_follows() {
 
 #[test]
 fn a_server_that_keeps_to_the_rfcs_is_told_as_they_say() {
-    let mut agent = agent(Profile::Simple, Overrides::default());
-    let reference = accepted(&mut agent, &[]);
-    agent.says_response(200);
-    notify(&mut agent, reference, WatcherState::Pending, None);
-    let pending = agent.says_request("NOTIFY");
-    assert!(pending.body.is_empty());
-    agent.hears_answer(&pending, 200, "");
-    notify(
-        &mut agent,
-        reference,
-        WatcherState::Active,
-        shows(Some(Show::Away)),
-    );
-    let body = agent.says_request("NOTIFY").body;
-    assert_eq!(text(&body).matches("<tuple").count(), 2);
-    assert!(!text(&body).contains("ep:activity"));
+    let pidf_only: Changes<'_> = &[("Accept: ", "Accept: application/pidf+xml\r\nX: ")];
+    // Behind such a server may sit a reader of the old form.
+    for (changes, old_forms) in [(pidf_only, 0), (&[], 2)] {
+        let mut agent = agent(Profile::Simple, Overrides::default());
+        let reference = accepted(&mut agent, changes);
+        agent.says_response(200);
+        notify(&mut agent, reference, WatcherState::Pending, None);
+        let pending = agent.says_request("NOTIFY");
+        assert!(pending.body.is_empty());
+        agent.hears_answer(&pending, 200, "");
+        let away = shows(Some(Show::Away));
+        notify(&mut agent, reference, WatcherState::Active, away);
+        let body = agent.says_request("NOTIFY").body;
+        assert_eq!(text(&body).matches("<tuple").count(), 2);
+        assert_eq!(text(&body).matches("<ep:activity>away<").count(), old_forms);
+        let first = text(&body).split("id=\"ID-").nth(1).unwrap();
+        assert_eq!(first.starts_with("desk"), old_forms > 0);
+    }
 }
 
 #[test]

@@ -16,7 +16,8 @@ use stox_core::address::{Scheme, SipAddress};
 use stox_core::presence::{Announced, Resources, Rules, STATES, Shown, Told};
 use stox_core::vocab::{Document, PresenceKind, ResourcePresence, Show, State, Text, Tuple};
 use stox_sip::adapt::presence::{
-    BodyRefused, Format, PresenceBody, Style, accept, choose, read, read_after, write,
+    BodyRefused, Format, PresenceBody, Style, accept, choose, read, read_after, reads_old_form,
+    write,
 };
 use stox_sip::body::document::DocumentError;
 use stox_sip::body::multipart;
@@ -250,6 +251,7 @@ fn style(format: Format) -> Style {
     Style {
         format,
         one_tuple: true,
+        old_form: false,
         told: Told::default(),
         now: Duration::from_secs(1_772_322_067),
     }
@@ -733,6 +735,22 @@ fn the_watcher_gets_the_best_format_that_it_accepts() {
         accept(&[Categories, MsrtcPidf, Pidf, Xpidf]),
         "application/msrtc-event-categories+xml, text/xml+msrtc.pidf, application/pidf+xml, application/xpidf+xml"
     );
+}
+
+#[test]
+fn readers_of_the_old_form_are_known_by_the_types_that_only_they_accept() {
+    let rows = [
+        ("application/pidf+xml", false),
+        ("application/xpidf+xml", false),
+        ("application/pidf+xml, Text/XML+msrtc.pidf;q=0.5", true),
+        ("application/msrtc-event-categories+xml", true),
+    ];
+    for (field, expected) in rows {
+        let mut headers = Headers::new();
+        headers.push("Accept", field);
+        assert_eq!(reads_old_form(&headers), expected, "{field}");
+    }
+    assert!(!reads_old_form(&Headers::new()));
 }
 
 // ----------------------------------------------------------------------------------------- properties

@@ -86,3 +86,14 @@ fn is_refused(range: &MediaType) -> bool {
     let quality = range.params.text("q");
     quality.is_some_and(|q| q.trim().parse::<f32>().is_ok_and(|q| q <= 0.0))
 }
+
+/// Whether a SUBSCRIBE comes from a reader of the old form of activities, inside the status of the first tuple
+/// (COMPAT(ocs2007r2, lcs2005)): such readers accept Microsoft's own types, whatever is sent to them.
+#[must_use]
+pub fn reads_old_form(headers: &Headers) -> bool {
+    let own = [Format::Categories, Format::MsrtcPidf];
+    headers
+        .values("Accept")
+        .filter_map(|value| MediaType::parse(value).ok())
+        .any(|range| Format::of(&range).is_some_and(|format| own.contains(&format)))
+}

@@ -84,6 +84,8 @@ struct Watcher {
     presentity: SipAddress,
     /// What its documents are written in.
     format: Format,
+    /// It reads activities in their old form.
+    reads_old_form: bool,
     /// It takes the first document in the 200.
     takes_piggyback: bool,
     /// It takes NOTIFYs that are not answered.
@@ -178,6 +180,7 @@ impl Watchers {
             dialog,
             presentity: presentity.clone(),
             format,
+            reads_old_form: adapt::presence::reads_old_form(headers),
             takes_piggyback: behaviour.piggyback && !poll && offers(PIGGYBACK),
             takes_benotify: behaviour.benotify && offers(BENOTIFY),
             device,
@@ -603,6 +606,7 @@ impl Watcher {
         let style = Style {
             format: self.format,
             one_tuple: behaviour.one_tuple,
+            old_form: self.reads_old_form,
             told: behaviour.told(),
             now: env.now.wall,
         };

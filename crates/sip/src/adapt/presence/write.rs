@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use stox_core::address::{Scheme, SipAddress};
-use stox_core::presence::{Told, aggregate};
+use stox_core::presence::{Told, aggregate, leading};
 use stox_core::vocab::{Document, Tuple};
 
 use super::Format;
@@ -28,6 +28,8 @@ pub struct Style {
     /// PIDF: one tuple for all devices, with its activity in the old form as well. The other families know no more than
     /// one anyway.
     pub one_tuple: bool,
+    /// PIDF with a tuple for each device: activities in the old form as well, and the leading device first.
+    pub old_form: bool,
     /// What XMPP's sub-states become where one tuple stands for the user.
     pub told: Told,
     /// The time now since 1970 UTC, for documents that have to say when they were published.
@@ -40,6 +42,7 @@ impl Default for Style {
         Self {
             format: Format::Pidf,
             one_tuple: false,
+            old_form: false,
             told: Told::default(),
             now: Duration::ZERO,
         }
@@ -62,6 +65,9 @@ pub fn write(document: &Document, presentity: &SipAddress, style: &Style) -> Pre
             // COMPAT(pidgin-sipe): takes the entity for a SIP URI.
             write_pidf(&for_one_reader(document, one()), &contact, &contact)
         }
+        Format::Pidf if style.old_form => {
+            write_pidf(&in_old_form(document), &as_pres(presentity), &contact)
+        }
         Format::Pidf => write_pidf(document, &as_pres(presentity), &contact),
         Format::Categories => (categories::write(&one(), name, address, style.now), None),
         Format::MsrtcPidf => (msrtc_pidf::write(&one(), name, address), None),
@@ -82,6 +88,19 @@ fn for_one_reader(document: &Document, one: Tuple) -> Document {
         tuples: vec![one],
         notes: Vec::new(),
     }
+}
+
+/// COMPAT(ocs2007r2, lcs2005): what a reader of the old form makes of several tuples is what it makes of the first.
+fn in_old_form(document: &Document) -> Document {
+    let mut document = document.clone();
+    let first = leading(&document).map(|tuple| tuple.id.clone());
+    document
+        .tuples
+        .sort_by_key(|tuple| Some(&tuple.id) != first.as_ref());
+    for tuple in &mut document.tuples {
+        tuple.legacy_activities.clone_from(&tuple.activities);
+    }
+    document
 }
 
 fn write_pidf(document: &Document, entity: &str, contact: &str) -> (String, Option<String>) {
