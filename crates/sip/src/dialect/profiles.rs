@@ -46,7 +46,7 @@ pub struct ProfileRow {
 }
 
 /// All kinds.
-pub const PROFILES: [ProfileRow; 5] = [
+pub static PROFILES: [ProfileRow; 5] = [
     row(Profile::Simple, "SIMPLE server", SIMPLE),
     row(
         Profile::Ocs2007R2,
@@ -62,8 +62,7 @@ impl Profile {
     /// Its row.
     #[must_use]
     pub fn row(self) -> &'static ProfileRow {
-        static ROWS: [ProfileRow; 5] = PROFILES;
-        let [simple, ocs, lcs, lync, skype] = &ROWS;
+        let [simple, ocs, lcs, lync, skype] = &PROFILES;
         match self {
             Self::Simple => simple,
             Self::Ocs2007R2 => ocs,
