@@ -100,7 +100,7 @@ const XMPP_TO_STATES: &str = "
 
 What each XMPP sub-state becomes in each family of documents. Watchers that read one tuple only get the resource that is
 open, has the highest priority and can be reached best (chat, available, dnd, away, xa); others get a tuple for each
-resource.
+resource. For a single SIP domain `dnd_shows` and `xa_shows` put other states in place of `dnd` and `xa`.
 
 ";
 

@@ -1,31 +1,26 @@
 //! SIP users who watch XMPP users: the notifier of RFC 6665 §4.2 for the presence package (RFC 3856).
 
+mod watcher;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use bytes::Bytes;
 use stox_core::address::SipAddress;
 use stox_core::failure::{Failure, Local};
 use stox_core::vocab::{Document, EndReason, Ref, SipIn, WatcherEvent, WatcherState};
 
+use self::watcher::{Device, News, Phase, Watcher, granted};
 use super::deadlines::Deadlines;
-use super::effects::{Asked, Env, Fate, Outgoing, Purpose};
-use super::refusals::{PACKAGE, Refusal};
-use super::routing;
-use super::settings::OwnUser;
-use super::subscriber::reason_word;
+use super::effects::{Asked, Env, Fate};
+use super::refusals::Refusal;
 use crate::adapt;
-use crate::adapt::presence::{Format, Style};
-use crate::dialect::PendingShows;
-use crate::dialog::{self, Dialog, Order};
-use crate::header::{Event, Headers};
-use crate::message::{Request, Response};
+use crate::dialog::{self, Order};
+use crate::message::Request;
 use crate::method::Method;
 use crate::transaction::ServerId;
 use crate::transport::{FlowId, Source};
 
-/// From here on a short wish may not be refused with 423 (RFC 6665 §4.2.1.1).
-const HOUR: Duration = Duration::from_secs(3600);
+pub(super) use self::watcher::{leads_back, set_up};
 
 /// Answers to a NOTIFY after which the watcher's dialog or usage is gone (RFC 5057 §5.1, RFC 6665 §4.2.2).
 const ENDS_DIALOG: &[u16] = &[
@@ -43,75 +38,6 @@ enum Timer {
     Expiry,
     /// The next NOTIFY may go out.
     Pace,
-}
-
-/// How far a watcher's dialog has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// Its SUBSCRIBE waits for the bridge.
-    Asking(ServerId),
-    /// Accepted; the 200 waits for the first document, which it carries.
-    Opening(ServerId),
-    /// Accepted.
-    Running,
-    /// It left or ran out: one terminated NOTIFY is owed.
-    Ending,
-    /// The terminated NOTIFY is on its way.
-    Ended,
-}
-
-/// One NOTIFY's worth of news.
-#[derive(Debug)]
-struct News {
-    state: WatcherState,
-    document: Option<Document>,
-    /// A newer subscription is the reason.
-    replaced: bool,
-}
-
-impl News {
-    fn ends(&self) -> bool {
-        matches!(self.state, WatcherState::Terminated { .. })
-    }
-}
-
-/// One device of a watcher and whom it watches: From and Request-URI, canonical, and the endpoint.
-type Device = (SipAddress, SipAddress, String);
-
-#[derive(Debug)]
-struct Watcher {
-    dialog: Dialog,
-    presentity: SipAddress,
-    /// What its documents are written in.
-    format: Format,
-    /// It reads activities in their old form.
-    reads_old_form: bool,
-    /// It takes the first document in the 200.
-    takes_piggyback: bool,
-    /// It takes NOTIFYs that are not answered.
-    takes_benotify: bool,
-    /// By which a newer subscription replaces it.
-    device: Option<Device>,
-    /// SIP domain of the watcher.
-    domain: String,
-    /// As the watcher wrote it, its id included.
-    event: Event,
-    /// The SUBSCRIBE to answer, while [`Phase::Asking`].
-    request: Request,
-    source: Source,
-    phase: Phase,
-    granted: Duration,
-    expires_at: Duration,
-    /// The connection that its SUBSCRIBE came over, while that leads to its next hop.
-    over: Option<Source>,
-    in_flight: bool,
-    waiting: Option<News>,
-    /// The state that it was told last.
-    told: Option<WatcherState>,
-    /// When the next unforced NOTIFY may go out.
-    quiet_until: Duration,
-    /// A NOTIFY is owed at once (RFC 6665 §4.2.1.2).
-    owed: bool,
 }
 
 /// All watchers.
@@ -159,49 +85,11 @@ impl Watchers {
             return;
         };
         let local_tag = env.entropy.token();
-        let behaviour = env.behaviour(&watcher.host);
-        let headers = &asked.request.headers;
-        let Some(format) = adapt::presence::choose(headers, &behaviour.presence_tell) else {
-            return env.refuse(&asked, &Refusal::NotAcceptable);
-        };
-        let offers = |token: &str| headers.values("Supported").any(|one| is_token(one, token));
-        let built = granted(&asked.request, env)
-            .and_then(|granted| Ok((granted, set_up(&asked, &local_tag, &watcher.host, env)?)));
-        let (granted, dialog) = match built {
-            Ok(built) => built,
+        let entry = match Watcher::new(&asked, server, &local_tag, (&watcher, &presentity), env) {
+            Ok(entry) => entry,
             Err(refusal) => return env.refuse(&asked, &refusal),
         };
-        let poll = granted.is_zero();
-        let over = leads_back(&asked).then(|| asked.source.clone());
-        let device = endpoint(&asked.request)
-            .filter(|_| behaviour.one_dialog && !poll)
-            .map(|endpoint| (watcher.canonical(), presentity.canonical(), endpoint));
-        let entry = Watcher {
-            dialog,
-            presentity: presentity.clone(),
-            format,
-            reads_old_form: adapt::presence::reads_old_form(headers),
-            takes_piggyback: behaviour.piggyback && !poll && offers(PIGGYBACK),
-            takes_benotify: behaviour.benotify && offers(BENOTIFY),
-            device,
-            domain: watcher.host.clone(),
-            event: headers
-                .event()
-                .ok()
-                .flatten()
-                .unwrap_or_else(|| Event::new(PACKAGE)),
-            request: asked.request,
-            source: asked.source,
-            phase: Phase::Asking(server),
-            granted,
-            expires_at: Duration::ZERO,
-            over,
-            in_flight: false,
-            waiting: None,
-            told: None,
-            quiet_until: Duration::ZERO,
-            owed: false,
-        };
+        let poll = entry.granted.is_zero();
         let before = self.insert(reference, server, entry);
         let event = WatcherEvent::Arrived {
             watcher,
@@ -563,194 +451,4 @@ fn unlink(by_flow: &mut BTreeMap<FlowId, BTreeSet<Ref>>, flow: FlowId, reference
             by_flow.remove(&flow);
         }
     }
-}
-
-impl Watcher {
-    /// Answers a refresh.
-    fn answer(&self, asked: &Asked, env: &mut Env<'_>) {
-        let response = self.granting(asked, env);
-        env.respond(asked, response);
-    }
-
-    /// 200 to a SUBSCRIBE, with what was granted (RFC 6665 §4.2.1.1).
-    fn granting(&self, asked: &Asked, env: &mut Env<'_>) -> Response {
-        let mut response = env.response(&asked.request, 200, "OK");
-        let headers = &mut response.headers;
-        headers.set("To", self.dialog.local());
-        headers.copy_from(&asked.request.headers, "Record-Route");
-        let transport = asked.source.transport;
-        let own = OwnUser::new(&self.presentity, &env.behaviour(&self.domain));
-        headers.push("Contact", env.settings.local.contact(&own, transport));
-        headers.push("Expires", self.granted.as_secs().to_string());
-        response
-    }
-
-    /// COMPAT(ocs2007r2, lcs2005): the first NOTIFY inside the 200, with the CSeq that it would have had.
-    fn piggyback(&mut self, response: &mut Response, news: &News, env: &Env<'_>) {
-        let cseq = self.dialog.next_cseq();
-        let left = self.expires_at.saturating_sub(env.now.mono);
-        let headers = &mut response.headers;
-        headers.push("Event", self.event.to_string());
-        headers.push("Subscription-State", state_value(news.state, left));
-        headers.push("ms-piggyback-cseq", cseq.to_string());
-        if let Some(document) = &news.document {
-            response.body = self.write(document, headers, env);
-        }
-        self.told = Some(news.state);
-        self.quiet_until = env.now.mono + env.settings.notify_interval;
-    }
-
-    /// Writes a document, with the fields that describe it.
-    fn write(&self, document: &Document, headers: &mut Headers, env: &Env<'_>) -> Bytes {
-        let behaviour = env.behaviour(&self.domain);
-        let style = Style {
-            format: self.format,
-            one_tuple: behaviour.one_tuple,
-            old_form: self.reads_old_form,
-            told: behaviour.told(),
-            now: env.now.wall,
-        };
-        let body = adapt::presence::write(document, &self.presentity, &style);
-        headers.push("Content-Type", body.content_type);
-        if let Some(language) = &body.content_language {
-            headers.push("Content-Language", language);
-        }
-        body.bytes
-    }
-
-    /// What the bridge says, for this watcher. A pending one may have to see a user who is offline, where its client
-    /// knows no other way to show it.
-    fn news(&self, state: WatcherState, document: Option<Document>, env: &Env<'_>) -> News {
-        let pending = state == WatcherState::Pending
-            && env.behaviour(&self.domain).pending_shows == PendingShows::Offline;
-        News {
-            state,
-            document: document.or_else(|| pending.then(Document::default)),
-            replaced: false,
-        }
-    }
-
-    /// A SUBSCRIBE for another package, or with another id, is another subscription (RFC 6665 §4.5.2).
-    fn event_differs(&self, request: &Request) -> bool {
-        !matches!(request.headers.event(), Ok(Some(event)) if event.matches(&self.event))
-    }
-
-    /// Sends a NOTIFY (RFC 6665 §4.2.2), or over the watcher's own connection a BENOTIFY if it takes such.
-    fn send(&mut self, reference: Ref, news: &News, env: &mut Env<'_>) {
-        let left = self.expires_at.saturating_sub(env.now.mono);
-        let unanswered = self.takes_benotify && self.over.is_some();
-        let (method, purpose) = if unanswered {
-            (Method::BENOTIFY, Purpose::Notice(reference))
-        } else {
-            (Method::NOTIFY, Purpose::Watcher(reference))
-        };
-        let mut request = self.dialog.request(method);
-        let headers = &mut request.headers;
-        headers.push("Event", self.event.to_string());
-        headers.push("Subscription-State", state_value(news.state, left));
-        headers.push("User-Agent", &env.settings.product);
-        if news.replaced {
-            let source = &env.settings.local.host;
-            let reason = "Replaced by a newer subscription";
-            let value = format!("2139;reason=\"{reason}\";source=\"{source}\"");
-            headers.push("ms-diagnostics-public", value);
-        }
-        if let Some(document) = &news.document {
-            request.body = self.write(document, headers, env);
-        }
-        self.in_flight = !unanswered;
-        self.owed = false;
-        self.told = Some(news.state);
-        self.quiet_until = env.now.mono + env.settings.notify_interval;
-        if news.ends() {
-            self.phase = Phase::Ended;
-        }
-        env.send(Outgoing {
-            purpose,
-            next_hop: self.dialog.next_hop(),
-            request,
-            over: self.over.clone(),
-            domain: self.domain.clone(),
-            contact: Some(OwnUser::new(&self.presentity, &env.behaviour(&self.domain))),
-            branch_hint: None,
-        });
-    }
-}
-
-/// `Subscription-State` (RFC 6665 §8.2.3). `expires` belongs to living subscriptions only.
-fn state_value(state: WatcherState, left: Duration) -> String {
-    let left = left.as_secs();
-    match state {
-        WatcherState::Pending => format!("pending;expires={left}"),
-        WatcherState::Active => format!("active;expires={left}"),
-        WatcherState::Terminated {
-            reason,
-            retry_after,
-        } => {
-            let mut value = "terminated".to_owned();
-            if let Some(word) = reason_word(reason) {
-                value.push_str(";reason=");
-                value.push_str(word);
-            }
-            let may_retry = !matches!(reason, EndReason::NoResource | EndReason::Rejected);
-            if let Some(after) = retry_after.filter(|_| may_retry) {
-                value.push_str(&format!(";retry-after={}", after.as_secs()));
-            }
-            value
-        }
-    }
-}
-
-/// The time to grant: what is asked for, an hour by default, and never more (RFC 3856 §6.4).
-fn granted(request: &Request, env: &Env<'_>) -> Result<Duration, Refusal> {
-    let settings = env.settings;
-    let wish = match request.headers.expires() {
-        Ok(Some(seconds)) => Duration::from_secs(u64::from(seconds)),
-        _ => HOUR,
-    };
-    let brief = !wish.is_zero() && wish < HOUR && wish < settings.min_expires;
-    if brief {
-        return Err(Refusal::TooBrief(settings.min_expires));
-    }
-    Ok(wish.min(settings.watcher_expires))
-}
-
-/// The dialog of a watcher.
-pub(super) fn set_up(
-    asked: &Asked,
-    local_tag: &str,
-    domain: &str,
-    env: &Env<'_>,
-) -> Result<Dialog, Refusal> {
-    let to = asked.request.headers.get("To").unwrap_or_default();
-    // COMPAT(ocs): a document in the 200 counts as NOTIFY number 1.
-    let mut dialog = Dialog::from_request(&asked.request, format!("{to};tag={local_tag}"), 0, None)
-        .map_err(|error| Refusal::Malformed(error.to_string()))?;
-    let known = dialog.is_routed()
-        || leads_back(asked)
-        || routing::is_near(dialog.target(), domain, &asked.source, env.settings);
-    if !known {
-        // A Contact elsewhere could be anybody's: the domain's own servers shall decide (reflection).
-        dialog.route_through(&format!("sip:{domain}"));
-    }
-    Ok(dialog)
-}
-
-/// The endpoint of the sender (COMPAT(ocs): `epid` in From).
-fn endpoint(request: &Request) -> Option<String> {
-    let from = request.headers.from().ok()?;
-    let epid = from.params.text("epid")?.into_owned();
-    (!epid.is_empty()).then_some(epid)
-}
-
-fn is_token(value: &str, token: &str) -> bool {
-    value.trim().eq_ignore_ascii_case(token)
-}
-
-/// Whether the next hop of the dialog is the element at the other end of the connection: a proxy there has recorded
-/// its route, or the user agent itself is there. User agents behind TLS often cannot be reached otherwise.
-pub(super) fn leads_back(asked: &Asked) -> bool {
-    let headers = &asked.request.headers;
-    let direct = headers.values("Via").nth(1).is_none();
-    asked.source.transport.row().reliable && (direct || headers.contains("Record-Route"))
 }

@@ -1,5 +1,7 @@
 //! Our subscriptions to SIP users: the subscriber of RFC 6665 §4.1 for the presence package (RFC 3856).
 
+mod subscription;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -7,16 +9,14 @@ use stox_core::address::SipAddress;
 use stox_core::failure::{Failure, Local};
 use stox_core::vocab::{Document, EndReason, Ref, SipIn, SubscriptionEvent};
 
+use self::subscription::{InFlight, Subscription};
 use super::deadlines::Deadlines;
-use super::effects::{Asked, Env, Fate, Outgoing, Purpose};
-use super::notifier::PIGGYBACK;
-use super::refusals::{PACKAGE, Refusal, is_presence};
-use super::settings::OwnUser;
+use super::effects::{Asked, Env, Fate};
+use super::refusals::{Refusal, is_presence};
 use crate::adapt;
-use crate::dialog::{self, Dialog, MAX_FORWARDS, Order};
+use crate::dialog::{Dialog, Order};
 use crate::header::{Headers, SubscriptionState};
 use crate::message::{Request, Response};
-use crate::method::Method;
 
 /// How often a SUBSCRIBE is sent again with a longer `Expires` after 423.
 const BRIEF_LIMIT: u8 = 2;
@@ -65,55 +65,6 @@ enum Timer {
     Refresh,
     /// It ran out.
     Expiry,
-}
-
-/// The SUBSCRIBE that has no final response yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum InFlight {
-    First,
-    Refresh,
-    Close,
-}
-
-#[derive(Debug)]
-struct Subscription {
-    /// Request-URI and `To` of the first SUBSCRIBE.
-    target: String,
-    /// `From` with our tag.
-    from: String,
-    watcher: SipAddress,
-    presentity: SipAddress,
-    poll: bool,
-    call_id: String,
-    local_tag: String,
-    /// CSeq of the last SUBSCRIBE outside a dialog.
-    cseq: u32,
-    /// Set up by the first NOTIFY (RFC 6665 §4.4.1).
-    dialog: Option<Dialog>,
-    /// What the 2xx told, in use only until that NOTIFY.
-    answered: Option<Dialog>,
-    in_flight: Option<InFlight>,
-    /// `Expires` to ask for.
-    wish: Duration,
-    /// How often 423 was obeyed.
-    brief: u8,
-    /// The bridge wants it closed.
-    closing: bool,
-    /// Polls that its first document answers as well.
-    riders: Vec<Ref>,
-    /// The last document, where later ones tell only what has changed.
-    last: Option<Document>,
-    /// The time that was granted last.
-    granted: Duration,
-    expires_at: Duration,
-    last_failure: Option<Failure>,
-}
-
-impl Subscription {
-    /// The dialog to send in.
-    fn dialog_mut(&mut self) -> Option<&mut Dialog> {
-        self.dialog.as_mut().or(self.answered.as_mut())
-    }
 }
 
 /// The key by which NOTIFYs find a subscription: `Call-ID` and our tag.
@@ -571,99 +522,6 @@ impl Subscriptions {
             self.closed_order.push_back((until, key));
         }
         env.tell(SipIn::Subscription { reference, event });
-    }
-}
-
-impl Subscription {
-    /// A SUBSCRIBE outside a dialog (RFC 3856 §6.4, §6.5).
-    fn send_first(&mut self, reference: Ref, env: &mut Env<'_>) {
-        self.cseq += 1;
-        let mut request = Request::new(Method::SUBSCRIBE, self.target.clone());
-        let headers = &mut request.headers;
-        headers.push("Max-Forwards", MAX_FORWARDS);
-        headers.push("From", &self.from);
-        headers.push("To", format!("<{}>", self.target));
-        headers.push("Call-ID", &self.call_id);
-        headers.push("CSeq", format!("{} {}", self.cseq, Method::SUBSCRIBE));
-        let next_hop = self.target.clone();
-        self.send(reference, InFlight::First, request, next_hop, env);
-    }
-
-    /// A SUBSCRIBE in the dialog; `Expires` is zero to close it.
-    fn send_in_dialog(&mut self, reference: Ref, in_flight: InFlight, env: &mut Env<'_>) {
-        if in_flight == InFlight::Close {
-            self.wish = Duration::ZERO;
-        }
-        if let Some(dialog) = self.dialog_mut() {
-            let request = dialog.request(Method::SUBSCRIBE);
-            let next_hop = dialog.next_hop();
-            self.send(reference, in_flight, request, next_hop, env);
-        }
-    }
-
-    fn send(
-        &mut self,
-        reference: Ref,
-        in_flight: InFlight,
-        mut request: Request,
-        next_hop: String,
-        env: &mut Env<'_>,
-    ) {
-        let headers = &mut request.headers;
-        headers.push("Event", PACKAGE);
-        let behaviour = env.behaviour(&self.presentity.host);
-        headers.push("Accept", adapt::presence::accept(&behaviour.presence_ask));
-        if behaviour.piggyback && in_flight != InFlight::Close {
-            headers.push("Supported", PIGGYBACK);
-        }
-        headers.push("Expires", self.wish.as_secs().to_string());
-        headers.push("User-Agent", &env.settings.product);
-        self.in_flight = Some(in_flight);
-        env.send(Outgoing {
-            purpose: Purpose::Subscription(reference),
-            request,
-            next_hop,
-            over: None,
-            domain: self.presentity.host.clone(),
-            contact: Some(OwnUser::new(&self.watcher, &behaviour)),
-            branch_hint: None,
-        });
-    }
-
-    /// The document in a NOTIFY or a 200. One that cannot be read changes nothing (RFC 3863 §4.1).
-    fn read(&mut self, headers: &Headers, body: &[u8]) -> Option<Document> {
-        let (type_, language) = (headers.get("Content-Type"), headers.get("Content-Language"));
-        let before = self.last.as_ref();
-        let document = adapt::presence::read_after(type_, language, body, &self.presentity, before)
-            .ok()
-            .flatten()?;
-        let tells_changes = document.tuples.iter().any(|tuple| tuple.state.is_some());
-        self.last = tells_changes.then(|| document.clone());
-        Some(document)
-    }
-
-    /// The dialog as the 2xx describes it; none where it lacks a field.
-    fn dialog_of(&self, response: &Response) -> Option<Dialog> {
-        Dialog::from_response(&self.from, &self.call_id, self.cseq, response).ok()
-    }
-
-    /// Finds the order of a NOTIFY. The first one sets up the dialog, others of other forks are refused
-    /// (RFC 3856 §6.9).
-    fn take_in(&mut self, request: &Request) -> Result<Order, Refusal> {
-        if let Some(dialog) = self.dialog.as_mut() {
-            let theirs = request.headers.get("From").and_then(dialog::tag);
-            return if theirs.unwrap_or_default() == dialog.remote_tag() {
-                Ok(dialog.receive(request))
-            } else {
-                Err(Refusal::NoDialog)
-            };
-        }
-        // COMPAT(ocs): the first notification may come without Contact; the 2xx had one.
-        let target = self.answered.as_ref().map(Dialog::target);
-        let dialog = Dialog::from_request(request, self.from.clone(), self.cseq, target)
-            .map_err(|error| Refusal::Malformed(error.to_string()))?;
-        self.dialog = Some(dialog);
-        Ok(Order::Next)
     }
 }
 
