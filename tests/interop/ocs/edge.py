@@ -181,7 +181,8 @@ class Edge:
             if response.get(name) != request.get(name):
                 self.fault(f"{response.status} to {request.get('CSeq')} changed {name}: {response.get(name)}")
         records = request.all("Record-Route")
-        if records and 200 <= response.status < 300 and _lines(response, "Record-Route") != records:
+        makes_dialog = request.method in ("INVITE", "SUBSCRIBE") and 200 <= response.status < 300
+        if makes_dialog and records and _lines(response, "Record-Route") != records:
             self.fault(f"{response.status} to {request.get('CSeq')} changed Record-Route")
 
     # Route sets.

@@ -6,7 +6,9 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <glib.h>
@@ -187,6 +189,8 @@ static void on_request_closed(void *handle)
 
 static void do_login(char **arguments)
 {
+	/* pidgin-sipe makes its Call-IDs and tags from rand(), seeded by the second: two clients would make the same. */
+	srand((unsigned)(time(NULL) ^ (getpid() << 12)));
 	purple_account_set_string(account, "server", arguments[0]);
 	if (purple_account_get_enabled(account, UI))
 		purple_account_connect(account);
