@@ -18,11 +18,14 @@ PAST = ("20200101000000Z", "20210101000000Z")
 
 @dataclass(frozen=True)
 class Leaf:
-    """One certificate to make: file name, names in it, and from when to when it holds."""
+    """One certificate to make: file name, names in it, from when to when it holds, and whether its key is an RSA key
+    (as those of Microsoft's servers are).
+    """
 
     name: str
     names: tuple[str, ...]
     validity: tuple[str, str] = VALID
+    rsa: bool = False
 
 
 def _good(domains: tuple[str, ...]) -> tuple[str, ...]:
@@ -30,12 +33,12 @@ def _good(domains: tuple[str, ...]) -> tuple[str, ...]:
 
 
 LEAVES = (
-    Leaf("gw", ("gw.ocs.test", "gw6.ocs.test", *SIP_DOMAINS, *XMPP_DOMAINS)),
+    Leaf("gw", ("gw.ocs.test", "gw6.ocs.test", *SIP_DOMAINS, *XMPP_DOMAINS), rsa=True),
     Leaf("kamailio", ("sip.ocs.test", "sip6.ocs.test", *KAMAILIO_DOMAINS)),
     Leaf("prosody", ("xmpp.jabber.test", *_good(PROSODY_DOMAINS))),
     Leaf("ejabberd", ("xmpp.ejabberd.test", *EJABBERD_DOMAINS)),
     Leaf("ua", ("ua.ua.test", *_good(UA_DOMAINS))),
-    Leaf("edge", ("edge.corp.test",)),
+    Leaf("edge", ("edge.corp.test",), rsa=True),
     Leaf("wrong.jabber", ("elsewhere.test",)),
     Leaf("expired.jabber", ("expired.jabber.test",), PAST),
     Leaf("wrong.ua", ("elsewhere.test",)),
@@ -86,12 +89,13 @@ class Authority:
         for path in self.folder.iterdir():
             path.chmod(0o644)
 
-    def _key(self, name: str) -> None:
-        run("openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", str(self.folder / f"{name}.key"))
+    def _key(self, name: str, rsa: bool = False) -> None:
+        kind = ("RSA", "rsa_keygen_bits:2048") if rsa else ("EC", "ec_paramgen_curve:P-256")
+        run("openssl", "genpkey", "-algorithm", kind[0], "-pkeyopt", kind[1], "-out", str(self.folder / f"{name}.key"))
 
     def _issue(self, leaf: Leaf) -> None:
         at = {suffix: str(self.folder / f"{leaf.name}.{suffix}") for suffix in ("key", "csr", "crt", "cnf")}
-        self._key(leaf.name)
+        self._key(leaf.name, leaf.rsa)
         names = ",".join(f"DNS:{name}" for name in leaf.names)
         Path(at["cnf"]).write_text(CA_CONFIG.format(folder=self.folder, name=leaf.name, names=names))
         (self.folder / f"{leaf.name}.index").touch()

@@ -13,6 +13,7 @@ from ocs.exchange import Link, pop_via, respond, without
 if TYPE_CHECKING:
     from ocs.home import Home
 
+NO_PAGES = '1027;reason="Cannot route this type of SIP request to or from federated partners";source="{name}"'
 TRUST = "ms-source-type=AutoFederation;ms-ep-fqdn={name};ms-source-verified-user=verified;ms-source-network=federation"
 
 
@@ -96,8 +97,9 @@ class Talks:
     def from_partner(self, link: Link, request: SipMessage, account: Account) -> None:
         """A request outside of any session."""
         if request.method == "MESSAGE":
-            status = self.edge.settings.page_mode
-            link.write(respond(request, status, "No page mode").add("Allow", "INVITE, SUBSCRIBE, OPTIONS"))
+            response = respond(request, self.edge.settings.page_mode, "No page mode")
+            response.add("Allow", "INVITE, SUBSCRIBE, OPTIONS")
+            link.write(response.add("ms-diagnostics-public", NO_PAGES.format(name=self.edge.name)))
         elif request.method in ("INVITE", "OPTIONS"):
             self._owners[request.get("Call-ID")] = account
             self._to_client(link, request, account)
