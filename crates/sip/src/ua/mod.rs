@@ -15,6 +15,7 @@ mod outgoing;
 mod pacing;
 mod page_message;
 mod rates;
+mod received;
 mod refusals;
 mod routing;
 mod session;
@@ -33,21 +34,19 @@ use stox_core::time::{Entropy, Now};
 use stox_core::vocab::{Ref, SipIn, SipOut, SubscriptionEvent};
 
 use self::effects::{Asked, Effects, Env, Fate, Purpose};
-use self::notifier::{Arrival, Watchers};
+use self::notifier::Watchers;
 use self::outgoing::{Challenged, Requests, Step};
 pub use self::outgoing::{Resolve, ResolveId};
 use self::page_message::{Inbox, Page, Pages};
 use self::rates::Rates;
-use self::refusals::Refusal;
-use self::session::{Invitation, Received, Sessions};
+use self::session::Sessions;
 pub use self::settings::Settings;
 use self::subscriber::Subscriptions;
 pub use self::troubles::Trouble;
 use self::troubles::Troubles;
-use self::trust::SipDomain;
-use self::typing::{Conversation, Typists};
+use self::typing::Typists;
 use crate::adapt::diagnostics;
-use crate::dialect::{self, Dialects, Evidence, ImMode, Learned, Profile};
+use crate::dialect::{self, Dialects, ImMode, Learned, Profile};
 use crate::message::{Message, Request, Response};
 use crate::method::Method;
 use crate::parse::ParseError;
@@ -116,6 +115,8 @@ macro_rules! with {
         })
     };
 }
+
+use with;
 
 impl UserAgent {
     /// A user agent without dialogs.
@@ -631,230 +632,6 @@ impl UserAgent {
         if let Some((purpose, fate)) = sent {
             self.settled(purpose, fate, now);
         }
-    }
-
-    // ------------------------------------------------------------------------------------ requests of peers
-
-    /// Checks a request and gives it to its usage, or refuses it.
-    fn take(&mut self, asked: Asked, now: Now) {
-        self.note_reason(&asked, now);
-        let mut env = self.env(now);
-        if let Some(response) = edge::decline_compression(&asked, &mut env) {
-            return env.respond(&asked, response);
-        }
-        if asked.request.method == Method::REFER && self.is_in_session(&asked.request) {
-            return self.refuse(&asked, &Refusal::NoTransfer, now);
-        }
-        if let Err(refusal) = refusals::check(&asked.request) {
-            return self.refuse(&asked, &refusal, now);
-        }
-        match &asked.request.method {
-            &Method::OPTIONS => self.take_options(&asked, now),
-            &Method::NOTIFY | &Method::BENOTIFY => self.take_notify(&asked, now),
-            _ => match self.parties(&asked) {
-                Ok((from, to)) => {
-                    self.observe(&from.host, dialect::of_request(&asked.request), now);
-                    self.take_from(asked, from, to, now);
-                }
-                Err(refusal) => self.refuse(&asked, &refusal, now),
-            },
-        }
-    }
-
-    /// Learns from a message of a domain that is left to learning.
-    fn observe(&mut self, domain: &str, evidence: Option<Evidence>, now: Now) {
-        let open = |domain: &&SipDomain| domain.dialect.profile.is_none();
-        if let Some(evidence) = evidence
-            && let Some(domain) = self.settings.sip_domain(domain).filter(open)
-        {
-            self.dialects.observe(&domain.name, evidence, now.mono);
-        }
-    }
-
-    fn refuse(&mut self, asked: &Asked, refusal: &Refusal, now: Now) {
-        self.env(now).refuse(asked, refusal);
-    }
-
-    fn env(&mut self, now: Now) -> Env<'_> {
-        Env {
-            settings: &self.settings,
-            entropy: self.entropy.as_mut(),
-            now,
-            effects: &mut self.effects,
-            dialects: &mut self.dialects,
-        }
-    }
-
-    fn is_in_session(&self, request: &Request) -> bool {
-        let call_id = request.headers.get("Call-ID").unwrap_or_default();
-        refusals::to_tag(request).is_some_and(|tag| self.sessions.find(call_id, &tag).is_some())
-    }
-
-    /// OPTIONS for us or for a domain of ours; a way to see whether we live, which asks for no proof of identity.
-    fn take_options(&mut self, asked: &Asked, now: Now) {
-        if routing::is_for_us(&asked.request.uri, &self.settings)
-            || edge::asks_neighbour(asked, &self.settings)
-        {
-            let mut env = self.env(now);
-            let response = refusals::options(&asked.request, &mut env);
-            env.respond(asked, response);
-        } else {
-            self.refuse(asked, &Refusal::NotFound, now);
-        }
-    }
-
-    /// A NOTIFY belongs to the dialog of a subscription of ours. The peer that we subscribed at proves itself by the
-    /// tags, which nobody else knows; its server may speak from any address (RFC 8048 §4).
-    fn take_notify(&mut self, asked: &Asked, now: Now) {
-        let call_id = asked.request.headers.get("Call-ID").unwrap_or_default();
-        let tag = refusals::to_tag(&asked.request).unwrap_or_default();
-        if let Some(reference) = self.subscriptions.find(call_id, &tag) {
-            with!(self.subscriptions.notified(reference, asked), now);
-        } else if self.subscriptions.was_closed(call_id, &tag) {
-            self.env(now).accept(asked);
-        } else {
-            self.refuse(asked, &Refusal::NoDialog, now);
-        }
-    }
-
-    /// Who asks whom: a sender that the connection may speak for, and a user of a domain of ours.
-    fn parties(&self, asked: &Asked) -> Result<(SipAddress, SipAddress), Refusal> {
-        let from = refusals::sender(&asked.request)?;
-        let spoken_for = self
-            .settings
-            .sip_domain(&from.host)
-            .is_some_and(|domain| domain.is_spoken_for_by(&asked.source));
-        if !spoken_for {
-            return Err(Refusal::Forbidden);
-        }
-        let to = refusals::recipient(&asked.request)?;
-        let in_dialog = refusals::to_tag(&asked.request).is_some();
-        if self.settings.serves(&to.host) || in_dialog {
-            Ok((from, to))
-        } else {
-            Err(Refusal::NotFound)
-        }
-    }
-
-    /// A MESSAGE or SUBSCRIBE between two parties that may talk to each other.
-    fn take_from(&mut self, asked: Asked, from: SipAddress, to: SipAddress, now: Now) {
-        if !self.is_within_rate(&asked.request, &from.host, now) {
-            return self.refuse(&asked, &Refusal::Busy, now);
-        }
-        match refusals::to_tag(&asked.request) {
-            Some(tag) => self.take_in_dialog(asked, &from, &tag, now),
-            None => match asked.request.method.clone() {
-                Method::MESSAGE => self.take_message(asked, from, to, None, now),
-                Method::INVITE => {
-                    let invitation = Invitation {
-                        reference: self.next_ref(),
-                        asked,
-                        from,
-                        to,
-                    };
-                    with!(self.sessions.arrived(invitation), now);
-                }
-                Method::SUBSCRIBE => self.take_subscribe(asked, from, to, now),
-                _ => self.refuse(&asked, &Refusal::NoDialog, now),
-            },
-        }
-    }
-
-    /// A MESSAGE, in a session of that thread or outside.
-    fn take_message(
-        &mut self,
-        asked: Asked,
-        from: SipAddress,
-        to: SipAddress,
-        thread: Option<String>,
-        now: Now,
-    ) {
-        let conversation = Conversation {
-            from: from.clone(),
-            to: to.clone(),
-            thread: thread.clone(),
-        };
-        let reference = self.next_ref();
-        let typing = with!(
-            self.inbox
-                .arrived(asked, reference, from, to, thread.as_deref()),
-            now
-        );
-        match typing {
-            Some(composing) => with!(self.typists.heard(conversation, &composing), now),
-            None => {
-                self.typists.wrote(&conversation);
-            }
-        }
-    }
-
-    fn take_in_dialog(&mut self, asked: Asked, from: &SipAddress, tag: &str, now: Now) {
-        let call_id = asked.request.headers.get("Call-ID").unwrap_or_default();
-        if let Some(id) = self.sessions.find(call_id, tag) {
-            return match with!(self.sessions.receive(id, &asked, from), now) {
-                Received::Done => {}
-                Received::Message { from, to, thread } => {
-                    self.take_message(asked, from, to, Some(thread), now);
-                }
-                Received::Typing {
-                    from,
-                    to,
-                    thread,
-                    composing,
-                } => {
-                    let thread = Some(thread);
-                    let conversation = Conversation { from, to, thread };
-                    with!(self.typists.heard(conversation, &composing), now);
-                }
-            };
-        }
-        let found = self
-            .watchers
-            .find(call_id, tag)
-            .filter(|_| asked.request.method == Method::SUBSCRIBE);
-        match found {
-            Some(reference) => with!(self.watchers.refreshed(reference, &asked), now),
-            None => self.refuse(&asked, &Refusal::NoDialog, now),
-        }
-    }
-
-    fn take_subscribe(
-        &mut self,
-        asked: Asked,
-        watcher: SipAddress,
-        presentity: SipAddress,
-        now: Now,
-    ) {
-        if let Err(refusal) = refusals::check_subscribe(&asked.request) {
-            return self.refuse(&asked, &refusal, now);
-        }
-        if self.is_full() {
-            return self.refuse(&asked, &Refusal::Busy, now);
-        }
-        let arrival = Arrival {
-            reference: self.next_ref(),
-            asked,
-            watcher,
-            presentity,
-        };
-        with!(self.watchers.arrived(arrival), now);
-    }
-
-    fn is_within_rate(&mut self, request: &Request, domain: &str, now: Now) -> bool {
-        let limits = &self.settings.limits;
-        let (rates, most) = match &request.method {
-            &Method::MESSAGE | &Method::INVITE => {
-                (&mut self.message_rates, limits.messages_per_second)
-            }
-            &Method::SUBSCRIBE => (&mut self.subscribe_rates, limits.subscribes_per_second),
-            _ => return true,
-        };
-        rates.allow(domain, most, now.mono)
-    }
-
-    fn next_ref(&mut self) -> Ref {
-        self.last_ref += 1;
-        Ref(self.last_ref)
     }
 }
 
