@@ -1,7 +1,7 @@
 //! Peer dialects: what each kind of SIP server really sends and takes, one profile a row, one habit a column.
 //!
 //! A federated domain has a [`Rule`]: a profile, or `auto`, which starts as [`Profile::Simple`] and learns from what the
-//! peer sends ([`evidence`]); and an administrator may change each column for it ([`Overrides`]). What comes out is the
+//! peer sends (`evidence`); and an administrator may change each column for it ([`Overrides`]). What comes out is the
 //! domain's [`Behaviour`].
 
 mod evidence;

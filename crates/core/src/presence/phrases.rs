@@ -9,7 +9,7 @@ pub struct Language(usize);
 /// One text in every language.
 type Row = (Phrase, [&'static str; 11]);
 
-/// Language tags (BCP 47), in the order of the columns of [`TEXTS`].
+/// Language tags (BCP 47) of the languages that there are texts in.
 pub const LANGUAGES: [&str; 11] = [
     "en", "de", "fr", "es", "it", "nl", "pt", "pl", "ru", "ja", "zh",
 ];

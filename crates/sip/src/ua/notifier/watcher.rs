@@ -8,6 +8,7 @@ use stox_core::vocab::{Document, EndReason, Ref, WatcherState};
 
 use super::{BENOTIFY, PIGGYBACK};
 use crate::adapt;
+use crate::adapt::diagnostics;
 use crate::adapt::presence::{Format, Style};
 use crate::dialect::PendingShows;
 use crate::dialog::Dialog;
@@ -24,6 +25,9 @@ use crate::ua::subscriber::reason_word;
 
 /// From here on a short wish may not be refused with 423 (RFC 6665 §4.2.1.1).
 const HOUR: Duration = Duration::from_secs(3600);
+
+/// Why a subscription ends that a newer one replaces.
+const REPLACED: (u32, &str) = (2139, "Replaced by a newer subscription");
 
 /// How far a watcher's dialog has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -214,6 +218,7 @@ impl Watcher {
     /// Sends a NOTIFY (RFC 6665 §4.2.2), or over the watcher's own connection a BENOTIFY if it takes such.
     pub(super) fn send(&mut self, reference: Ref, news: &News, env: &mut Env<'_>) {
         let left = self.expires_at.saturating_sub(env.now.mono);
+        let behaviour = env.behaviour(&self.domain);
         let unanswered = self.takes_benotify && self.over.is_some();
         let (method, purpose) = if unanswered {
             (Method::BENOTIFY, Purpose::Notice(reference))
@@ -225,11 +230,8 @@ impl Watcher {
         headers.push("Event", self.event.to_string());
         headers.push("Subscription-State", state_value(news.state, left));
         headers.push("User-Agent", &env.settings.product);
-        if news.replaced {
-            let source = &env.settings.local.host;
-            let reason = "Replaced by a newer subscription";
-            let value = format!("2139;reason=\"{reason}\";source=\"{source}\"");
-            headers.push("ms-diagnostics-public", value);
+        if news.replaced && behaviour.diagnostics {
+            diagnostics::write(headers, REPLACED, &env.settings.local.host);
         }
         if let Some(document) = &news.document {
             request.body = self.write(document, headers, env);
@@ -247,7 +249,7 @@ impl Watcher {
             request,
             over: self.over.clone(),
             domain: self.domain.clone(),
-            contact: Some(OwnUser::new(&self.presentity, &env.behaviour(&self.domain))),
+            contact: Some(OwnUser::new(&self.presentity, &behaviour)),
             branch_hint: None,
         });
     }
