@@ -67,7 +67,8 @@ impl Sessions {
     fn new_session(&mut self, pair: Pair, first: &Page, env: &mut Env<'_>) -> Session {
         let behaviour = env.behaviour(&first.to.host);
         let local_tag = env.entropy.token();
-        let uri = adapt::address::to_uri(&first.from);
+        // COMPAT(ocs, sipe): an address with a resource in it is a stranger to them.
+        let uri = adapt::address::to_uri(&first.from.bare());
         let by_thread = first.im.thread.as_deref().and_then(adapt::im::call_id);
         let call_id = by_thread
             .filter(|call_id| self.book.spend(call_id, env.settings.limits.threads))
