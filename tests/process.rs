@@ -379,3 +379,74 @@ fn a_server_with_old_tls_is_named_in_the_log() {
     }
     old.join().unwrap();
 }
+
+/// An INVITE of bob's client, as Communicator sends it.
+fn invite(peer: &std::net::UdpSocket) -> String {
+    let at = peer.local_addr().unwrap();
+    let sdp = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=session\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+               m=message 5060 sip null\r\na=accept-types:text/plain\r\n";
+    let more = format!(
+        "Contact: <sip:bob@{at}>\r\nUser-Agent: UCCAPI/3.5.6907.9 OC/3.5.6907.34 (Microsoft Office Communicator 2007 R2)\r\n\
+         Content-Type: application/sdp\r\n"
+    );
+    request("INVITE", "romeo@jabber.test", "i1", sdp).replace("Content-Type: text/plain\r\n", &more)
+}
+
+#[test]
+fn a_session_teaches_the_dialect_which_outlives_the_process() {
+    let folder = Folder::new("session");
+    let mut gateway = Gateway::start(&folder);
+    let socket = peer();
+    let mut answer = gateway.ask(&socket, &invite(&socket));
+    while answer.starts_with("SIP/2.0 1") {
+        answer = receive(&socket);
+    }
+    assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
+    assert!(
+        answer.contains("m=message 5060 sip sip:romeo@jabber.test"),
+        "{answer}"
+    );
+    let learnt = gateway.wait_for("learnt how a SIP domain speaks");
+    assert!(learnt.contains("ocs2007r2"), "{learnt}");
+    let to = answer
+        .lines()
+        .find_map(|line| line.strip_prefix("To: "))
+        .unwrap();
+    let ack = request("ACK", "romeo@jabber.test", "i1", "")
+        .replace("To: <sip:romeo@jabber.test>", &format!("To: {to}"))
+        .replace("branch=z9hG4bKi1", "branch=z9hG4bKa1");
+    socket.send_to(ack.as_bytes(), gateway.udp).unwrap();
+    let domain = |gateway: &Gateway| {
+        let status: serde_json::Value = serde_json::from_slice(&gateway.status().stdout).unwrap();
+        let domain = &status["sip_domains"][0];
+        (domain["dialect"].clone(), domain["because"].clone())
+    };
+    let known = domain(&gateway);
+    assert_eq!(known.0, "ocs2007r2");
+    assert_eq!(known.1, "Communicator 2007 in User-Agent");
+
+    signal_and_answer_bye(&mut gateway, &socket);
+    let gateway = Gateway::start(&folder);
+    assert_eq!(domain(&gateway), known);
+}
+
+/// A clean stop ends the session.
+fn signal_and_answer_bye(gateway: &mut Gateway, socket: &std::net::UdpSocket) {
+    harness::signal(gateway.id(), "TERM");
+    let mut bye = receive(socket);
+    while !bye.starts_with("BYE ") {
+        bye = receive(socket);
+    }
+    let repeated: String = bye
+        .lines()
+        .filter(|line| {
+            ["Via:", "From:", "To:", "Call-ID:", "CSeq:"]
+                .iter()
+                .any(|name| line.starts_with(name))
+        })
+        .map(|line| format!("{line}\r\n"))
+        .collect();
+    let ok = format!("SIP/2.0 200 OK\r\n{repeated}Content-Length: 0\r\n\r\n");
+    socket.send_to(ok.as_bytes(), gateway.udp).unwrap();
+    assert!(gateway.wait().success());
+}
