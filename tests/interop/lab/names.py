@@ -16,11 +16,12 @@ TTL = 2
 
 @dataclass(frozen=True)
 class SipRecords:
-    """Which SRV records point at a SIP host, and on which ports."""
+    """Which SRV records point at a SIP host, and on which ports; `edge` is Microsoft's federation record alone."""
 
     udp: int | None = None
     tcp: int | None = None
     tls: int | None = None
+    edge: int | None = None
 
 
 ALL = SipRecords(5060, 5060, 5061)
@@ -55,7 +56,7 @@ SIP_DOMAINS: dict[str, tuple[str, SipRecords, str]] = {
     "wrong.ua.test": ("ua.ua.test", SipRecords(tls=5071), "gw.ocs.test"),
     "expired.ua.test": ("ua.ua.test", SipRecords(tls=5081), "gw.ocs.test"),
     "dead.ua.test": ("dead.dead.test", TCP, "gw.ocs.test"),
-    "corp.test": ("edge.corp.test", TLS, "gw.ocs.test"),
+    "corp.test": ("edge.corp.test", SipRecords(edge=5061), "gw.ocs.test"),
 }
 KAMAILIO_DOMAINS = tuple(name for name in SIP_DOMAINS if name.endswith("ocs.test"))
 UA_DOMAINS = tuple(name for name in SIP_DOMAINS if name.endswith("ua.test"))
@@ -96,5 +97,5 @@ def dnsmasq_config(address4: str, address6: str) -> str:
 
 def _sip(domain: str, server: str, records: SipRecords) -> list[str]:
     rows = (("_sip._udp", records.udp), ("_sip._tcp", records.tcp), ("_sips._tcp", records.tls),
-            ("_sipfederationtls._tcp", records.tls))
+            ("_sipfederationtls._tcp", records.edge or records.tls))
     return [f"srv-host={label}.{domain},{server},{port},0,5" for label, port in rows if port is not None]
