@@ -39,7 +39,8 @@ class Route:
     lines: list[str]
     target: str = ""
     epid: str = ""
-    highest: dict[str, int] = field(default_factory=dict)
+    highest: dict[tuple[str, str], int] = field(default_factory=dict)
+    fork: str = ""
 
 
 class Inside(Protocol):
@@ -72,13 +73,24 @@ class Edge:
         self._lines: dict[str, asyncio.Task[Link]] = {}
         self._server: asyncio.Server | None = None
         self._client: ssl.SSLContext | None = None
+        self._listener: ssl.SSLContext | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self, listener: ssl.SSLContext, client: ssl.SSLContext) -> None:
         """Listen for partners. Both contexts show the Edge's certificate and demand the other's."""
         self._client = client
+        self._listener = listener
+        await self.start()
+
+    async def start(self) -> None:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Link(self.exchange), self.host, PORT, ssl=listener)
+        self._server = await loop.create_server(lambda: Link(self.exchange), self.host, PORT, ssl=self._listener)
+
+    def stop(self) -> None:
+        """Be gone: nobody listens, and all connections end."""
+        if self._server is not None:
+            self._server.close()
+        self.cut()
 
     def close(self) -> None:
         for task in (*self._tasks, *self._lines.values()):
@@ -215,6 +227,10 @@ class Edge:
             route.target = target
             route.epid = epid
 
+    def fork(self, call_id: str, tag: str) -> None:
+        """A second device has answered in this call, under this tag."""
+        self._routes[call_id].fork = tag
+
     # Inwards.
 
     def _request(self, link: Link, request: SipMessage) -> None:
@@ -251,17 +267,18 @@ class Edge:
         came = _lines(request, "Route")
         if came != route.lines:
             return self._refuse(link, request, 400, "Bad Request", f'1004;reason="Route set is not valid: {came}"')
-        if route.target and request.uri != route.target:
+        forked = route.fork != "" and parameter(request.get("To"), "tag") == route.fork
+        if route.target and request.uri != route.target and not forked:
             return self._refuse(link, request, 404, "Not Found",
                                 f'1003;reason="Request-URI {request.uri} is not the Contact {route.target}"')
-        if route.epid and parameter(request.get("To"), "epid") != route.epid:
+        if route.epid and not forked and parameter(request.get("To"), "epid") != route.epid:
             return self._refuse(link, request, 400, "Bad Request", '1018;reason="epid lost from To"')
         number, method = request.cseq
         if method not in ("ACK", "CANCEL"):
-            tag = parameter(request.get("From"), "tag")
-            if number <= route.highest.get(tag, -1):
+            pair = parameter(request.get("From"), "tag"), parameter(request.get("To"), "tag")
+            if number <= route.highest.get(pair, -1):
                 return self._refuse(link, request, 500, "Stale CSeq Value", '2005;reason="Stale CSeq"')
-            route.highest[tag] = number
+            route.highest[pair] = number
         return True
 
     def _refuse(self, link: Link, request: SipMessage, status: int, reason: str, diagnostics: str,

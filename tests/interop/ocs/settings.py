@@ -12,11 +12,16 @@ class Settings:
     negotiate: the Edge offers compression (NEGOTIATE) first on each connection that it opens.
     page_mode: the answer to a MESSAGE from federation that belongs to no session.
     expires: seconds that a subscription of a federated user gets.
+    rings: seconds until a partner hears the answer of a client, as when a user has several devices and OCS waits which
+    of them is the busiest; progress reports come before.
+    forks: a second device answers each INVITE too, under a tag of its own, and must be let go.
     """
 
     negotiate: bool = False
     page_mode: int = 405
     expires: int = 28800
+    rings: int = 0
+    forks: bool = False
 
 
 def read(table: dict[str, bool | int]) -> Settings:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,6 +38,7 @@ class Talks:
         self.edge = edge
         self._owners: dict[str, Account] = {}
         self._offers: dict[str, Offer] = {}
+        self._forks: dict[str, str] = {}
 
     # From our clients.
 
@@ -86,6 +89,9 @@ class Talks:
         if request.method == "CANCEL":
             self._cancelled(link, request)
             return True
+        if parameter(request.get("To"), "tag") in self._forks:
+            self._at_fork(link, request)
+            return True
         account = self._owners.get(request.get("Call-ID"))
         if account is None or not parameter(request.get("To"), "tag"):
             return False
@@ -121,21 +127,57 @@ class Talks:
         def answered(response: SipMessage) -> None:
             pop_via(response)
             if request.method == "INVITE":
-                if response.status == 100:
-                    return
-                self._invited(request, response)
-            link.write(response)
+                self._invited(link, request, response)
+            else:
+                link.write(response)
 
         branch = self.home.exchange.send(device.link, onward, answered)
         if request.method == "INVITE":
             self._offers[_key(request)] = Offer(onward, branch, False, account=account)
 
-    def _invited(self, request: SipMessage, response: SipMessage) -> None:
-        """Our client's answer to a partner's INVITE."""
+    def _invited(self, link: Link, request: SipMessage, response: SipMessage) -> None:
+        """Our client's answer to a partner's INVITE, which the partner may hear later."""
+        if response.status == 100:
+            return
+        if self.edge.settings.rings:
+            progress = respond(request, 101, "Progress Report")
+            link.write(progress.add("ms-diagnostics", '13004;reason="Request was proxied to one or more endpoints"'))
+        asyncio.get_running_loop().call_later(self.edge.settings.rings, self._answer, link, request, response)
+
+    def _answer(self, link: Link, request: SipMessage, response: SipMessage) -> None:
         if 200 <= response.status < 300:
             self._offers.pop(_key(request), None)
             self.edge.remember(request.get("Call-ID"), address(response.get("Contact")),
                                parameter(response.get("To"), "epid"))
+        link.write(response)
+        if 200 <= response.status < 300 and self.edge.settings.forks:
+            self._fork(link, response)
+
+    def _fork(self, link: Link, response: SipMessage) -> None:
+        """The same answer from another device."""
+        tag = secrets.token_hex(5)
+        self.edge.fork(response.get("Call-ID"), tag)
+        other = SipMessage(status=200, reason="OK", body=response.body)
+        for name, value in response.headers:
+            if name.lower() == "to":
+                value = f"<{address(value)}>;tag={tag}"
+            elif name.lower() == "contact":
+                value = f"<{address(value).replace(':epid:', ':epid:OTHER-')}>"
+            other.add(name, value)
+        self._forks[tag] = address(other.get("Contact"))
+        link.write(other)
+
+    def _at_fork(self, link: Link, request: SipMessage) -> None:
+        """Whatever comes for the other device: it is to be acknowledged and let go."""
+        tag = parameter(request.get("To"), "tag")
+        if request.uri != self._forks[tag]:
+            self.edge.fault(f"{request.method} to {request.uri}, not to {self._forks[tag]}")
+        if request.method == "BYE":
+            self.edge.inbox.put("fork-ended", bare(address(request.get("From"))))
+            link.write(respond(request, 200, "OK"))
+        elif request.method != "ACK":
+            self.edge.fault(f"{request.method} for a device that should have been let go")
+            link.write(respond(request, 481, "Call Leg/Transaction Does Not Exist"))
 
     def _cancelled(self, link: Link, request: SipMessage) -> None:
         offer = self._offers.get(_key(request))

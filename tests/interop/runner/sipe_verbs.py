@@ -107,6 +107,18 @@ async def edge_cut(stage: Stage, step: Step, words: list[str]) -> None:
     _office(stage).edge.cut()
 
 
+async def edge_stop(stage: Stage, step: Step, words: list[str]) -> None:
+    _office(stage).edge.stop()
+
+
+async def edge_start(stage: Stage, step: Step, words: list[str]) -> None:
+    await _office(stage).edge.start()
+
+
+async def edge_sees_fork_ended(stage: Stage, step: Step, words: list[str]) -> None:
+    await _office(stage).edge.inbox.take("fork-ended", address_of(stage, words[0]), step.within)
+
+
 async def edge_refresh(stage: Stage, step: Step, words: list[str]) -> None:
     _office(stage).home.watching.refresh()
 
@@ -137,5 +149,6 @@ SIPE_VERBS: dict[str, Act] = {
     "sees log-in-refused": sees_refusal,
 }
 EDGE_VERBS: dict[str, Act] = {
+    "stop": edge_stop, "start": edge_start, "sees fork-ended": edge_sees_fork_ended,
     "cut": edge_cut, "refreshes": edge_refresh, "sees negotiated": edge_sees_negotiated, "sees fault": edge_sees_fault,
 }
