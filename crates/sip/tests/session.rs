@@ -961,3 +961,18 @@ fn nobody_else_speaks_in_a_session() {
     agent.says_response(500);
     assert_eq!(agent.ua.poll_input(), None);
 }
+
+#[test]
+fn a_forbidden_message_opens_a_session_where_the_refusal_shows_the_dialect() {
+    let forbidden = "ms-diagnostics-public: 1027;reason=\"x\";source=\"edge.ocs.example\"\r\n";
+    for (more, method) in [("", None), (forbidden, Some("INVITE"))] {
+        let mut agent = auto();
+        sends(&mut agent, 1, im("one", None));
+        let page = agent.says_request("MESSAGE");
+        agent.hears_answer(&page, 403, more);
+        match method {
+            Some(method) => _ = agent.says_request(method),
+            None => assert_eq!(settled(&mut agent), (1, Err(403))),
+        }
+    }
+}

@@ -83,6 +83,16 @@ const ABILITIES: &[(&str, &str, Profile)] = &[
     ("Proxy-Require", "ms-benotify", Profile::Ocs2007R2),
 ];
 
+/// Header fields that only Microsoft's servers and clients write.
+const FIELDS: &[&str] = &[
+    "ms-diagnostics-public",
+    "ms-diagnostics",
+    "ms-edge-proxy-message-trust",
+    "ms-asserted-verification-level",
+    "Ms-Conversation-ID",
+    "ms-text-format",
+];
+
 /// Media types in a session description, and who writes them.
 const MEDIA: &[(&str, Profile)] = &[
     ("m=x-ms-message ", Profile::Lcs2005),
@@ -119,9 +129,18 @@ fn product(headers: &Headers) -> Option<Evidence> {
 }
 
 fn ability(headers: &Headers) -> Option<Evidence> {
-    let (field, sign, profile) = ABILITIES
+    let row = ABILITIES
         .iter()
-        .find(|(field, word, _)| headers.values(field).any(|value| names(value, word)))?;
+        .find(|(field, word, _)| headers.values(field).any(|value| names(value, word)));
+    let Some((field, sign, profile)) = row else {
+        let sign = FIELDS.iter().find(|field| headers.contains(field))?;
+        return Some(Evidence {
+            profile: Profile::Ocs2007R2,
+            weight: Weight::Ability,
+            seen_in: "header fields",
+            sign,
+        });
+    };
     Some(Evidence {
         profile: *profile,
         weight: Weight::Ability,
