@@ -939,11 +939,39 @@ fn a_stop_ends_all_sessions_and_fails_what_waits() {
     agent.pump();
     assert_eq!(settled(&mut agent), (3, Err(503)));
     let bye = agent.says_request("BYE");
+    agent.hears_answer(&bye, 200, "");
     agent.hears_answer(&two, 200, "");
     assert_eq!(settled(&mut agent), (2, Ok(())));
-    agent.hears_answer(&bye, 200, "");
     assert_eq!(agent.ua.status().sessions, 0);
     assert!(agent.ua.is_quiet());
+}
+
+#[test]
+fn the_oldest_of_very_many_sessions_ends_for_a_newer_one() {
+    let mut agent = ocs(Overrides::default());
+    for number in 0..20 {
+        let rename = |text: String| text.replace("s2x-1@", &format!("s2x-{number}@"));
+        let branch = format!("i{number}");
+        let invite = from_bruno("INVITE", &branch, 1, "", &format!("{GRUU}{SDP}"), &offer());
+        agent.hears(&rename(invite));
+        let sent = agent.says_responses();
+        let tag = sent.last().unwrap().tag("To");
+        agent.hears(&rename(from_bruno(
+            "ACK",
+            &format!("a{number}"),
+            1,
+            &tag,
+            "",
+            "",
+        )));
+    }
+    assert_eq!(
+        agent.ua.status().sessions,
+        20,
+        "four wait for the answer to their BYE"
+    );
+    agent.passes_seconds(40);
+    assert_eq!(agent.ua.status().sessions, 16);
 }
 
 #[test]

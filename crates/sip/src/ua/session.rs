@@ -96,6 +96,8 @@ struct Session {
     cseq: u32,
     dialog: Option<Dialog>,
     state: State,
+    /// Their INVITE, until its answer is acknowledged.
+    server: Option<ServerId>,
     /// Messages that wait, and the one under way.
     queue: VecDeque<Page>,
     sending: Option<Page>,
@@ -150,8 +152,10 @@ pub(super) struct Sessions {
     embedded: BTreeMap<Ref, SessionId>,
 }
 
-/// Sessions of one pair of users at most; more threads share them.
+/// Sessions that we open between one pair of users at most; more threads share them.
 const MAX_PER_PAIR: usize = 8;
+/// Sessions of one pair at most; the oldest ends for a newer one of the peer's.
+const MOST_PER_PAIR: usize = 16;
 
 impl Sessions {
     /// How many there are.
@@ -242,7 +246,16 @@ impl Sessions {
                     session.deaf = true;
                 }
             }
-            Step::Bye => self.forget(id),
+            // A message that is still under way gets its outcome first.
+            Step::Bye => {
+                if self
+                    .book
+                    .get(id)
+                    .is_none_or(|session| session.sending.is_none())
+                {
+                    self.forget(id);
+                }
+            }
         }
     }
 

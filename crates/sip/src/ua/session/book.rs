@@ -62,7 +62,10 @@ impl Book {
 
     /// Ties a transaction of the peer's to a session.
     pub(super) fn await_server(&mut self, server: ServerId, id: SessionId) {
-        self.by_server.insert(server, id);
+        if let Some(session) = self.by_id.get_mut(&id) {
+            session.server = Some(server);
+            self.by_server.insert(server, id);
+        }
     }
 
     /// The session that a transaction belongs to, which is over now.
@@ -85,7 +88,9 @@ impl Book {
                 self.by_pair.remove(&session.pair);
             }
         }
-        self.by_server.retain(|_, known| *known != id);
+        if let Some(server) = session.server {
+            self.by_server.remove(&server);
+        }
         Some(session)
     }
 

@@ -9,7 +9,7 @@ use stox_core::failure::Failure;
 use stox_core::vocab::{ChatState, Im, ImKind, Ref, SipIn};
 
 use super::caller::own_user;
-use super::{Session, SessionId, Sessions, State, Timer, pair, session_types};
+use super::{MOST_PER_PAIR, Pair, Session, SessionId, Sessions, State, Timer, pair, session_types};
 use crate::adapt;
 use crate::adapt::im::Accepted;
 use crate::body::sdp::{self, Media};
@@ -58,6 +58,7 @@ impl Sessions {
             Ok(session) => session,
             Err(refusal) => return env.refuse(&asked, &refusal),
         };
+        self.make_room(&session.pair, env);
         let behaviour = env.behaviour(session.domain());
         let thread = session.thread();
         let id = self.book.insert(session);
@@ -86,6 +87,17 @@ impl Sessions {
                 }
                 self.accept(id, server, &asked.request, false, env);
             }
+        }
+    }
+
+    /// Ends the oldest session of a pair that has too many.
+    fn make_room(&mut self, pair: &Pair, env: &mut Env<'_>) {
+        let open = |(_, session): &(SessionId, &Session)| matches!(session.state, State::Open);
+        let mut sessions = self.book.of_pair(pair).filter(open);
+        if let Some((oldest, _)) = sessions.next()
+            && sessions.count() + 1 >= MOST_PER_PAIR
+        {
+            self.close(oldest, env);
         }
     }
 
@@ -131,6 +143,7 @@ impl Sessions {
             cseq: 0,
             dialog: Some(dialog),
             state: State::Accepted,
+            server: None,
             queue: VecDeque::new(),
             sending: None,
             thread: None,

@@ -83,6 +83,7 @@ impl Sessions {
             cseq: 1,
             dialog: None,
             state: State::Inviting,
+            server: None,
             queue: VecDeque::new(),
             sending: None,
             thread: first.im.thread.clone(),
