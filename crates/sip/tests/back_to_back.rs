@@ -20,9 +20,10 @@ use proptest::prelude::*;
 use stox_core::policy::DomainPattern;
 use stox_core::time::{Entropy, Now, SeededEntropy};
 use stox_core::vocab::{
-    Document, EndReason, Im, Ref, SipIn, SipOut, SubscriptionEvent, Text, Tuple, WatcherEvent,
-    WatcherState,
+    ChatState, Document, EndReason, Im, Ref, SipIn, SipOut, SubscriptionEvent, Text, Tuple,
+    WatcherEvent, WatcherState,
 };
+use stox_sip::dialect::{Overrides, Profile, Rule};
 use stox_sip::transport::{Destination, FlowId, Source, Target, Transport};
 use stox_sip::ua::UserAgent;
 use stox_sip::ua::settings::Settings;
@@ -45,11 +46,21 @@ struct Side {
 impl Side {
     /// `own` is served here, `other` by the peer.
     fn new(own: &str, other: &str, at: &str, peer: &str, seed: u64) -> Self {
+        let simple = Rule {
+            profile: Some(Profile::Simple),
+            ..Rule::default()
+        };
+        Self::with(own, other, at, peer, (seed, simple))
+    }
+
+    /// The same, with a rule for the other side's dialect.
+    fn with(own: &str, other: &str, at: &str, peer: &str, (seed, dialect): (u64, Rule)) -> Self {
         let peer: SocketAddr = peer.parse().unwrap();
         let mut settings = Settings::new(format!("gw.{own}"));
         settings.xmpp_domains = vec![DomainPattern::parse(own)];
         settings.sip_domains = vec![SipDomain {
             trusted_addresses: vec![AddressBlock::single(peer.ip())],
+            dialect,
             ..SipDomain::new(other)
         }];
         Self {
@@ -107,7 +118,7 @@ impl Side {
             }
             SipIn::Subscription { event, .. } => self.events.push(event),
             SipIn::Watcher { reference, event } => self.watched(reference, &event, now),
-            SipIn::ChatState { .. } => panic!("nobody types"),
+            SipIn::ChatState { .. } => {}
             SipIn::MessageGone { .. } => panic!("everything is answered at once"),
         }
     }
@@ -186,6 +197,55 @@ impl World {
             chance: SeededEntropy(seed ^ 0x5eed),
             bad,
         }
+    }
+
+    /// Two sides that speak to each other by these rules.
+    fn between(seed: u64, bad: u64, rules: [Rule; 2]) -> Self {
+        let mut world = Self::new(seed, bad);
+        let [left, right] = rules;
+        world.sides = [
+            Side::with("left.example", "right.example", LEFT, RIGHT, (seed, left)),
+            Side::with(
+                "right.example",
+                "left.example",
+                RIGHT,
+                LEFT,
+                (seed + 1, right),
+            ),
+        ];
+        world
+    }
+
+    /// A word in the one conversation of u on the left and v on the right.
+    fn says(&mut self, side: usize, reference: u64, thread: Option<&str>) {
+        let ends = [address("u", "left.example"), address("v", "right.example")];
+        let im = Im {
+            id: Some(format!("id{reference}")),
+            thread: thread.map(str::to_owned),
+            bodies: vec![Text {
+                lang: None,
+                text: format!("text {reference}"),
+            }],
+            ..Im::default()
+        };
+        let out = SipOut::Message {
+            reference: Ref(reference),
+            from: ends[side].clone(),
+            to: ends[1 - side].clone(),
+            im,
+        };
+        self.command(side, out);
+    }
+
+    fn shows(&mut self, side: usize, state: ChatState) {
+        let ends = [address("u", "left.example"), address("v", "right.example")];
+        let out = SipOut::ChatState {
+            from: ends[side].clone(),
+            to: ends[1 - side].clone(),
+            thread: None,
+            state,
+        };
+        self.command(side, out);
     }
 
     fn command(&mut self, side: usize, out: SipOut) {
@@ -415,5 +475,141 @@ proptest! {
         world.assert_nothing_is_left();
         let ends = |e: &&SubscriptionEvent| !matches!(e, SubscriptionEvent::Active(_) | SubscriptionEvent::Pending);
         prop_assert_eq!(world.sides[0].events.iter().filter(ends).count(), 1);
+    }
+}
+
+/// How the other side is spoken to: as a server that wants sessions, that wants none, or that has to be found out.
+fn rule(kind: usize) -> Rule {
+    let overrides = Overrides {
+        requests_per_second: Some(0),
+        ..Overrides::default()
+    };
+    Rule {
+        profile: [Some(Profile::Ocs2007R2), Some(Profile::Simple), None][kind],
+        overrides,
+    }
+}
+
+/// One thing that happens in a conversation.
+#[derive(Debug, Clone, Copy)]
+enum Turn {
+    Says(usize, Option<&'static str>),
+    Types(usize, ChatState),
+    Waits(u64),
+    /// A side comes back without its memory.
+    Dies(usize),
+    Stops(usize),
+}
+
+fn turn() -> impl Strategy<Value = Turn> {
+    let side = 0_usize..2;
+    let thread = prop::sample::select(vec![None, Some("t1"), Some("t2")]);
+    let state = prop::sample::select(vec![
+        ChatState::Active,
+        ChatState::Composing,
+        ChatState::Paused,
+        ChatState::Gone,
+    ]);
+    prop_oneof![
+        6 => (side.clone(), thread).prop_map(|(side, thread)| Turn::Says(side, thread)),
+        2 => (side.clone(), state).prop_map(|(side, state)| Turn::Types(side, state)),
+        3 => (0_u64..4_000).prop_map(Turn::Waits),
+        1 => (0_u64..900_000).prop_map(Turn::Waits),
+        1 => side.clone().prop_map(Turn::Dies),
+        1 => side.prop_map(Turn::Stops),
+    ]
+}
+
+/// Plays a conversation; tells which messages were said by whom since the side last came up, and how often each side died.
+fn play(
+    world: &mut World,
+    kinds: [usize; 2],
+    turns: &[Turn],
+) -> BTreeMap<u64, (usize, Option<&'static str>)> {
+    let mut said = BTreeMap::new();
+    for (number, turn) in (0_u64..).zip(turns) {
+        match *turn {
+            Turn::Says(side, thread) => {
+                said.insert(number, (side, thread));
+                world.says(side, number, thread);
+            }
+            Turn::Types(side, state) => world.shows(side, state),
+            Turn::Waits(millis) => world.passes(Duration::from_millis(millis)),
+            Turn::Dies(side) => {
+                // Who said something before its death has nobody to be told to; what was taken stays taken.
+                said.retain(|_, (by, _)| *by != side);
+                let (own, other) = [
+                    ("left.example", "right.example"),
+                    ("right.example", "left.example"),
+                ][side];
+                let (at, peer) = [(LEFT, RIGHT), (RIGHT, LEFT)][side];
+                let fresh = Side::with(own, other, at, peer, (number + 1_000, rule(kinds[side])));
+                let dead = std::mem::replace(&mut world.sides[side], fresh);
+                world.sides[side].taken = dead.taken;
+            }
+            Turn::Stops(side) => {
+                let now = world.now;
+                world.sides[side].ua.shut_down(now);
+                world.carry();
+            }
+        }
+    }
+    said
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_conversation_keeps_its_promises(
+        seed in any::<u64>(),
+        bad in 0_u64..25,
+        kinds in [0_usize..3, 0_usize..3],
+        turns in proptest::collection::vec(turn(), 1..30),
+    ) {
+        let mut world = World::between(seed, bad, kinds.map(rule));
+        let said = play(&mut world, kinds, &turns);
+        world.passes(Duration::from_secs(3000));
+        for (number, (side, _)) in &said {
+            let text = format!("text {number}");
+            let outcomes = world.sides[*side].outcomes.get(&Ref(*number)).cloned().unwrap_or_default();
+            let arrived = world.sides[1 - *side].taken.iter().filter(|t| **t == text).count();
+            prop_assert_eq!(outcomes.len(), 1, "message {} has {:?}", number, outcomes);
+            prop_assert!(!outcomes[0] || arrived >= 1, "a lie about delivery of {}", number);
+        }
+        // Without deaths nothing comes twice, and what one side says in one thread comes in order.
+        if !turns.iter().any(|turn| matches!(turn, Turn::Dies(_))) {
+            for side in &world.sides {
+                let mut once = side.taken.clone();
+                once.sort();
+                once.dedup();
+                prop_assert_eq!(once.len(), side.taken.len(), "{:?}", &side.taken);
+            }
+        }
+        world.assert_nothing_is_left();
+    }
+
+    #[test]
+    fn words_of_one_thread_keep_their_order(
+        seed in any::<u64>(),
+        kinds in [0_usize..3, 0_usize..3],
+        turns in proptest::collection::vec((0_usize..2, 0_u64..1_500), 1..25),
+        thread in prop::sample::select(vec![None, Some("t1")]),
+    ) {
+        let mut world = World::between(seed, 0, kinds.map(rule));
+        for (number, (side, gap)) in (0_u64..).zip(&turns) {
+            world.says(*side, number, thread);
+            world.passes(Duration::from_millis(*gap));
+        }
+        world.passes(Duration::from_secs(3000));
+        for side in [0, 1] {
+            let expected: Vec<String> = (0_u64..)
+                .zip(&turns)
+                .filter(|(_, (by, _))| *by == side)
+                .map(|(number, _)| format!("text {number}"))
+                .collect();
+            prop_assert_eq!(&world.sides[1 - side].taken, &expected);
+        }
+        world.assert_nothing_is_left();
     }
 }

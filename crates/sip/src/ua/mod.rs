@@ -319,6 +319,7 @@ impl UserAgent {
         let mode = match &page.refused {
             Some(refused) if refused.mode == ImMode::Page => ImMode::Session,
             Some(_) => ImMode::Page,
+            None if self.pages.has(&page.from, &page.to) => ImMode::Page,
             None if self.sessions.has(&page.from, &page.to) => ImMode::Session,
             None => wanted,
         };

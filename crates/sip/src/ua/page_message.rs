@@ -9,7 +9,7 @@ use stox_core::vocab::{Im, Ref, SipIn};
 
 use super::deadlines::Deadlines;
 use super::effects::{Asked, Env, Fate, Outgoing, Purpose};
-use super::session;
+use super::session::{self, Pair, pair};
 use crate::adapt;
 use crate::body::iscomposing::Composing;
 use crate::dialect::ImMode;
@@ -63,9 +63,26 @@ pub(super) struct Pages {
     /// Whose turn has to be given up, by Request-URI.
     lane_of: BTreeMap<Ref, String>,
     threads: Threads,
+    /// How many messages of whom to whom have no fate yet.
+    open: BTreeMap<Pair, usize>,
 }
 
 impl Pages {
+    /// Whether a message between the two has no fate yet: what comes behind it goes the same way, to keep its place.
+    pub(super) fn has(&self, from: &SipAddress, to: &SipAddress) -> bool {
+        self.open.contains_key(&pair(from, to))
+    }
+
+    fn close(&mut self, page: &Page) {
+        let pair = pair(&page.from, &page.to);
+        if let Some(count) = self.open.get_mut(&pair) {
+            *count -= 1;
+            if *count == 0 {
+                self.open.remove(&pair);
+            }
+        }
+    }
+
     /// How many are under way and how many wait.
     pub(super) fn counts(&self) -> (usize, usize) {
         (self.in_flight.len(), self.waiting)
@@ -75,21 +92,26 @@ impl Pages {
     pub(super) fn send(&mut self, page: Page, env: &mut Env<'_>) {
         let uri = adapt::address::to_uri(&page.to).to_string();
         let limits = &env.settings.limits;
+        let room = match self.lanes.get(&uri) {
+            None => true,
+            Some(lane) => lane.len() < limits.queued_per_address && self.waiting < limits.queued,
+        };
+        if !room {
+            return fail_page(page, Failure::Local(Local::Overloaded), env);
+        }
+        *self.open.entry(pair(&page.from, &page.to)).or_default() += 1;
         match self.lanes.get_mut(&uri) {
             None => {
                 self.lanes.insert(uri.clone(), VecDeque::new());
                 self.start(uri, page, env);
             }
-            Some(lane)
-                if lane.len() < limits.queued_per_address && self.waiting < limits.queued =>
-            {
+            Some(lane) => {
                 let until = env.now.mono + limits.queue_wait;
                 self.deadlines.set(page.reference, until);
                 self.lane_of.insert(page.reference, uri);
                 self.waiting += 1;
                 lane.push_back(page);
             }
-            Some(_) => fail(page.reference, Local::Overloaded, env),
         }
     }
 
@@ -116,7 +138,10 @@ impl Pages {
                     self.in_flight.insert(page.reference, (page, uri, call_id));
                     return;
                 }
-                Err(local) => fail_page(page, Failure::Local(local), env),
+                Err(local) => {
+                    self.close(&page);
+                    fail_page(page, Failure::Local(local), env);
+                }
             }
             next = self.take_next(&uri);
         }
@@ -167,6 +192,7 @@ impl Pages {
         let Some((page, uri, _)) = self.in_flight.remove(&reference) else {
             return;
         };
+        self.close(&page);
         match fate {
             Ok(response) if (200..300).contains(&response.status) => taken(page, env),
             Ok(response) => refused(page, &response, env),
@@ -197,11 +223,14 @@ impl Pages {
             let Some(uri) = self.lane_of.remove(&reference) else {
                 continue;
             };
-            if let Some(lane) = self.lanes.get_mut(&uri) {
-                lane.retain(|page| page.reference != reference);
+            let waits = |page: &Page| page.reference == reference;
+            let lane = self.lanes.get_mut(&uri);
+            let page = lane.and_then(|lane| lane.remove(lane.iter().position(waits)?));
+            if let Some(page) = page {
                 self.waiting -= 1;
+                self.close(&page);
+                fail_page(page, Failure::Local(Local::Timeout), env);
             }
-            fail(reference, Local::Timeout, env);
         }
     }
 }
@@ -244,11 +273,6 @@ fn fail_page(page: Page, failure: Failure, env: &mut Env<'_>) {
         reference: page.reference,
         outcome: Err(failure),
     });
-}
-
-fn fail(reference: Ref, local: Local, env: &mut Env<'_>) {
-    let outcome = Err(Failure::Local(local));
-    env.tell(SipIn::Outcome { reference, outcome });
 }
 
 /// The last CSeq of each Call-ID. Numbers start from the wall clock, so that they rise across a restart too.

@@ -79,7 +79,7 @@ enum State {
 }
 
 /// The two users: XMPP's, as SIP address, and SIP's; bare and canonical.
-type Pair = (SipAddress, SipAddress);
+pub(super) type Pair = (SipAddress, SipAddress);
 
 #[derive(Debug)]
 struct Session {
@@ -123,6 +123,11 @@ impl Session {
     /// Messages may be put into it.
     fn takes_messages(&self) -> bool {
         !matches!(self.state, State::GivenUp | State::Closing)
+    }
+
+    /// Messages wait or are under way in it.
+    fn is_busy(&self) -> bool {
+        self.sending.is_some() || !self.queue.is_empty()
     }
 
     /// What the XMPP side calls the conversation.
@@ -191,6 +196,7 @@ impl Sessions {
     }
 
     /// The session that a thread belongs to: its own, else the newest one without a thread; without a thread, the newest.
+    /// One with messages under way goes before others, so that nothing overtakes them.
     fn choose(&self, pair: &Pair, thread: Option<&str>) -> Option<SessionId> {
         let open = |(_, session): &(SessionId, &Session)| session.takes_messages();
         let newest: Vec<(SessionId, &Session)> = self.book.of_pair(pair).filter(open).collect();
@@ -199,10 +205,13 @@ impl Sessions {
             None => true,
         };
         let fresh = |(_, session): &&(SessionId, &Session)| session.thread.is_none();
+        let busy = |(_, session): &&(SessionId, &Session)| session.is_busy();
         newest
             .iter()
             .rev()
-            .find(fits)
+            .filter(fits)
+            .find(busy)
+            .or_else(|| newest.iter().rev().find(fits))
             .or_else(|| newest.iter().rev().find(fresh))
             .or_else(|| newest.last().filter(|_| newest.len() >= MAX_PER_PAIR))
             .map(|(id, _)| *id)
@@ -343,7 +352,7 @@ impl Sessions {
 }
 
 /// The key of two users.
-fn pair(ours: &SipAddress, theirs: &SipAddress) -> Pair {
+pub(super) fn pair(ours: &SipAddress, theirs: &SipAddress) -> Pair {
     (ours.bare().canonical(), theirs.bare().canonical())
 }
 

@@ -15,7 +15,7 @@ impl Sessions {
         let Some(session) = self.book.get(id) else {
             return;
         };
-        if session.sending.is_none() && session.queue.is_empty() {
+        if !session.is_busy() {
             self.leave(id, env);
         } else {
             self.rest(id, env);
@@ -27,8 +27,7 @@ impl Sessions {
         let Some(session) = self.book.get(id) else {
             return;
         };
-        let done = session.sending.is_none() && session.queue.is_empty();
-        if matches!(session.state, State::Open) && done {
+        if matches!(session.state, State::Open) && !session.is_busy() {
             self.close(id, env);
         }
     }

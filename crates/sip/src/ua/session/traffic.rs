@@ -102,9 +102,10 @@ impl Sessions {
                 self.enqueue(id, page, env);
             }
         }
-        let spare = self.book.get(id).is_some_and(|session| {
-            session.cseq > 0 && session.queue.is_empty() && session.sending.is_none()
-        });
+        let spare = self
+            .book
+            .get(id)
+            .is_some_and(|session| session.cseq > 0 && !session.is_busy());
         let another = self.book.of_pair(&key).any(|(other, session)| {
             other != id && matches!(session.state, State::Open) && session.call_id < mine
         });
