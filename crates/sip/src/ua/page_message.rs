@@ -97,7 +97,7 @@ impl Pages {
             Some(lane) => lane.len() < limits.queued_per_address && self.waiting < limits.queued,
         };
         if !room {
-            return fail_page(page, Failure::Local(Local::Overloaded), env);
+            return fail(page, Failure::Local(Local::Overloaded), env);
         }
         *self.open.entry(pair(&page.from, &page.to)).or_default() += 1;
         match self.lanes.get_mut(&uri) {
@@ -140,7 +140,7 @@ impl Pages {
                 }
                 Err(local) => {
                     self.close(&page);
-                    fail_page(page, Failure::Local(local), env);
+                    fail(page, Failure::Local(local), env);
                 }
             }
             next = self.take_next(&uri);
@@ -194,9 +194,9 @@ impl Pages {
         };
         self.close(&page);
         match fate {
-            Ok(response) if (200..300).contains(&response.status) => taken(page, env),
+            Ok(response) if (200..300).contains(&response.status) => taken(page, ImMode::Page, env),
             Ok(response) => refused(page, &response, env),
-            Err(failure) => fail_page(page, failure, env),
+            Err(failure) => fail(page, failure, env),
         }
         match self.take_next(&uri) {
             Some(page) => self.start(uri, page, env),
@@ -229,18 +229,17 @@ impl Pages {
             if let Some(page) = page {
                 self.waiting -= 1;
                 self.close(&page);
-                fail_page(page, Failure::Local(Local::Timeout), env);
+                fail(page, Failure::Local(Local::Timeout), env);
             }
         }
     }
 }
 
-/// A message that was taken. Where another way had refused it, that is a lesson.
-fn taken(page: Page, env: &mut Env<'_>) {
+/// A message that was taken this way. Where the other way had refused it, that is a lesson.
+pub(super) fn taken(page: Page, took: ImMode, env: &mut Env<'_>) {
     if let Some(refused) = &page.refused {
         let (domain, now) = (page.to.host.as_str(), env.now.mono);
-        env.dialects
-            .answered(domain, ImMode::Page, refused.status, now);
+        env.dialects.answered(domain, took, refused.status, now);
     }
     env.tell(SipIn::Outcome {
         reference: page.reference,
@@ -262,12 +261,12 @@ fn refused(mut page: Page, response: &Response, env: &mut Env<'_>) {
         });
         env.effects.reroute.push_back(page);
     } else {
-        fail_page(page, failure, env);
+        fail(page, failure, env);
     }
 }
 
 /// Ends a message that failed. Where another way had refused it before, that is the news.
-fn fail_page(page: Page, failure: Failure, env: &mut Env<'_>) {
+pub(super) fn fail(page: Page, failure: Failure, env: &mut Env<'_>) {
     let failure = page.refused.map_or(failure, |refused| refused.failure);
     env.tell(SipIn::Outcome {
         reference: page.reference,

@@ -23,7 +23,7 @@ pub(super) use self::callee::{Invitation, in_session};
 pub(super) use self::traffic::Received;
 use super::deadlines::Deadlines;
 use super::effects::{Env, Fate};
-use super::page_message::Page;
+use super::page_message::{Page, fail};
 use crate::adapt::im::Accepted;
 use crate::dialect::SessionTypes;
 use crate::dialog::Dialog;
@@ -364,18 +364,6 @@ fn session_types(types: SessionTypes) -> &'static str {
             "text/plain text/html multipart/alternative text/rtf application/im-iscomposing+xml"
         }
     }
-}
-
-/// Ends a message that failed. Where another way had refused it before, that is the news.
-fn fail(page: Page, failure: Failure, env: &mut Env<'_>) {
-    let failure = match page.refused {
-        Some(refused) => refused.failure,
-        None => failure,
-    };
-    env.tell(SipIn::Outcome {
-        reference: page.reference,
-        outcome: Err(failure),
-    });
 }
 
 fn tell_state(session: &Session, state: ChatState, env: &mut Env<'_>) {

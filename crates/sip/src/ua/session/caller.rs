@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use stox_core::failure::{Failure, Local};
 
-use super::{Pair, Session, SessionId, Sessions, State, Step, Timer, fail, session_types};
+use super::{Pair, Session, SessionId, Sessions, State, Step, Timer, session_types};
 use crate::adapt;
 use crate::adapt::im::Accepted;
 use crate::body::sdp;
@@ -15,7 +15,7 @@ use crate::message::{Request, Response};
 use crate::method::Method;
 use crate::transport::Source;
 use crate::ua::effects::{Env, Fate, Outgoing, Purpose};
-use crate::ua::page_message::{Page, Refused};
+use crate::ua::page_message::{Page, Refused, fail};
 use crate::ua::refusals;
 use crate::ua::settings::OwnUser;
 

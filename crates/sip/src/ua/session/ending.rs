@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 
 use stox_core::vocab::ChatState;
 
-use super::{SessionId, Sessions, State, Step, fail, tell_state};
+use super::{SessionId, Sessions, State, Step, tell_state};
 use crate::method::Method;
 use crate::ua::effects::{Env, Outgoing, Purpose};
-use crate::ua::page_message::Page;
+use crate::ua::page_message::{Page, fail};
 
 impl Sessions {
     /// Nothing has happened for a long time.

@@ -8,7 +8,7 @@ use stox_core::failure::{Failure, Local};
 use stox_core::vocab::ChatState;
 
 use super::callee::described;
-use super::{Session, SessionId, Sessions, State, Step, Timer, fail, pair};
+use super::{Session, SessionId, Sessions, State, Step, Timer, pair};
 use crate::adapt;
 use crate::adapt::im::Accepted;
 use crate::body::iscomposing::{self, Composing};
@@ -20,7 +20,7 @@ use crate::message::Request;
 use crate::method::Method;
 use crate::transport::Transport;
 use crate::ua::effects::{Asked, Env, Fate, Outgoing, Purpose};
-use crate::ua::page_message::Page;
+use crate::ua::page_message::{Page, fail, taken};
 use crate::ua::refusals::Refusal;
 
 /// Final answers after which the dialog is gone or of no use (RFC 5057 §5.1).
@@ -174,7 +174,9 @@ impl Sessions {
         };
         let closing = matches!(session.state, State::Closing);
         match fate {
-            Ok(response) if (200..300).contains(&response.status) => taken(page, env),
+            Ok(response) if (200..300).contains(&response.status) => {
+                taken(page, ImMode::Session, env);
+            }
             Ok(response) if response.status == NO_DIALOG && !page.reopened => {
                 return self.send_elsewhere(id, page, env);
             }
@@ -426,17 +428,4 @@ impl Session {
         }
         news
     }
-}
-
-/// A message that was taken. Where another way had refused it, that is a lesson.
-fn taken(page: Page, env: &mut Env<'_>) {
-    if let Some(refused) = &page.refused {
-        let (domain, now) = (page.to.host.as_str(), env.now.mono);
-        env.dialects
-            .answered(domain, ImMode::Session, refused.status, now);
-    }
-    env.tell(stox_core::vocab::SipIn::Outcome {
-        reference: page.reference,
-        outcome: Ok(()),
-    });
 }
