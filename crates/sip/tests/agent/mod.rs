@@ -8,6 +8,8 @@
     reason = "helpers of tests may fail a test"
 )]
 
+pub(crate) mod session;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
