@@ -91,6 +91,9 @@ pub fn authorize(
     Ok(())
 }
 
+/// The header fields that answers go into.
+pub(crate) const ANSWERS: [&str; 2] = ["Authorization", "Proxy-Authorization"];
+
 /// Who challenges, and the names of the header fields.
 struct Side {
     status: u16,
@@ -102,12 +105,12 @@ const SIDES: [Side; 2] = [
     Side {
         status: 401,
         challenge: "WWW-Authenticate",
-        answer: "Authorization",
+        answer: ANSWERS[0],
     },
     Side {
         status: 407,
         challenge: "Proxy-Authenticate",
-        answer: "Proxy-Authorization",
+        answer: ANSWERS[1],
     },
 ];
 

@@ -63,7 +63,7 @@ pub struct Status {
     pub established: usize,
     /// Watchers.
     pub watchers: usize,
-    /// MESSAGEs that the bridge has not answered.
+    /// MESSAGEs, and texts inside INVITEs, that the bridge has not answered.
     pub messages_in: usize,
     /// MESSAGEs under way.
     pub messages_out: usize,
@@ -97,6 +97,7 @@ pub struct UserAgent {
     sessions: Sessions,
     typists: Typists,
     message_rates: Rates,
+    notice_rates: Rates,
     subscribe_rates: Rates,
     dialects: Dialects,
     troubles: Troubles,
@@ -137,6 +138,7 @@ impl UserAgent {
             sessions: Sessions::default(),
             typists: Typists::default(),
             message_rates: Rates::default(),
+            notice_rates: Rates::default(),
             subscribe_rates: Rates::default(),
             dialects: Dialects::default(),
             troubles: Troubles::default(),
@@ -271,6 +273,8 @@ impl UserAgent {
                     im,
                     refused: None,
                     reopened: false,
+                    rewritten: false,
+                    until: None,
                 };
                 self.send_message(page, now);
             }
@@ -461,7 +465,7 @@ impl UserAgent {
             subscriptions: self.subscriptions.len(),
             established: self.subscriptions.established(),
             watchers: self.watchers.len(),
-            messages_in: self.inbox.len(),
+            messages_in: self.inbox.len() + self.sessions.unanswered(),
             messages_out,
             messages_queued: messages_queued + self.sessions.waiting(),
             sessions: self.sessions.len(),
@@ -475,7 +479,20 @@ impl UserAgent {
     /// Nothing is under way: every request has its fate, and every message its answer.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.requests.is_empty() && self.inbox.len() == 0 && self.effects.inputs.is_empty()
+        self.requests.is_empty()
+            && self.inbox.len() == 0
+            && self.sessions.unanswered() == 0
+            && self.effects.inputs.is_empty()
+    }
+
+    /// Nothing is held for any peer: no dialog, session, transaction or timer, and no message.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.status() == Status::default()
+            && self.is_quiet()
+            && self.pages.is_empty()
+            && self.sessions.is_empty()
+            && self.poll_timeout().is_none()
     }
 
     /// What the transaction layer has counted.
@@ -540,13 +557,14 @@ impl UserAgent {
                     self.observe(&domain, dialect::of_response(&response), now);
                 }
                 self.note_refusal(id, &response, now);
+                let proof = self.requests.proof(id);
                 match self.requests.response(id, response, &self.settings, now) {
                     Step::Nothing => {}
                     Step::Settled(purpose, fate) => {
                         if let (Purpose::Session(session, session::Step::Invite), Ok(answer)) =
                             (purpose, &fate)
                         {
-                            self.sessions.answer_came(session, answer, &source);
+                            self.sessions.answer_came(session, answer, &source, proof);
                         }
                         self.settled(purpose, fate, now);
                     }
@@ -620,7 +638,8 @@ impl UserAgent {
             Purpose::Ack | Purpose::Stray => None,
         };
         let Some(cseq) = cseq else {
-            return;
+            let (purpose, fate) = challenged.refused();
+            return self.settled(purpose, fate, now);
         };
         let sent = self.requests.authorise(
             challenged,

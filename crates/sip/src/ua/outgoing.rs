@@ -12,6 +12,7 @@ use super::pacing::{Lane, Pacer, Turn, Urgency};
 use super::routing;
 use super::settings::Settings;
 use crate::digest;
+use crate::header::Headers;
 use crate::message::Response;
 use crate::method::Method;
 use crate::target::{NextHop, TargetError};
@@ -82,6 +83,11 @@ impl Challenged {
     pub(super) fn purpose(&self) -> Purpose {
         self.in_flight.outgoing.purpose
     }
+
+    /// The challenge is the fate of the request: nobody wants it to be sent again.
+    pub(super) fn refused(self) -> Settled {
+        (self.in_flight.outgoing.purpose, Ok(self.response))
+    }
 }
 
 /// All requests on their way.
@@ -106,6 +112,19 @@ impl Requests {
     pub(super) fn asked(&self, id: ClientId) -> Option<(&str, &Method)> {
         let outgoing = &self.in_flight.get(&id)?.outgoing;
         Some((&outgoing.domain, &outgoing.request.method))
+    }
+
+    /// The credentials that a sent INVITE carries, which its ACK is to repeat (RFC 3261 §13.2.2.4).
+    pub(super) fn proof(&self, id: ClientId) -> Headers {
+        let mut proof = Headers::new();
+        if let Some(sent) = self.in_flight.get(&id)
+            && sent.outgoing.request.method == Method::INVITE
+        {
+            for name in digest::ANSWERS {
+                proof.copy_from(&sent.outgoing.request.headers, name);
+            }
+        }
+        proof
     }
 
     /// How many wait for name resolution.

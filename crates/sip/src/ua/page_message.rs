@@ -36,6 +36,10 @@ pub(super) struct Page {
     pub(super) refused: Option<Refused>,
     /// It was sent into a session that the peer did not know any more.
     pub(super) reopened: bool,
+    /// It was written anew for what the peer said to take.
+    pub(super) rewritten: bool,
+    /// Until when it may wait for its turn, wherever it waits.
+    pub(super) until: Option<Duration>,
 }
 
 /// How a peer refused to take messages one way.
@@ -83,13 +87,21 @@ impl Pages {
         }
     }
 
+    /// Nothing is remembered of any message but the numbers of its thread.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lanes.is_empty()
+            && self.in_flight.is_empty()
+            && self.lane_of.is_empty()
+            && self.open.is_empty()
+    }
+
     /// How many are under way and how many wait.
     pub(super) fn counts(&self) -> (usize, usize) {
         (self.in_flight.len(), self.waiting)
     }
 
     /// Takes a message, which ends in exactly one [`SipIn::Outcome`].
-    pub(super) fn send(&mut self, page: Page, env: &mut Env<'_>) {
+    pub(super) fn send(&mut self, mut page: Page, env: &mut Env<'_>) {
         let uri = adapt::address::to_uri(&page.to).to_string();
         let limits = &env.settings.limits;
         let room = match self.lanes.get(&uri) {
@@ -107,7 +119,8 @@ impl Pages {
             }
             Some(lane) => {
                 let until = env.now.mono + limits.queue_wait;
-                self.deadlines.set(page.reference, until);
+                self.deadlines
+                    .set(page.reference, *page.until.get_or_insert(until));
                 self.lane_of.insert(page.reference, uri);
                 self.waiting += 1;
                 lane.push_back(page);

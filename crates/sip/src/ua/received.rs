@@ -7,7 +7,7 @@ use stox_core::vocab::Ref;
 use super::effects::{Asked, Env};
 use super::notifier::Arrival;
 use super::refusals::{self, Refusal};
-use super::session::{Invitation, Received};
+use super::session::{Invitation, Received, SessionId};
 use super::trust::SipDomain;
 use super::typing::Conversation;
 use super::{UserAgent, edge, routing, with};
@@ -147,25 +147,21 @@ impl UserAgent {
         asked: Asked,
         from: SipAddress,
         to: SipAddress,
-        thread: Option<String>,
+        session: Option<(SessionId, String)>,
         now: Now,
     ) {
         let conversation = Conversation {
             from: from.clone(),
             to: to.clone(),
-            thread: thread.clone(),
         };
         let reference = self.next_ref();
-        let typing = with!(
-            self.inbox
-                .arrived(asked, reference, from, to, thread.as_deref()),
-            now
-        );
-        match typing {
-            Some(composing) => with!(self.typists.heard(conversation, &composing), now),
-            None => {
-                self.typists.wrote(&conversation);
-            }
+        let thread = session.as_ref().map(|(_, thread)| thread.as_str());
+        let typing = with!(self.inbox.arrived(asked, reference, from, to, thread), now);
+        match (session, typing) {
+            (Some((id, _)), Some(composing)) => with!(self.sessions.heard(id, &composing), now),
+            (Some((id, _)), None) => self.sessions.wrote(id),
+            (None, Some(composing)) => with!(self.typists.heard(conversation, &composing), now),
+            (None, None) => _ = self.typists.wrote(&conversation),
         }
     }
 
@@ -175,17 +171,7 @@ impl UserAgent {
             return match with!(self.sessions.receive(id, &asked, from), now) {
                 Received::Done => {}
                 Received::Message { from, to, thread } => {
-                    self.take_message(asked, from, to, Some(thread), now);
-                }
-                Received::Typing {
-                    from,
-                    to,
-                    thread,
-                    composing,
-                } => {
-                    let thread = Some(thread);
-                    let conversation = Conversation { from, to, thread };
-                    with!(self.typists.heard(conversation, &composing), now);
+                    self.take_message(asked, from, to, Some((id, thread)), now);
                 }
             };
         }
@@ -227,6 +213,8 @@ impl UserAgent {
             &Method::MESSAGE | &Method::INVITE => {
                 (&mut self.message_rates, limits.messages_per_second)
             }
+            // Typing must not cost anybody a message.
+            &Method::INFO | &Method::UPDATE => (&mut self.notice_rates, limits.messages_per_second),
             &Method::SUBSCRIBE => (&mut self.subscribe_rates, limits.subscribes_per_second),
             _ => return true,
         };

@@ -10,13 +10,14 @@ mod callee;
 mod caller;
 mod ending;
 mod traffic;
+mod typing;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use stox_core::address::SipAddress;
 use stox_core::failure::{Failure, Local};
-use stox_core::vocab::{ChatState, Im, Ref, SipIn};
+use stox_core::vocab::{Im, Ref};
 
 use self::book::Book;
 pub(super) use self::callee::{Invitation, in_session};
@@ -27,6 +28,7 @@ use super::page_message::{Page, fail};
 use crate::adapt::im::Accepted;
 use crate::dialect::SessionTypes;
 use crate::dialog::Dialog;
+use crate::header::Headers;
 use crate::message::Request;
 use crate::transaction::ServerId;
 use crate::transport::Source;
@@ -57,8 +59,20 @@ enum Timer {
     FirstMessage,
     /// Our notice of typing is to be repeated.
     Typing,
+    /// Theirs was not repeated.
+    TheirTyping,
     /// Nothing has happened for a long time.
     Idle,
+}
+
+impl Timer {
+    const ALL: [Self; 5] = [
+        Self::Answer,
+        Self::FirstMessage,
+        Self::Typing,
+        Self::TheirTyping,
+        Self::Idle,
+    ];
 }
 
 /// How far a session has come.
@@ -115,8 +129,12 @@ struct Session {
     chat_states: bool,
     /// The peer was told that she types, at that time first.
     composing: Option<Duration>,
+    /// The XMPP user was told that the peer types.
+    typing: bool,
     /// The peer refused a notice of typing.
     deaf: bool,
+    /// The credentials in our INVITE, for its ACK.
+    proof: Headers,
 }
 
 impl Session {
@@ -155,6 +173,8 @@ pub(super) struct Sessions {
     waiting_in: BTreeMap<Ref, SessionId>,
     /// Messages inside INVITEs that the bridge has not answered.
     embedded: BTreeMap<Ref, SessionId>,
+    /// The gateway stops: none is opened any more, and those that are end.
+    stopping: bool,
 }
 
 /// Sessions that we open between one pair of users at most; more threads share them.
@@ -166,6 +186,16 @@ impl Sessions {
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.book.len()
+    }
+
+    /// Nothing is known of any session, and nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.book.is_empty() && self.waiting_in.is_empty() && self.embedded.is_empty()
+    }
+
+    /// How many texts inside INVITEs the bridge has not answered.
+    pub(super) fn unanswered(&self) -> usize {
+        self.embedded.len()
     }
 
     /// How many messages wait for their turn or for a session.
@@ -218,8 +248,11 @@ impl Sessions {
     }
 
     /// Puts a message into a session, within the limits.
-    fn enqueue(&mut self, id: SessionId, page: Page, env: &mut Env<'_>) {
+    fn enqueue(&mut self, id: SessionId, mut page: Page, env: &mut Env<'_>) {
         let limits = &env.settings.limits;
+        if self.stopping {
+            return fail(page, Failure::Local(Local::ShuttingDown), env);
+        }
         let full = self.waiting_in.len() >= limits.queued;
         let Some(session) = self.book.get_mut(id) else {
             return fail(page, Failure::Local(Local::TransportFailed), env);
@@ -236,8 +269,9 @@ impl Sessions {
         session.chat_states |= page.im.chat_state.is_some();
         session.ours.clone_from(&page.from);
         let reference = page.reference;
+        let until = *page.until.get_or_insert(env.now.mono + limits.queue_wait);
         session.queue.push_back(page);
-        self.waits.set(reference, env.now.mono + limits.queue_wait);
+        self.waits.set(reference, until);
         self.waiting_in.insert(reference, id);
         self.pump(id, env);
     }
@@ -262,16 +296,19 @@ impl Sessions {
                     .get(id)
                     .is_none_or(|session| session.sending.is_none())
                 {
-                    self.forget(id);
+                    self.forget(id, env);
                 }
             }
         }
     }
 
-    /// Takes the next CSeq for a request that is sent again with credentials.
+    /// Takes the next CSeq for a request that is sent again with credentials; none for one that is not wanted any more.
     pub(super) fn next_cseq(&mut self, id: SessionId, step: Step) -> Option<u32> {
         let session = self.book.get_mut(id)?;
         if step == Step::Invite {
+            if matches!(session.state, State::GivenUp) {
+                return None;
+            }
             session.cseq += 1;
             Some(session.cseq)
         } else {
@@ -289,16 +326,18 @@ impl Sessions {
 
     /// Runs the timers that are due.
     pub(super) fn handle_timeout(&mut self, env: &mut Env<'_>) {
-        while let Some(reference) = self.waits.pop_due(env.now.mono) {
-            self.waited_too_long(reference, env);
-        }
         while let Some((id, timer)) = self.timers.pop_due(env.now.mono) {
             match timer {
                 Timer::Answer => self.give_up(id, env),
                 Timer::FirstMessage => self.deliver_first(id, env),
                 Timer::Typing => self.repeat_typing(id, env),
+                Timer::TheirTyping => self.hush(id, env),
                 Timer::Idle => self.idled(id, env),
             }
+        }
+        // After that: what waited for a session may have found another one.
+        while let Some(reference) = self.waits.pop_due(env.now.mono) {
+            self.waited_too_long(reference, env);
         }
     }
 
@@ -337,17 +376,29 @@ impl Sessions {
         }
     }
 
-    /// Forgets a session of which nothing is owed any more.
-    fn forget(&mut self, id: SessionId) {
-        self.book.remove(id);
-        for timer in [
-            Timer::Answer,
-            Timer::FirstMessage,
-            Timer::Typing,
-            Timer::Idle,
-        ] {
+    /// Puts messages into another session of the two. What comes back has none to go to.
+    fn shelter(&mut self, pair: &Pair, pages: VecDeque<Page>, env: &mut Env<'_>) -> VecDeque<Page> {
+        let Some(other) = self.choose(pair, None) else {
+            return pages;
+        };
+        for page in pages {
+            self.enqueue(other, page, env);
+        }
+        VecDeque::new()
+    }
+
+    /// A session is over for the two users, whatever is still owed in it.
+    fn still(&mut self, id: SessionId, env: &mut Env<'_>) {
+        self.hush(id, env);
+        for timer in Timer::ALL {
             self.timers.clear((id, timer));
         }
+    }
+
+    /// Forgets a session of which nothing is owed any more.
+    fn forget(&mut self, id: SessionId, env: &mut Env<'_>) {
+        self.still(id, env);
+        self.book.remove(id);
     }
 }
 
@@ -364,13 +415,4 @@ fn session_types(types: SessionTypes) -> &'static str {
             "text/plain text/html multipart/alternative text/rtf application/im-iscomposing+xml"
         }
     }
-}
-
-fn tell_state(session: &Session, state: ChatState, env: &mut Env<'_>) {
-    env.tell(SipIn::ChatState {
-        from: session.theirs.clone(),
-        to: session.ours.clone(),
-        thread: Some(session.thread()),
-        state,
-    });
 }

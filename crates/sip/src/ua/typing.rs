@@ -1,4 +1,4 @@
-//! SIP users who are typing: a notice that is not repeated comes to its end (RFC 3994 §3.3).
+//! SIP users who are typing outside sessions: a notice that is not repeated comes to its end (RFC 3994 §3.3).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,7 +20,6 @@ const LONGEST: Duration = Duration::from_secs(300);
 pub(super) struct Conversation {
     pub(super) from: SipAddress,
     pub(super) to: SipAddress,
-    pub(super) thread: Option<String>,
 }
 
 /// All who type.
@@ -47,8 +46,7 @@ impl Typists {
             }
             return;
         }
-        let holds = env.behaviour(&conversation.from.host).typing_holds;
-        let holds = composing.refresh.unwrap_or(holds).min(LONGEST);
+        let holds = holds(composing, &conversation.from.host, env);
         if self.numbers.len() < MAX_TYPISTS {
             self.last += 1;
             self.ends.set(self.last, env.now.mono + holds);
@@ -86,12 +84,19 @@ impl Typists {
     }
 }
 
+/// How long a notice of somebody of that domain holds.
+pub(super) fn holds(composing: &Composing, domain: &str, env: &Env<'_>) -> Duration {
+    let refresh = composing.refresh;
+    let holds = refresh.unwrap_or_else(|| env.behaviour(domain).typing_holds);
+    holds.min(LONGEST)
+}
+
 fn tell(conversation: Conversation, state: ChatState, env: &mut Env<'_>) {
-    let Conversation { from, to, thread } = conversation;
+    let Conversation { from, to } = conversation;
     env.tell(SipIn::ChatState {
         from,
         to,
-        thread,
+        thread: None,
         state,
     });
 }

@@ -13,15 +13,64 @@ pub(super) struct Book {
     /// The newest last.
     by_pair: BTreeMap<Pair, Vec<SessionId>>,
     by_server: BTreeMap<ServerId, SessionId>,
+    /// How many there are with users of a SIP domain.
+    by_domain: BTreeMap<String, usize>,
     /// Call-IDs of ours, so that none names a second dialog.
-    spent: BTreeSet<String>,
-    spent_order: VecDeque<String>,
+    spent: Recent<String>,
+    /// Call-ID and tag of dialogs that answers of no use to us have set up.
+    strays: Recent<(String, String)>,
     last: u64,
+}
+
+/// The latest of many keys.
+#[derive(Debug)]
+struct Recent<K> {
+    known: BTreeSet<K>,
+    order: VecDeque<K>,
+}
+
+impl<K> Default for Recent<K> {
+    fn default() -> Self {
+        Self {
+            known: BTreeSet::new(),
+            order: VecDeque::new(),
+        }
+    }
+}
+
+impl<K: Ord + Clone> Recent<K> {
+    /// Whether the key is a new one; so many are remembered.
+    fn insert(&mut self, key: K, limit: usize) -> bool {
+        if !self.known.insert(key.clone()) {
+            return false;
+        }
+        self.order.push_back(key);
+        if self.order.len() > limit
+            && let Some(old) = self.order.pop_front()
+        {
+            self.known.remove(&old);
+        }
+        true
+    }
 }
 
 impl Book {
     pub(super) fn len(&self) -> usize {
         self.by_id.len()
+    }
+
+    /// Nothing is known of any session.
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+            && self.by_dialog.is_empty()
+            && self.by_pair.is_empty()
+            && self.by_server.is_empty()
+            && self.by_domain.is_empty()
+    }
+
+    /// How many sessions there are with users of a SIP domain, by its canonical name.
+    pub(super) fn of_domain(&self, domain: &str) -> usize {
+        self.by_domain.get(domain).copied().unwrap_or_default()
     }
 
     pub(super) fn insert(&mut self, session: Session) -> SessionId {
@@ -33,6 +82,8 @@ impl Book {
             .entry(session.pair.clone())
             .or_default()
             .push(id);
+        let domain = session.pair.1.host.clone();
+        *self.by_domain.entry(domain).or_default() += 1;
         self.by_id.insert(id, session);
         id
     }
@@ -91,20 +142,23 @@ impl Book {
         if let Some(server) = session.server {
             self.by_server.remove(&server);
         }
+        if let Some(count) = self.by_domain.get_mut(&session.pair.1.host) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_domain.remove(&session.pair.1.host);
+            }
+        }
         Some(session)
     }
 
     /// Takes a Call-ID that no earlier dialog of ours had; of old ones so many are remembered.
     pub(super) fn spend(&mut self, call_id: &str, limit: usize) -> bool {
-        if !self.spent.insert(call_id.to_owned()) {
-            return false;
-        }
-        self.spent_order.push_back(call_id.to_owned());
-        if self.spent_order.len() > limit
-            && let Some(old) = self.spent_order.pop_front()
-        {
-            self.spent.remove(&old);
-        }
-        true
+        self.spent.insert(call_id.to_owned(), limit)
+    }
+
+    /// Whether a dialog that is of no use is seen for the first time.
+    pub(super) fn is_new_stray(&mut self, call_id: &str, tag: &str, limit: usize) -> bool {
+        let key = (call_id.to_owned(), tag.to_owned());
+        self.strays.insert(key, limit)
     }
 }

@@ -14,9 +14,11 @@ use crate::adapt;
 use crate::adapt::im::Accepted;
 use crate::body::sdp::{self, Media};
 use crate::dialect::FirstMessage;
+use crate::grammar::split_outside;
 use crate::header::HeaderValue;
-use crate::header::MediaType;
+use crate::header::{Headers, MediaType};
 use crate::message::{Request, Response};
+use crate::method::Method;
 use crate::transaction::ServerId;
 use crate::ua::effects::{Asked, Env};
 use crate::ua::notifier::{leads_back, set_up};
@@ -108,7 +110,10 @@ impl Sessions {
         (from, to): (&SipAddress, &SipAddress),
         env: &mut Env<'_>,
     ) -> Result<Session, Refusal> {
-        if self.book.len() >= env.settings.limits.dialogs {
+        let room = env.settings.limits.dialogs;
+        // One domain leaves room for the others, and for sessions of ours.
+        let share = self.book.of_domain(&pair(to, from).1.host) >= room.div_ceil(2);
+        if self.stopping || share || self.book.len() >= room {
             return Err(Refusal::Busy);
         }
         if to.user.is_none() {
@@ -153,7 +158,9 @@ impl Sessions {
             first: None,
             chat_states: false,
             composing: None,
+            typing: false,
             deaf: false,
+            proof: Headers::new(),
         })
     }
 
@@ -278,7 +285,7 @@ impl Sessions {
 fn offered(request: &Request) -> Result<Vec<Media>, Refusal> {
     let headers = &request.headers;
     let parties = headers.get("EndPoints").unwrap_or_default();
-    if parties.split(',').count() > TWO {
+    if split_outside(parties, b',').count() > TWO {
         return Err(Refusal::GroupChat);
     }
     let first = headers.get("ms-text-format").map(MediaType::parse);
@@ -303,8 +310,42 @@ fn offered(request: &Request) -> Result<Vec<Media>, Refusal> {
     }
 }
 
+/// The answer to another offer in a session, or to none: 200, or a refusal that changes nothing (RFC 3261 §14.2).
+pub(super) fn offered_again(
+    session: &mut Session,
+    request: &Request,
+    env: &mut Env<'_>,
+) -> Result<Response, Refusal> {
+    let offer = offered(request)?;
+    if offer.is_empty() && request.method == Method::UPDATE {
+        // RFC 3311 §5.2: without an offer there is no answer.
+        let mut response = described(session, request, env);
+        response.headers.remove("Content-Type");
+        response.body = Bytes::new();
+        return Ok(response);
+    }
+    if !offer.is_empty() {
+        let uri = adapt::address::to_uri(&session.ours.bare()).to_string();
+        let types = session_types(env.behaviour(session.domain()).session_types);
+        let host = &env.settings.local.host;
+        session.description = sdp::answer(&offer, host, &uri, types).ok_or(Refusal::NoMedia)?;
+        session.learn_offer(&offer);
+    }
+    Ok(described(session, request, env))
+}
+
+impl Session {
+    /// What the peer takes, by its offer.
+    fn learn_offer(&mut self, offer: &[Media]) {
+        let media = offer.iter().find(|media| media.is_in_dialog());
+        if let Some(types) = media.and_then(|media| media.accept_types.as_deref()) {
+            self.accepted = Accepted::parse(types);
+        }
+    }
+}
+
 /// 200 with our session description: the answer to an INVITE, the first and every later one.
-pub(super) fn described(session: &Session, request: &Request, env: &mut Env<'_>) -> Response {
+fn described(session: &Session, request: &Request, env: &mut Env<'_>) -> Response {
     let mut response = env.response(request, 200, "OK");
     let own = own_user(session, env);
     let transport = session.transport(request);

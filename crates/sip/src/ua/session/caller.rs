@@ -11,6 +11,7 @@ use crate::adapt::im::Accepted;
 use crate::body::sdp;
 use crate::dialect::ImMode;
 use crate::dialog::{self, Dialog, MAX_FORWARDS};
+use crate::header::Headers;
 use crate::message::{Request, Response};
 use crate::method::Method;
 use crate::transport::Source;
@@ -34,9 +35,9 @@ impl Sessions {
         let Some(first) = pages.front() else {
             return;
         };
-        if self.book.len() >= env.settings.limits.dialogs {
+        if let Some(local) = self.no_room(env) {
             for page in pages {
-                fail(page, Failure::Local(Local::Overloaded), env);
+                fail(page, Failure::Local(local), env);
             }
             return;
         }
@@ -61,6 +62,16 @@ impl Sessions {
         });
         for page in pages {
             self.enqueue(id, page, env);
+        }
+    }
+
+    /// Why no session can be opened for messages at the moment.
+    fn no_room(&self, env: &Env<'_>) -> Option<Local> {
+        let limits = &env.settings.limits;
+        let full = self.book.len() >= limits.dialogs || self.waiting_in.len() >= limits.queued;
+        match self.stopping {
+            true => Some(Local::ShuttingDown),
+            false => full.then_some(Local::Overloaded),
         }
     }
 
@@ -97,11 +108,13 @@ impl Sessions {
             first: None,
             chat_states: false,
             composing: None,
+            typing: false,
             deaf: false,
+            proof: Headers::new(),
         }
     }
 
-    /// The INVITE has waited long enough: it is cancelled, and what waits for it fails.
+    /// The INVITE has waited long enough: it is cancelled, and what waits for it fails, if it can go nowhere else.
     pub(super) fn give_up(&mut self, id: SessionId, env: &mut Env<'_>) {
         let Some(session) = self.book.get_mut(id) else {
             return;
@@ -111,9 +124,18 @@ impl Sessions {
             env.effects
                 .cancels
                 .push_back(Purpose::Session(id, Step::Invite));
-            for page in self.take_all(id) {
-                fail(page, Failure::Local(Local::Timeout), env);
-            }
+            self.refused_with(id, Failure::Local(Local::Timeout), env);
+        }
+    }
+
+    /// Nothing came of an INVITE, and what waits for it goes into another session of the two or fails.
+    fn refused_with(&mut self, id: SessionId, failure: Failure, env: &mut Env<'_>) {
+        let pages = self.take_all(id);
+        let Some(pair) = self.book.get(id).map(|session| session.pair.clone()) else {
+            return;
+        };
+        for page in self.shelter(&pair, pages, env) {
+            fail(page, failure.clone(), env);
         }
     }
 
@@ -133,25 +155,28 @@ impl Sessions {
                 self.refused(id, &refused, env);
             }
             Err(failure) => {
-                for page in self.take_all(id) {
-                    fail(page, failure.clone(), env);
+                if let Some(session) = self.book.get_mut(id) {
+                    session.state = State::GivenUp;
                 }
-                self.forget(id);
+                self.refused_with(id, failure, env);
+                self.forget(id, env);
             }
         }
     }
 
-    /// The final answer to our INVITE came over this connection.
+    /// The final answer to our INVITE, which had these credentials, came over this connection.
     pub(in crate::ua) fn answer_came(
         &mut self,
         id: SessionId,
         response: &Response,
         source: &Source,
+        proof: Headers,
     ) {
-        if let Some(session) = self.book.get_mut(id)
-            && leads_on(response, source)
-        {
-            session.over = Some(source.clone());
+        if let Some(session) = self.book.get_mut(id) {
+            session.proof = proof;
+            if leads_on(response, source) {
+                session.over = Some(source.clone());
+            }
         }
     }
 
@@ -170,8 +195,8 @@ impl Sessions {
             };
             return self.refused(id, &broken, env);
         };
-        let over = session.over.clone();
-        send_ack(session.cseq, &dialog, session.domain(), over, env);
+        let ack = session.ack(session.cseq, &dialog);
+        send_ack(ack, &dialog, session.domain(), session.over.clone(), env);
         session.dialog = Some(dialog);
         let wanted = !matches!(session.state, State::GivenUp);
         let taken = sdp::media(&response.body)
@@ -197,28 +222,30 @@ impl Sessions {
             failure: Failure::Local(Local::NotAcceptable),
         };
         let pages = self.take_all(id);
+        let pair = self.book.get(id).map(|session| session.pair.clone());
         self.bye(id, env);
-        self.go_on_without(pages, &refused, env);
+        self.go_on_without(pair, pages, &refused, env);
     }
 
     fn refused(&mut self, id: SessionId, refused: &Refused, env: &mut Env<'_>) {
         let pages = self.take_all(id);
         let pair = self.book.get(id).map(|session| session.pair.clone());
-        self.forget(id);
-        let other = pair.and_then(|pair| self.choose(&pair, None));
-        match other {
-            // They have opened one at the same time.
-            Some(other) => {
-                for page in pages {
-                    self.enqueue(other, page, env);
-                }
-            }
-            None => self.go_on_without(pages, refused, env),
-        }
+        self.forget(id, env);
+        self.go_on_without(pair, pages, refused, env);
     }
 
-    /// No session can be had: messages go as page-mode messages where that may help, or fail.
-    fn go_on_without(&self, pages: VecDeque<Page>, refused: &Refused, env: &mut Env<'_>) {
+    /// This session cannot be had: messages go into one that the peer has opened at the same time, else as page-mode
+    /// messages where that may help, or fail.
+    fn go_on_without(
+        &mut self,
+        pair: Option<Pair>,
+        mut pages: VecDeque<Page>,
+        refused: &Refused,
+        env: &mut Env<'_>,
+    ) {
+        if let Some(pair) = pair {
+            pages = self.shelter(&pair, pages, env);
+        }
         for mut page in pages {
             let behaviour = env.behaviour(&page.to.host);
             let elsewhere = behaviour.im_fallback
@@ -262,8 +289,13 @@ impl Sessions {
             .map(|to| to.host)
             .unwrap_or_default();
         let over = Some(source.clone()).filter(|source| leads_on(response, source));
-        send_ack(cseq.number, &dialog, &domain, over.clone(), env);
-        if !same {
+        let ack = known.map_or_else(
+            || dialog.ack(cseq.number),
+            |session| session.ack(cseq.number, &dialog),
+        );
+        send_ack(ack, &dialog, &domain, over.clone(), env);
+        let limit = env.settings.limits.threads;
+        if !same && self.book.is_new_stray(call_id, dialog.remote_tag(), limit) {
             let mut request = dialog.request(Method::BYE);
             request.headers.push("User-Agent", &env.settings.product);
             env.send(Outgoing {
@@ -285,11 +317,28 @@ fn leads_on(response: &Response, source: &Source) -> bool {
     source.transport.row().reliable && response.headers.contains("Record-Route")
 }
 
+impl Session {
+    /// The ACK of a 2xx to our INVITE of that number, with its credentials.
+    fn ack(&self, number: u32, dialog: &Dialog) -> Request {
+        let mut ack = dialog.ack(number);
+        for field in self.proof.iter() {
+            ack.headers.push_field(field.clone());
+        }
+        ack
+    }
+}
+
 /// Sends the ACK of a 2xx, for which nothing ever comes back.
-fn send_ack(number: u32, dialog: &Dialog, domain: &str, over: Option<Source>, env: &mut Env<'_>) {
+fn send_ack(
+    request: Request,
+    dialog: &Dialog,
+    domain: &str,
+    over: Option<Source>,
+    env: &mut Env<'_>,
+) {
     env.send(Outgoing {
         purpose: Purpose::Ack,
-        request: dialog.ack(number),
+        request,
         next_hop: dialog.next_hop(),
         over,
         domain: domain.to_owned(),

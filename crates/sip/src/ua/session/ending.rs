@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use stox_core::vocab::ChatState;
 
-use super::{SessionId, Sessions, State, Step, tell_state};
+use super::{SessionId, Sessions, State, Step};
 use crate::method::Method;
 use crate::ua::effects::{Env, Outgoing, Purpose};
 use crate::ua::page_message::{Page, fail};
@@ -34,22 +34,25 @@ impl Sessions {
 
     /// The peer has ended the session.
     pub(super) fn left(&mut self, id: SessionId, env: &mut Env<'_>) {
-        if let Some(session) = self.book.get(id)
-            && session.chat_states
-        {
-            tell_state(session, ChatState::Gone, env);
-        }
+        self.tell_gone(id, env);
         self.reopen(id, env);
     }
 
     /// Ends a session, and says so on both sides.
     fn leave(&mut self, id: SessionId, env: &mut Env<'_>) {
-        if let Some(session) = self.book.get(id)
-            && session.chat_states
-        {
-            tell_state(session, ChatState::Gone, env);
-        }
+        self.tell_gone(id, env);
         self.close(id, env);
+    }
+
+    /// An XMPP user who shows chat states is told that the conversation is over, once.
+    fn tell_gone(&mut self, id: SessionId, env: &mut Env<'_>) {
+        if let Some(session) = self.book.get_mut(id)
+            && session.chat_states
+            && !matches!(session.state, State::Closing)
+        {
+            session.typing = false;
+            session.tell_state(ChatState::Gone, env);
+        }
     }
 
     /// Ends a session by BYE. Messages that still wait open another one.
@@ -75,8 +78,9 @@ impl Sessions {
         // What is under way gets its answer yet: the session is kept for that, but takes nothing.
         if session.sending.is_some() {
             session.state = State::Closing;
+            self.still(id, env);
         } else {
-            self.forget(id);
+            self.forget(id, env);
         }
         self.resend(pair, pages, chat_states, env);
     }
@@ -99,8 +103,9 @@ impl Sessions {
         }
     }
 
-    /// Ends every session: the gateway stops. What waits fails.
+    /// Ends every session: the gateway stops. What waits fails, and nothing begins any more.
     pub(in crate::ua) fn shut_down(&mut self, env: &mut Env<'_>) {
+        self.stopping = true;
         let stopping = stox_core::failure::Failure::Local(stox_core::failure::Local::ShuttingDown);
         for id in self.book.all() {
             for page in self.take_all(id) {
@@ -116,11 +121,16 @@ impl Sessions {
 
     /// Sends BYE, after which nothing is owed.
     pub(super) fn bye(&mut self, id: SessionId, env: &mut Env<'_>) {
+        let open = |session: &super::Session| matches!(session.state, State::Open);
+        if self.book.get(id).is_some_and(open) {
+            self.deliver_first(id, env);
+        }
+        self.still(id, env);
         let Some(session) = self.book.get_mut(id) else {
             return;
         };
         let Some(dialog) = session.dialog.as_mut() else {
-            return self.forget(id);
+            return self.forget(id, env);
         };
         let mut request = dialog.request(Method::BYE);
         request.headers.push("User-Agent", &env.settings.product);
@@ -135,12 +145,5 @@ impl Sessions {
         };
         session.state = State::Closing;
         env.send(outgoing);
-        for timer in [
-            super::Timer::Idle,
-            super::Timer::Typing,
-            super::Timer::FirstMessage,
-        ] {
-            self.timers.clear((id, timer));
-        }
     }
 }

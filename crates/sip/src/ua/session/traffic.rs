@@ -1,21 +1,14 @@
 //! What flows in a session that is up.
 
-use std::time::Duration;
-
-use bytes::Bytes;
 use stox_core::address::SipAddress;
 use stox_core::failure::{Failure, Local};
-use stox_core::vocab::ChatState;
 
-use super::callee::described;
+use super::callee::offered_again;
 use super::{Session, SessionId, Sessions, State, Step, Timer, pair};
 use crate::adapt;
 use crate::adapt::im::Accepted;
-use crate::body::iscomposing::{self, Composing};
-use crate::body::keyboard;
-use crate::dialect::{ImMode, Typing};
+use crate::dialect::ImMode;
 use crate::dialog::Order;
-use crate::header::{HeaderValue, MediaType};
 use crate::message::Request;
 use crate::method::Method;
 use crate::transport::Transport;
@@ -27,10 +20,6 @@ use crate::ua::refusals::Refusal;
 const ENDS_SESSION: &[u16] = &[404, 408, 410, 416, 480, 482, 483, 484, 485, 502, 604];
 /// The peer does not know the dialog: the message was not taken, and may go another way.
 const NO_DIALOG: u16 = 481;
-/// While somebody types, the peer is told again and again: it takes silence for the end of it.
-const TYPING_EVERY: Duration = Duration::from_secs(8);
-/// Nobody types for longer than this without a word.
-const TYPING_LIMIT: Duration = Duration::from_secs(120);
 
 /// What a request in a session comes to.
 #[derive(Debug)]
@@ -43,13 +32,6 @@ pub(in crate::ua) enum Received {
         to: SipAddress,
         thread: String,
     },
-    /// The sender types, or has stopped; answered.
-    Typing {
-        from: SipAddress,
-        to: SipAddress,
-        thread: String,
-        composing: Composing,
-    },
 }
 
 impl Session {
@@ -61,7 +43,7 @@ impl Session {
     }
 
     /// A request of ours in the dialog, on its way.
-    fn outgoing(
+    pub(super) fn outgoing(
         &mut self,
         id: SessionId,
         step: Step,
@@ -109,8 +91,8 @@ impl Sessions {
         let another = self.book.of_pair(&key).any(|(other, session)| {
             other != id && matches!(session.state, State::Open) && session.call_id < mine
         });
-        if spare && another {
-            self.bye(id, env);
+        if self.stopping || (spare && another) {
+            self.close(id, env);
         } else {
             self.pump(id, env);
         }
@@ -122,7 +104,7 @@ impl Sessions {
             |session: &Session| matches!(session.state, State::Open) && session.sending.is_none();
         while self.book.get(id).is_some_and(ready) {
             let Some(page) = self.take_next(id) else {
-                return;
+                return self.type_on(id, env);
             };
             self.transmit(id, page, env);
         }
@@ -169,7 +151,7 @@ impl Sessions {
         let Some(session) = self.book.get_mut(id) else {
             return;
         };
-        let Some(page) = session.sending.take() else {
+        let Some(mut page) = session.sending.take() else {
             return;
         };
         let closing = matches!(session.state, State::Closing);
@@ -181,8 +163,12 @@ impl Sessions {
                 return self.send_elsewhere(id, page, env);
             }
             Ok(response)
-                if response.status == 415 && session.learn_types(&page, &response.headers) =>
+                if response.status == 415
+                    && !closing
+                    && !page.rewritten
+                    && session.learn_types(&page, &response.headers) =>
             {
+                page.rewritten = true;
                 return self.transmit(id, page, env);
             }
             Ok(response) => {
@@ -195,14 +181,16 @@ impl Sessions {
                 }
             }
             Err(failure) => {
+                // Want of room of our own says nothing about the peer.
+                let broken = failure != Failure::Local(Local::Overloaded);
                 fail(page, failure, env);
-                if !closing {
+                if broken && !closing {
                     return self.close(id, env);
                 }
             }
         }
         if closing {
-            self.forget(id);
+            self.forget(id, env);
         } else {
             self.pump(id, env);
         }
@@ -211,13 +199,14 @@ impl Sessions {
     /// The dialog is gone at the peer: the message, which was not taken, opens another one.
     fn send_elsewhere(&mut self, id: SessionId, mut page: Page, env: &mut Env<'_>) {
         page.reopened = true;
+        page.until = None;
         let Some(session) = self.book.get(id) else {
             return fail(page, Failure::Local(Local::TransportFailed), env);
         };
         let (key, chat_states) = (session.pair.clone(), session.chat_states);
         let mut pages = self.take_all(id);
         pages.push_front(page);
-        self.forget(id);
+        self.forget(id, env);
         self.resend(key, pages, chat_states, env);
     }
 
@@ -241,7 +230,7 @@ impl Sessions {
         };
         match &asked.request.method {
             &Method::MESSAGE => return self.message(id, asked, env),
-            &Method::INFO => return session.info(asked, env),
+            &Method::INFO => self.info(id, asked, env),
             &Method::BYE => {
                 env.accept(asked);
                 self.timers.clear((id, Timer::FirstMessage));
@@ -249,8 +238,10 @@ impl Sessions {
                 self.left(id, env);
             }
             &Method::INVITE | &Method::UPDATE => {
-                let response = described(session, &asked.request, env);
-                env.respond(asked, response);
+                match offered_again(session, &asked.request, env) {
+                    Ok(response) => env.respond(asked, response),
+                    Err(refusal) => env.refuse(asked, &refusal),
+                }
             }
             _ => env.refuse(asked, &Refusal::NoDialog),
         }
@@ -267,7 +258,8 @@ impl Sessions {
         if tag != dialog.remote_tag() || known != session.pair.1 {
             return Err(Refusal::NoDialog);
         }
-        if matches!(session.state, State::Closing) && asked.request.method != Method::BYE {
+        let over = matches!(session.state, State::Closing) && asked.request.method != Method::BYE;
+        if over || matches!(session.state, State::Answering(..)) {
             return Err(Refusal::NoDialog);
         }
         match dialog.receive(&asked.request) {
@@ -297,125 +289,9 @@ impl Sessions {
             None => Received::Done,
         }
     }
-
-    // -------------------------------------------------------------------------------------- typing
-
-    /// What an XMPP user is doing. Nothing is opened for that.
-    pub(in crate::ua) fn chat_state(
-        &mut self,
-        (from, to): (&SipAddress, &SipAddress),
-        thread: Option<&str>,
-        state: ChatState,
-        env: &mut Env<'_>,
-    ) {
-        let Some(id) = self.choose(&pair(from, to), thread) else {
-            return;
-        };
-        let Some(session) = self.book.get_mut(id) else {
-            return;
-        };
-        session.chat_states = true;
-        session.ours.clone_from(from);
-        let composing = session.composing.is_some();
-        match state {
-            ChatState::Gone => self.gone(id, env),
-            ChatState::Composing if !composing => {
-                session.composing = Some(env.now.mono);
-                self.tell_typing(id, true, env);
-                self.timers
-                    .set((id, Timer::Typing), env.now.mono + TYPING_EVERY);
-            }
-            ChatState::Active | ChatState::Paused | ChatState::Inactive if composing => {
-                session.composing = None;
-                self.timers.clear((id, Timer::Typing));
-                self.tell_typing(id, false, env);
-            }
-            _ => {}
-        }
-    }
-
-    /// She still types: the peer is told again, or that she has stopped when it goes on for too long.
-    pub(super) fn repeat_typing(&mut self, id: SessionId, env: &mut Env<'_>) {
-        let Some(session) = self.book.get_mut(id) else {
-            return;
-        };
-        let Some(since) = session.composing else {
-            return;
-        };
-        let goes_on = env.now.mono < since + TYPING_LIMIT;
-        if goes_on {
-            self.timers
-                .set((id, Timer::Typing), env.now.mono + TYPING_EVERY);
-        } else {
-            session.composing = None;
-        }
-        self.tell_typing(id, goes_on, env);
-    }
-
-    fn tell_typing(&mut self, id: SessionId, active: bool, env: &mut Env<'_>) {
-        let Some(session) = self.book.get_mut(id) else {
-            return;
-        };
-        if session.deaf || !matches!(session.state, State::Open) {
-            return;
-        }
-        let (method, content_type, body) = match env.behaviour(session.domain()).typing {
-            Typing::Off => return,
-            Typing::Keyboard => (
-                Method::INFO,
-                keyboard::CONTENT_TYPE,
-                keyboard::write(active).to_owned(),
-            ),
-            Typing::IsComposing => {
-                let refresh = active.then_some(TYPING_LIMIT);
-                let composing = Composing { active, refresh };
-                let body = iscomposing::write(&composing, Some("text/plain"));
-                (Method::MESSAGE, iscomposing::CONTENT_TYPE, body)
-            }
-        };
-        let Some(mut request) = session.dialog.as_mut().map(|dialog| dialog.request(method)) else {
-            return;
-        };
-        request.headers.push("User-Agent", &env.settings.product);
-        request.headers.push("Content-Type", content_type);
-        request.body = Bytes::from(body);
-        if let Some(outgoing) = session.outgoing(id, Step::Typing, request, env) {
-            env.send(outgoing);
-        }
-        self.rest(id, env);
-    }
 }
 
 impl Session {
-    /// INFO: a notice of typing, or nothing at all (RFC 6086 §4.2.2).
-    fn info(&self, asked: &Asked, env: &mut Env<'_>) -> Received {
-        let request = &asked.request;
-        if request.body.is_empty() {
-            env.accept(asked);
-            return Received::Done;
-        }
-        let media_type = request.headers.get("Content-Type").map(MediaType::parse);
-        let named = |name| matches!(&media_type, Some(Ok(found)) if adapt::is_named(found, name));
-        let read = if named(keyboard::CONTENT_TYPE) {
-            keyboard::parse(&request.body, None).ok()
-        } else if named(iscomposing::CONTENT_TYPE) {
-            iscomposing::parse(&request.body, None).ok()
-        } else {
-            None
-        };
-        let Some(composing) = read else {
-            env.refuse(asked, &Refusal::NoTyping);
-            return Received::Done;
-        };
-        env.accept(asked);
-        Received::Typing {
-            from: self.theirs.clone(),
-            to: self.ours.clone(),
-            thread: self.thread(),
-            composing,
-        }
-    }
-
     /// A 415 says what the peer takes: whether the message can be written so that it fits.
     fn learn_types(&mut self, page: &Page, headers: &crate::header::Headers) -> bool {
         let list: Vec<&str> = headers.values("Accept").collect();
