@@ -51,12 +51,14 @@ pub(super) fn entity(attribute: Option<&str>) -> Result<String, DocumentError> {
 /// A name for people; white space alone is none.
 pub(super) fn name(text: &str) -> Option<String> {
     let name: String = clean(text).trim().chars().take(MAX_NAME).collect();
-    (!name.is_empty()).then_some(name)
+    // What is cut may end in white space.
+    let name = name.trim_end();
+    (!name.is_empty()).then(|| name.to_owned())
 }
 
 /// Text for people without language; white space alone is none.
 pub(super) fn plain_text(text: &str) -> Option<Text> {
-    let text = clean(text.trim());
+    let text = clean(text).trim().to_owned();
     (!text.is_empty()).then_some(Text { lang: None, text })
 }
 
