@@ -237,6 +237,11 @@ impl Agent {
             .collect()
     }
 
+    /// Everything that went out.
+    pub(crate) fn said(&mut self) -> Vec<Sent> {
+        std::mem::take(&mut self.sent).into()
+    }
+
     /// The next word to the bridge.
     pub(crate) fn tells(&mut self) -> SipIn {
         self.ua.poll_input().expect("the bridge was told something")
