@@ -1,4 +1,4 @@
-//! Two user agents joined by a link that loses and repeats datagrams: whatever happens on the way, each message has one
+//! Two user agents joined by a link that loses and repeats datagrams, or cuts connections: whatever happens on the way, each message has one
 //! outcome and arrives at most once, and both ends of a subscription agree in the end.
 #![allow(
     clippy::unwrap_used,
@@ -37,6 +37,7 @@ struct Side {
     ua: UserAgent,
     at: SocketAddr,
     peer: SocketAddr,
+    transport: Transport,
     taken: Vec<String>,
     outcomes: BTreeMap<Ref, Vec<bool>>,
     events: Vec<SubscriptionEvent>,
@@ -67,6 +68,7 @@ impl Side {
             ua: UserAgent::new(settings, Box::new(SeededEntropy(seed))),
             at: at.parse().unwrap(),
             peer,
+            transport: Transport::Udp,
             taken: Vec::new(),
             outcomes: BTreeMap::new(),
             events: Vec::new(),
@@ -74,25 +76,30 @@ impl Side {
         }
     }
 
-    fn hears(&mut self, octets: &[u8], now: Now) {
-        let source = Source {
-            flow: FlowId(1),
-            transport: Transport::Udp,
+    /// Where what comes over this flow comes from.
+    fn source(&self, flow: FlowId) -> Source {
+        Source {
+            flow,
+            transport: self.transport,
             remote: self.peer,
             certificate_names: Vec::new(),
-        };
-        self.ua.receive_datagram(&source, octets, now);
+        }
+    }
+
+    /// Where the peer is.
+    fn target(&self) -> Target {
+        Target {
+            transport: self.transport,
+            address: self.peer,
+            name: String::new(),
+        }
     }
 
     /// Resolves names and does what the bridge would.
     fn thinks(&mut self, now: Now) {
         loop {
             if let Some(question) = self.ua.poll_resolve() {
-                let target = Target {
-                    transport: Transport::Udp,
-                    address: self.peer,
-                    name: String::new(),
-                };
+                let target = self.target();
                 self.ua.resolved(question.id, Ok(vec![target]), now);
             } else if let Some(input) = self.ua.poll_input() {
                 self.told(input, now);
@@ -172,11 +179,29 @@ fn shown(note: &str) -> Document {
     }
 }
 
+/// Octets on their way.
+struct Parcel {
+    at: Duration,
+    to: usize,
+    flow: FlowId,
+    octets: Bytes,
+}
+
+/// A connection that is open.
+struct Stream {
+    flow: FlowId,
+    dialled_by: usize,
+    /// What goes to each side arrives after this.
+    last: [Duration; 2],
+}
+
 /// Both sides and what is on its way between them.
 struct World {
     sides: [Side; 2],
     now: Now,
-    link: Vec<(Duration, usize, Bytes)>,
+    link: Vec<Parcel>,
+    streams: Vec<Stream>,
+    last_flow: u64,
     chance: SeededEntropy,
     /// Of 100 datagrams so many are lost, and as many come twice.
     bad: u64,
@@ -194,6 +219,8 @@ impl World {
                 wall: Duration::from_secs(1_772_000_000),
             },
             link: Vec::new(),
+            streams: Vec::new(),
+            last_flow: 1,
             chance: SeededEntropy(seed ^ 0x5eed),
             bad,
         }
@@ -254,50 +281,151 @@ impl World {
         self.carry();
     }
 
+    /// The same over connections.
+    fn connected(seed: u64, rules: [Rule; 2]) -> Self {
+        let mut world = Self::between(seed, 0, rules);
+        for side in &mut world.sides {
+            side.transport = Transport::Tls;
+        }
+        world
+    }
+
     /// Puts everything that both say on the link.
     fn carry(&mut self) {
-        for (index, side) in self.sides.iter_mut().enumerate() {
-            side.thinks(self.now);
-            while let Some(transmit) = side.ua.poll_transmit() {
-                let Destination::Datagram { remote, .. } = transmit.destination else {
-                    panic!("{transmit:?}");
-                };
-                assert_eq!(remote.ip(), side.peer.ip());
-                assert_ne!(remote.ip(), side.at.ip());
-                let copies = match self.chance.next_u64() % 100 {
-                    n if n < self.bad => 0,
-                    n if n < 2 * self.bad => 2,
-                    _ => 1,
-                };
-                for _ in 0..copies {
-                    let delay = Duration::from_millis(1 + self.chance.next_u64() % 400);
-                    self.link
-                        .push((self.now.mono + delay, 1 - index, transmit.bytes.clone()));
+        for index in [0, 1] {
+            self.sides[index].thinks(self.now);
+            while let Some(transmit) = self.sides[index].ua.poll_transmit() {
+                match &transmit.destination {
+                    Destination::Datagram { remote, .. } => {
+                        self.throws(index, *remote, &transmit.bytes);
+                    }
+                    other => self.writes(index, other, transmit.bytes),
                 }
+                self.sides[index].thinks(self.now);
             }
         }
+    }
+
+    fn delay(&mut self) -> Duration {
+        Duration::from_millis(1 + self.chance.next_u64() % 400)
+    }
+
+    /// A datagram, which may be lost, or come twice, or later than others.
+    fn throws(&mut self, index: usize, remote: SocketAddr, octets: &Bytes) {
+        let side = &self.sides[index];
+        assert_eq!(
+            (side.transport, remote.ip()),
+            (Transport::Udp, side.peer.ip())
+        );
+        assert_ne!(remote.ip(), side.at.ip());
+        let copies = match self.chance.next_u64() % 100 {
+            n if n < self.bad => 0,
+            n if n < 2 * self.bad => 2,
+            _ => 1,
+        };
+        for _ in 0..copies {
+            let at = self.now.mono + self.delay();
+            self.link.push(Parcel {
+                at,
+                to: 1 - index,
+                flow: FlowId(1),
+                octets: octets.clone(),
+            });
+        }
+    }
+
+    /// Octets for a connection, which is opened if it is not there yet.
+    fn writes(&mut self, index: usize, destination: &Destination, octets: Bytes) {
+        let known = |stream: &&mut Stream| match destination {
+            Destination::Connection(flow) => stream.flow == *flow,
+            _ => stream.dialled_by == index,
+        };
+        let at = self.now.mono + self.delay();
+        let open = self.streams.iter().any(|stream| {
+            known(&&mut Stream {
+                last: stream.last,
+                ..*stream
+            })
+        });
+        if !open {
+            if matches!(destination, Destination::Connection(_)) {
+                let now = self.now;
+                return self.sides[index].ua.transport_failed(destination, now);
+            }
+            self.last_flow += 1;
+            self.streams.push(Stream {
+                flow: FlowId(self.last_flow),
+                dialled_by: index,
+                last: [at; 2],
+            });
+        }
+        if let Some(stream) = self.streams.iter_mut().find(known) {
+            let to = 1 - index;
+            stream.last[to] = stream.last[to].max(at) + Duration::from_micros(1);
+            self.link.push(Parcel {
+                at: stream.last[to],
+                to,
+                flow: stream.flow,
+                octets,
+            });
+        }
+    }
+
+    /// All connections are cut: what is on its way is lost, and both ends see it.
+    fn cuts(&mut self) {
+        let now = self.now;
+        for stream in std::mem::take(&mut self.streams) {
+            self.link.retain(|parcel| parcel.flow != stream.flow);
+            for (index, side) in self.sides.iter_mut().enumerate() {
+                if index == stream.dialled_by {
+                    let target = Destination::Dial(side.target());
+                    side.ua.transport_failed(&target, now);
+                }
+                side.ua.connection_closed(stream.flow, now);
+            }
+        }
+        self.carry();
     }
 
     fn passes(&mut self, time: Duration) {
         let end = self.now.after(time);
         loop {
             let timers = self.sides.iter().filter_map(|side| side.ua.poll_timeout());
-            let next = timers.chain(self.link.iter().map(|(at, ..)| *at)).min();
+            let next = timers.chain(self.link.iter().map(|parcel| parcel.at)).min();
             let Some(at) = next.filter(|at| *at <= end.mono) else {
                 break;
             };
             self.now = self.now.after(at.saturating_sub(self.now.mono));
-            while let Some(due) = self.link.iter().position(|(at, ..)| *at <= self.now.mono) {
-                let (_, to, octets) = self.link.swap_remove(due);
-                self.sides[to].hears(&octets, self.now);
-                self.sides[to].thinks(self.now);
-            }
+            self.arrives();
             for side in &mut self.sides {
                 side.ua.handle_timeout(self.now);
             }
             self.carry();
         }
         self.now = end;
+    }
+
+    fn arrives(&mut self) {
+        loop {
+            let due = self
+                .link
+                .iter()
+                .enumerate()
+                .filter(|(_, parcel)| parcel.at <= self.now.mono);
+            let Some(first) = due
+                .min_by_key(|(_, parcel)| parcel.at)
+                .map(|(index, _)| index)
+            else {
+                return;
+            };
+            let Parcel {
+                to, flow, octets, ..
+            } = self.link.swap_remove(first);
+            let side = &mut self.sides[to];
+            let source = side.source(flow);
+            side.ua.receive_datagram(&source, &octets, self.now);
+            side.thinks(self.now);
+        }
     }
 
     fn send(&mut self, side: usize, reference: u64, text: &str) {
@@ -339,7 +467,7 @@ impl World {
             let status = side.ua.status();
             assert_eq!(status, stox_sip::ua::Status::default());
             assert_eq!(side.ua.poll_timeout(), None);
-            assert!(side.ua.is_quiet());
+            assert!(side.ua.is_quiet() && side.ua.is_empty());
         }
     }
 }
@@ -499,6 +627,8 @@ enum Turn {
     /// A side comes back without its memory.
     Dies(usize),
     Stops(usize),
+    /// All connections break.
+    Cuts,
 }
 
 fn turn() -> impl Strategy<Value = Turn> {
@@ -517,15 +647,12 @@ fn turn() -> impl Strategy<Value = Turn> {
         1 => (0_u64..900_000).prop_map(Turn::Waits),
         1 => side.clone().prop_map(Turn::Dies),
         1 => side.prop_map(Turn::Stops),
+        1 => Just(Turn::Cuts),
     ]
 }
 
 /// Plays a conversation; tells which messages were said by whom since the side last came up, and how often each side died.
-fn play(
-    world: &mut World,
-    kinds: [usize; 2],
-    turns: &[Turn],
-) -> BTreeMap<u64, (usize, Option<&'static str>)> {
+fn play(world: &mut World, kinds: [usize; 2], turns: &[Turn]) -> Said {
     let mut said = BTreeMap::new();
     for (number, turn) in (0_u64..).zip(turns) {
         match *turn {
@@ -546,7 +673,10 @@ fn play(
                 let fresh = Side::with(own, other, at, peer, (number + 1_000, rule(kinds[side])));
                 let dead = std::mem::replace(&mut world.sides[side], fresh);
                 world.sides[side].taken = dead.taken;
+                world.sides[side].transport = dead.transport;
+                world.cuts();
             }
+            Turn::Cuts => world.cuts(),
             Turn::Stops(side) => {
                 let now = world.now;
                 world.sides[side].ua.shut_down(now);
@@ -555,6 +685,48 @@ fn play(
         }
     }
     said
+}
+
+type Said = BTreeMap<u64, (usize, Option<&'static str>)>;
+
+/// What one side says in one thread arrives in order, as far as it is known to have arrived.
+fn check_order(world: &World, said: &Said) -> Result<(), TestCaseError> {
+    let mut last: BTreeMap<(usize, Option<&str>), (u64, usize)> = BTreeMap::new();
+    for (number, (side, thread)) in said {
+        if world.sides[*side].outcomes[&Ref(*number)] != [true] {
+            continue;
+        }
+        let text = format!("text {number}");
+        let taken = &world.sides[1 - *side].taken;
+        let at = taken.iter().position(|t| *t == text).unwrap();
+        if let Some((earlier, before)) = last.insert((*side, *thread), (*number, at)) {
+            prop_assert!(before < at, "{} came before {}", number, earlier);
+        }
+    }
+    Ok(())
+}
+
+/// One outcome for each message, no lie about delivery, nothing twice that was not in doubt, and nothing left.
+fn check_promises(world: &mut World, said: &Said, turns: &[Turn]) -> Result<(), TestCaseError> {
+    world.passes(Duration::from_secs(3000));
+    let died = turns.iter().any(|turn| matches!(turn, Turn::Dies(_)));
+    for (number, (side, _)) in said {
+        let text = format!("text {number}");
+        let outcomes = world.sides[*side].outcomes.get(&Ref(*number)).cloned();
+        let outcomes = outcomes.unwrap_or_default();
+        let taken = &world.sides[1 - *side].taken;
+        let arrived = taken.iter().filter(|t| **t == text).count();
+        prop_assert_eq!(outcomes.len(), 1, "message {} has {:?}", number, outcomes);
+        prop_assert!(
+            !outcomes[0] || arrived >= 1,
+            "a lie about delivery of {}",
+            number
+        );
+        prop_assert!(died || arrived <= 1, "{} came {} times", number, arrived);
+    }
+    check_order(world, said)?;
+    world.assert_nothing_is_left();
+    Ok(())
 }
 
 proptest! {
@@ -569,24 +741,18 @@ proptest! {
     ) {
         let mut world = World::between(seed, bad, kinds.map(rule));
         let said = play(&mut world, kinds, &turns);
-        world.passes(Duration::from_secs(3000));
-        for (number, (side, _)) in &said {
-            let text = format!("text {number}");
-            let outcomes = world.sides[*side].outcomes.get(&Ref(*number)).cloned().unwrap_or_default();
-            let arrived = world.sides[1 - *side].taken.iter().filter(|t| **t == text).count();
-            prop_assert_eq!(outcomes.len(), 1, "message {} has {:?}", number, outcomes);
-            prop_assert!(!outcomes[0] || arrived >= 1, "a lie about delivery of {}", number);
-        }
-        // Without deaths nothing comes twice, and what one side says in one thread comes in order.
-        if !turns.iter().any(|turn| matches!(turn, Turn::Dies(_))) {
-            for side in &world.sides {
-                let mut once = side.taken.clone();
-                once.sort();
-                once.dedup();
-                prop_assert_eq!(once.len(), side.taken.len(), "{:?}", &side.taken);
-            }
-        }
-        world.assert_nothing_is_left();
+        check_promises(&mut world, &said, &turns)?;
+    }
+
+    #[test]
+    fn a_conversation_over_connections_keeps_its_promises(
+        seed in any::<u64>(),
+        kinds in [0_usize..3, 0_usize..3],
+        turns in proptest::collection::vec(turn(), 1..30),
+    ) {
+        let mut world = World::connected(seed, kinds.map(rule));
+        let said = play(&mut world, kinds, &turns);
+        check_promises(&mut world, &said, &turns)?;
     }
 
     #[test]

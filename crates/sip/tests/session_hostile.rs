@@ -427,16 +427,14 @@ impl Stage {
         let call_id = message.field("Call-ID").to_owned();
         let (from, to) = (message.tag("From"), message.tag("To"));
         let number = message.headers().cseq().map_or(1, |cseq| cseq.number);
+        let is_known = self
+            .dialogs
+            .iter()
+            .any(|((known, ..), _)| *known == call_id);
         match message {
-            Message::Request(request) if request.method.as_str() == "ACK" => {
-                // That of a second answer is ended at once.
-                if !self
-                    .dialogs
-                    .iter()
-                    .any(|((known, ..), _)| *known == call_id)
-                {
-                    self.dialogs.push(((call_id, from, to), number));
-                }
+            // That of a second answer is ended at once.
+            Message::Request(request) if request.method.as_str() == "ACK" && !is_known => {
+                self.dialogs.push(((call_id, from, to), number));
             }
             Message::Response(response)
                 if response.status == 200 && response.field("CSeq").ends_with("INVITE") =>

@@ -138,9 +138,22 @@ struct Session {
 }
 
 impl Session {
-    /// Messages may be put into it.
+    /// Messages may be put into it. Behind one whose fate is open they wait even when the session ends: it may have to go
+    /// elsewhere, and they after it.
     fn takes_messages(&self) -> bool {
-        !matches!(self.state, State::GivenUp | State::Closing)
+        match self.state {
+            State::GivenUp => false,
+            State::Closing => self.sending.is_some(),
+            _ => true,
+        }
+    }
+
+    /// A message of that thread waits or is under way in it.
+    fn holds(&self, thread: Option<&str>) -> bool {
+        let pages = self.sending.iter().chain(&self.queue);
+        pages
+            .map(|page| page.im.thread.as_deref())
+            .any(|held| held == thread)
     }
 
     /// Messages wait or are under way in it.
@@ -226,7 +239,7 @@ impl Sessions {
     }
 
     /// The session that a thread belongs to: its own, else the newest one without a thread; without a thread, the newest.
-    /// One with messages under way goes before others, so that nothing overtakes them.
+    /// One with messages under way goes before others, above all with those of the thread, so that nothing overtakes them.
     fn choose(&self, pair: &Pair, thread: Option<&str>) -> Option<SessionId> {
         let open = |(_, session): &(SessionId, &Session)| session.takes_messages();
         let newest: Vec<(SessionId, &Session)> = self.book.of_pair(pair).filter(open).collect();
@@ -239,8 +252,8 @@ impl Sessions {
         newest
             .iter()
             .rev()
-            .filter(fits)
-            .find(busy)
+            .find(|(_, session)| session.holds(thread))
+            .or_else(|| newest.iter().rev().filter(fits).find(busy))
             .or_else(|| newest.iter().rev().find(fits))
             .or_else(|| newest.iter().rev().find(fresh))
             .or_else(|| newest.last().filter(|_| newest.len() >= MAX_PER_PAIR))
@@ -378,7 +391,9 @@ impl Sessions {
 
     /// Puts messages into another session of the two. What comes back has none to go to.
     fn shelter(&mut self, pair: &Pair, pages: VecDeque<Page>, env: &mut Env<'_>) -> VecDeque<Page> {
-        let Some(other) = self.choose(pair, None) else {
+        let thread = pages.front().and_then(|page| page.im.thread.as_deref());
+        let other = self.choose(pair, thread);
+        let Some(other) = other.or_else(|| self.choose(pair, None)) else {
             return pages;
         };
         for page in pages {

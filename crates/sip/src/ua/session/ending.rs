@@ -57,31 +57,31 @@ impl Sessions {
 
     /// Ends a session by BYE. Messages that still wait open another one.
     pub(super) fn close(&mut self, id: SessionId, env: &mut Env<'_>) {
-        let pages = self.take_all(id);
-        let kept = self
-            .book
-            .get(id)
-            .map(|session| (session.pair.clone(), session.chat_states));
-        self.bye(id, env);
-        if let Some((pair, chat_states)) = kept {
-            self.resend(pair, pages, chat_states, env);
+        let Some(session) = self.book.get(id) else {
+            return;
+        };
+        let (pair, chat_states) = (session.pair.clone(), session.chat_states);
+        if session.sending.is_some() {
+            return self.bye(id, env);
         }
+        let pages = self.take_all(id);
+        self.bye(id, env);
+        self.resend(pair, pages, chat_states, env);
     }
 
     /// Forgets a session that is over. Messages that still wait open another one.
     pub(super) fn reopen(&mut self, id: SessionId, env: &mut Env<'_>) {
-        let pages = self.take_all(id);
         let Some(session) = self.book.get_mut(id) else {
             return;
         };
         let (pair, chat_states) = (session.pair.clone(), session.chat_states);
-        // What is under way gets its answer yet: the session is kept for that, but takes nothing.
+        // What is under way gets its answer yet: the session is kept for that, and for what waits behind it.
         if session.sending.is_some() {
             session.state = State::Closing;
-            self.still(id, env);
-        } else {
-            self.forget(id, env);
+            return self.still(id, env);
         }
+        let pages = self.take_all(id);
+        self.forget(id, env);
         self.resend(pair, pages, chat_states, env);
     }
 

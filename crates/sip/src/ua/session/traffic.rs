@@ -190,7 +190,7 @@ impl Sessions {
             }
         }
         if closing {
-            self.forget(id, env);
+            self.reopen(id, env);
         } else {
             self.pump(id, env);
         }
