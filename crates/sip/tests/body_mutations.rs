@@ -118,6 +118,14 @@ proptest! {
     }
 
     #[test]
+    fn damaged_session_descriptions(
+        seed in proptest::sample::select(seeds("fuzz/corpus/sdp")),
+        changes in proptest::collection::vec(change(), 1..6),
+    ) {
+        body_invariants::sdp::check(&damaged(&seed, &changes));
+    }
+
+    #[test]
     fn any_octets_are_some_body(octets in proptest::collection::vec(any::<u8>(), 0..200), tag in 0..8_u8) {
         let octets = [vec![tag], octets].concat();
         body_invariants::styled::check(&octets);
@@ -162,4 +170,13 @@ fn whole_styled_texts() {
     texts
         .iter()
         .for_each(|octets| body_invariants::styled::check(octets));
+}
+
+#[test]
+fn whole_session_descriptions() {
+    let descriptions = files("fuzz/corpus/sdp");
+    assert!(descriptions.len() >= 7);
+    descriptions
+        .iter()
+        .for_each(|octets| body_invariants::sdp::check(octets));
 }

@@ -2,4 +2,5 @@
 
 pub(crate) mod message;
 pub(crate) mod presence;
+pub(crate) mod sdp;
 pub(crate) mod styled;
