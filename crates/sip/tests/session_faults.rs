@@ -13,10 +13,11 @@ use agent::session::{
     GRUU, IN_DIALOG, KEYBOARD, PLAIN, SDP, accepts, called, described, im, keyboard, ocs,
     ocs_world, offer, opened, sends, settled, shows, state, text,
 };
-use agent::{Agent, Fields, from_bruno};
+use agent::{Agent, Fields, from_bruno, from_edge};
 use stox_core::vocab::{ChatState, SipIn, SipOut};
 use stox_sip::dialect::{FirstMessage, Overrides};
 use stox_sip::digest::Credential;
+use stox_sip::transport::Transport;
 use stox_sip::ua::Status;
 
 const CHALLENGE: &str = "Proxy-Authenticate: Digest realm=\"ocs.example\", nonce=\"n9\", algorithm=MD5, qop=\"auth\"\r\n";
@@ -280,6 +281,24 @@ fn another_offer_in_a_session_is_answered_for_what_it_is() {
     );
     sends(&mut agent, 1, im("a < b", None));
     assert_eq!(text(&agent.says_request("MESSAGE")), "a &lt; b");
+}
+
+#[test]
+fn a_session_does_not_move_to_where_its_peer_has_nothing_to_say() {
+    for (contact, route) in [
+        ("sip:victim@198.51.100.7", "<sip:ocs.example;lr>"),
+        ("sip:bruno@192.0.2.10:5070", ""),
+    ] {
+        let mut agent = agent();
+        agent.source = from_edge(Transport::Udp);
+        let tag = called(&mut agent, "");
+        let contact_line = format!("Contact: <{contact}>\r\n");
+        agent.hears(&from_bruno("UPDATE", "u1", 2, &tag, &contact_line, ""));
+        agent.says_response(200);
+        sends(&mut agent, 1, im("one", None));
+        let message = agent.says_request("MESSAGE");
+        assert_eq!((&*message.uri, message.field("Route")), (contact, route));
+    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::transport::Transport;
 use crate::ua::effects::{Asked, Env, Fate, Outgoing, Purpose};
 use crate::ua::page_message::{Page, fail, taken};
 use crate::ua::refusals::Refusal;
+use crate::ua::routing;
 
 /// Final answers after which the dialog is gone or of no use (RFC 5057 §5.1).
 const ENDS_SESSION: &[u16] = &[404, 408, 410, 416, 480, 482, 483, 484, 485, 502, 604];
@@ -220,7 +221,7 @@ impl Sessions {
         from: &SipAddress,
         env: &mut Env<'_>,
     ) -> Received {
-        if let Err(refusal) = self.admit(id, asked, from) {
+        if let Err(refusal) = self.admit(id, asked, from, env) {
             env.refuse(asked, &refusal);
             return Received::Done;
         }
@@ -249,7 +250,13 @@ impl Sessions {
     }
 
     /// Whether a request belongs to the session, comes from its other end, and in order (RFC 3261 §12.2.2).
-    fn admit(&mut self, id: SessionId, asked: &Asked, from: &SipAddress) -> Result<(), Refusal> {
+    fn admit(
+        &mut self,
+        id: SessionId,
+        asked: &Asked,
+        from: &SipAddress,
+        env: &Env<'_>,
+    ) -> Result<(), Refusal> {
         let session = self.book.get_mut(id).ok_or(Refusal::NoDialog)?;
         let theirs = asked.request.headers.get("From");
         let tag = theirs.and_then(crate::dialog::tag).unwrap_or_default();
@@ -262,10 +269,17 @@ impl Sessions {
         if over || matches!(session.state, State::Answering(..)) {
             return Err(Refusal::NoDialog);
         }
-        match dialog.receive(&asked.request) {
-            Order::Next => Ok(()),
-            Order::Repeated | Order::Stale => Err(Refusal::StaleCseq),
+        let before = dialog.target().to_owned();
+        if dialog.receive(&asked.request) != Order::Next {
+            return Err(Refusal::StaleCseq);
         }
+        let domain = &session.theirs.host;
+        let moved = dialog.target() != before && !dialog.is_routed() && session.over.is_none();
+        if moved && !routing::is_near(dialog.target(), domain, &asked.source, env.settings) {
+            // As at the start: a Contact elsewhere could be anybody's.
+            dialog.route_through(&format!("sip:{domain}"));
+        }
+        Ok(())
     }
 
     fn message(&mut self, id: SessionId, asked: &Asked, env: &mut Env<'_>) -> Received {
