@@ -17,7 +17,7 @@ use agent::{Agent, Fields, from_bruno, from_edge};
 use stox_core::vocab::{ChatState, SipIn, SipOut};
 use stox_sip::dialect::{FirstMessage, Overrides};
 use stox_sip::digest::Credential;
-use stox_sip::transport::Transport;
+use stox_sip::transport::{FlowId, Transport};
 use stox_sip::ua::Status;
 
 const CHALLENGE: &str = "Proxy-Authenticate: Digest realm=\"ocs.example\", nonce=\"n9\", algorithm=MD5, qop=\"auth\"\r\n";
@@ -168,6 +168,24 @@ fn where_no_message_can_wait_no_session_is_opened() {
     assert_eq!(settled(&mut agent), (1, Err(503)));
     agent.is_silent();
     assert_nothing_is_left(&mut agent);
+}
+
+#[test]
+fn what_may_have_been_taken_is_not_sent_into_another_session() {
+    for status in [481, 500] {
+        let mut agent = agent();
+        called(&mut agent, "");
+        sends(&mut agent, 1, im("one", None));
+        agent.says_request("MESSAGE");
+        agent.ua.connection_closed(FlowId(7), agent.now);
+        agent.pump();
+        let again = agent.says_request("MESSAGE");
+        // It says that the session is not there, or that the number has been: the first copy may have come.
+        agent.hears_answer(&again, status, "");
+        assert_eq!(settled(&mut agent), (1, Err(504)));
+        agent.says_request("BYE");
+        agent.is_silent();
+    }
 }
 
 #[test]

@@ -40,6 +40,8 @@ struct Client {
     concluded: bool,
     /// An attempt timed out: its target may have taken the request.
     uncertain: bool,
+    /// A connection closed under an attempt: so may its target.
+    in_doubt: bool,
     give_up_at: Duration,
     /// When an INVITE that rings is cancelled by the layer.
     ring_until: Option<Duration>,
@@ -293,6 +295,7 @@ impl Client {
             reported: true,
             concluded: false,
             uncertain: false,
+            in_doubt: false,
             give_up_at,
             ring_until: None,
             cancel: Cancel::No,
@@ -423,6 +426,7 @@ impl Client {
                 id,
                 response,
                 source: source.clone(),
+                in_doubt: self.in_doubt,
             });
         }
     }
@@ -436,6 +440,7 @@ impl Client {
 
     fn defeat_current(&mut self) {
         if let Some(attempt) = self.attempts.last_mut() {
+            self.in_doubt |= matches!(attempt.hop.destination, Destination::Connection(_));
             attempt.machine.terminate();
         }
     }

@@ -168,6 +168,8 @@ pub enum TransactionEvent {
         response: Response,
         /// Where it came from.
         source: Source,
+        /// An earlier copy of the request went over a connection that closed then: it may have been taken.
+        in_doubt: bool,
     },
     /// A sent request has no final response, and will get none.
     Failed {

@@ -549,6 +549,7 @@ impl UserAgent {
                 id,
                 response,
                 source,
+                in_doubt,
             } => {
                 if is_late_answer(&response) && !self.requests.knows(id) {
                     return with!(self.sessions.late_answer(&response, &source), now);
@@ -558,7 +559,8 @@ impl UserAgent {
                 }
                 self.note_refusal(id, &response, now);
                 let proof = self.requests.proof(id);
-                match self.requests.response(id, response, &self.settings, now) {
+                let answer = (response, in_doubt);
+                match self.requests.response(id, answer, &self.settings, now) {
                     Step::Nothing => {}
                     Step::Settled(purpose, fate) => {
                         if let (Purpose::Session(session, session::Step::Invite), Ok(answer)) =

@@ -37,6 +37,10 @@ const MAX_ANSWERS: u8 = 3;
 /// The longest that a partner's `Retry-After` is obeyed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
+/// What a second copy of a MESSAGE is refused with where the first was taken: its dialog has gone on or is over, or it is
+/// the same one once more. Nobody knows whether that is so.
+const OF_A_COPY: &[u16] = &[481, 482, 500];
+
 /// A request that has its fate.
 pub(super) type Settled = (Purpose, Fate);
 
@@ -48,6 +52,8 @@ struct InFlight {
     answers: u8,
     /// When its time began to run.
     began: Duration,
+    /// It was sent over a connection that closed then, and once more another way.
+    in_doubt: bool,
 }
 
 impl InFlight {
@@ -162,6 +168,7 @@ impl Requests {
             outgoing,
             answers: 0,
             began: now.mono,
+            in_doubt: false,
         };
         let Some(lane) = lane else {
             return self.launch(in_flight, settings, transactions, now);
@@ -347,7 +354,7 @@ impl Requests {
     pub(super) fn response(
         &mut self,
         id: ClientId,
-        response: Response,
+        (response, in_doubt): (Response, bool),
         settings: &Settings,
         now: Now,
     ) -> Step {
@@ -368,7 +375,13 @@ impl Requests {
                 response,
             }));
         }
-        Step::Settled(in_flight.outgoing.purpose, Ok(response))
+        let is_message = in_flight.outgoing.request.method == Method::MESSAGE;
+        let purpose = in_flight.outgoing.purpose;
+        if is_message && (in_doubt || in_flight.in_doubt) && OF_A_COPY.contains(&response.status) {
+            let unknown = Failure::Local(Local::TransportFailed);
+            return Step::Settled(purpose, Err(unknown));
+        }
+        Step::Settled(purpose, Ok(response))
     }
 
     /// A partner that is overloaded says for how long (RFC 3261 §21.5.4).
@@ -425,6 +438,7 @@ impl Requests {
     ) -> Option<Settled> {
         let mut in_flight = self.in_flight.remove(&id)?;
         if cause == FailureCause::Transport && in_flight.outgoing.over.take().is_some() {
+            in_flight.in_doubt = true;
             return self.relaunch(in_flight, settings, transactions, now);
         }
         let local = match cause {
