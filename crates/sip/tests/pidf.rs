@@ -158,6 +158,9 @@ fn limits_and_entities_are_refused_for_what_they_are() {
         (wrapped("<note>\u{1}</note>"), XmlError::NotWellFormed),
         (wrapped("<note x='&#8;'/>"), XmlError::NotWellFormed),
         (wrapped("<no:prefix/>"), XmlError::NotWellFormed),
+        (wrapped("<rpid:/>"), XmlError::NotWellFormed),
+        (wrapped("<:x/>"), XmlError::NotWellFormed),
+        (wrapped("<note 1a='x'/>"), XmlError::NotWellFormed),
         (wrapped("</presence>"), XmlError::NotWellFormed),
         (format!("{} text", wrapped("")), XmlError::NotWellFormed),
     ];

@@ -195,6 +195,17 @@ struct TreeReader {
     doctype: Option<&'static str>,
 }
 
+/// A name without its prefix, which the reader does not look into (Namespaces in XML 1.0 §3).
+fn local_name(name: &str) -> Result<String, XmlError> {
+    let starts = |c: char| c.is_ascii_alphabetic() || c == '_' || !c.is_ascii();
+    let goes_on = |c: char| starts(c) || c.is_ascii_digit() || matches!(c, '-' | '.');
+    if name.starts_with(starts) && name.chars().all(goes_on) {
+        Ok(name.to_owned())
+    } else {
+        Err(XmlError::NotWellFormed)
+    }
+}
+
 impl TreeReader {
     fn read(mut self, text: &str) -> Result<Element, XmlError> {
         let mut reader = NsReader::from_str(text);
@@ -236,7 +247,7 @@ impl TreeReader {
         let (namespace, name) = names.resolve_element(tag.name());
         let mut element = Element {
             namespace: namespace_text(&namespace)?,
-            name: name.into_inner().to_owned(),
+            name: local_name(name.into_inner())?,
             ..Element::default()
         };
         for attribute in tag.attributes() {
@@ -256,7 +267,7 @@ impl TreeReader {
             }
             let row = (
                 namespace_text(&namespace)?,
-                name.into_inner().to_owned(),
+                local_name(name.into_inner())?,
                 value.into_owned(),
             );
             element.attributes.push(row);
