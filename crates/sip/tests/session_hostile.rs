@@ -458,7 +458,12 @@ impl Stage {
                 if method == "INVITE" {
                     self.invites.insert((call_id.clone(), number.to_string()));
                 }
-                let key = (call_id, request.tag("From"), request.tag("To"));
+                // A peer without a tag is in the dialog all the same, and an INVITE in none.
+                let theirs = match method {
+                    "INVITE" => "none".to_owned(),
+                    _ => request.tag("To"),
+                };
+                let key = (call_id, request.tag("From"), theirs);
                 // The same one may go out again, or another way.
                 let cseq = request.field("CSeq").to_owned();
                 let fresh = self.sent.insert((key.clone(), cseq));
