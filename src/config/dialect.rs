@@ -31,6 +31,7 @@ fn overrides(table: &mut Table) -> Overrides {
     Overrides {
         im: word(table, "im"),
         im_fallback: table.optional("im_fallback"),
+        forbids_pages: table.optional("forbids_pages"),
         session_word: word(table, "session_word"),
         session_types: word(table, "session_types"),
         session_idle: span(table, "session_idle"),

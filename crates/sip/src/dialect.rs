@@ -181,6 +181,8 @@ pub struct Behaviour {
     pub im: ImMode,
     /// Whether the other way is tried when the peer refuses the first.
     pub im_fallback: bool,
+    /// 403 to a message outside a session means that it takes none, and not that this one is forbidden.
+    pub forbids_pages: bool,
     /// The word of our session offers.
     pub session_word: SessionWord,
     /// What our session descriptions accept.
@@ -252,6 +254,7 @@ impl Behaviour {
 pub struct Overrides {
     pub im: Option<ImMode>,
     pub im_fallback: Option<bool>,
+    pub forbids_pages: Option<bool>,
     pub session_word: Option<SessionWord>,
     pub session_types: Option<SessionTypes>,
     pub session_idle: Option<Duration>,
@@ -285,6 +288,7 @@ impl Overrides {
         change!(
             im,
             im_fallback,
+            forbids_pages,
             session_word,
             session_types,
             session_idle,

@@ -870,3 +870,27 @@ fn a_forbidden_message_opens_a_session_where_the_refusal_shows_the_dialect() {
         }
     }
 }
+
+#[test]
+fn whether_a_forbidden_message_opens_a_session_is_a_habit_of_its_own() {
+    let rows = [
+        (Some(true), Some(false), "INVITE"),
+        (Some(false), Some(true), ""),
+    ];
+    for (forbids_pages, diagnostics, method) in rows {
+        let mut agent = ocs(Overrides {
+            im: Some(ImMode::Page),
+            forbids_pages,
+            diagnostics,
+            ..Overrides::default()
+        });
+        sends(&mut agent, 1, im("one", None));
+        let page = agent.says_request("MESSAGE");
+        agent.hears_answer(&page, 403, "");
+        if method.is_empty() {
+            assert_eq!(settled(&mut agent), (1, Err(403)));
+        } else {
+            agent.says_request(method);
+        }
+    }
+}

@@ -82,6 +82,7 @@ impl Profile {
 const SIMPLE: Behaviour = Behaviour {
     im: ImMode::Page,
     im_fallback: false,
+    forbids_pages: false,
     session_word: SessionWord::Message,
     session_types: SessionTypes::Rich,
     session_idle: Duration::from_secs(600),
@@ -111,6 +112,7 @@ const SIMPLE: Behaviour = Behaviour {
 const MICROSOFT: Behaviour = Behaviour {
     im: ImMode::Session,
     im_fallback: true,
+    forbids_pages: true,
     session_types: SessionTypes::Plain,
     typing: Typing::Keyboard,
     typing_holds: Duration::from_secs(15),

@@ -52,7 +52,7 @@ pub(super) struct Refused {
 
 /// Answers that say that messages outside a session are not taken at all.
 const NO_PAGES: &[u16] = &[405, 488, 501];
-/// COMPAT(ocs, lync): so do they say it, too.
+/// So do some peers say it, too ([`crate::dialect::Behaviour::forbids_pages`]).
 const FORBIDDEN: u16 = 403;
 
 /// Outgoing messages: one at a time to each address, in order (RFC 3428 §8).
@@ -264,7 +264,7 @@ pub(super) fn taken(page: Page, took: ImMode, env: &mut Env<'_>) {
 fn refused(mut page: Page, response: &Response, env: &mut Env<'_>) {
     let status = response.status;
     let behaviour = env.behaviour(&page.to.host);
-    let no_pages = NO_PAGES.contains(&status) || (status == FORBIDDEN && behaviour.diagnostics);
+    let no_pages = NO_PAGES.contains(&status) || (status == FORBIDDEN && behaviour.forbids_pages);
     let failure = adapt::failure::from_response(response);
     if behaviour.im_fallback && page.refused.is_none() && no_pages {
         page.refused = Some(Refused {
