@@ -12,6 +12,11 @@ pub(super) fn input(input: &Input) {
         Input::Xmpp(XmppIn::Message { from, to, im }) => {
             debug!(%from, %to, id = im.id, "message from XMPP");
         }
+        Input::Xmpp(XmppIn::Receipt {
+            from, id, receipt, ..
+        }) => {
+            debug!(%from, id, ?receipt, "receipt from XMPP");
+        }
         Input::Xmpp(XmppIn::MessageError {
             from, id, error, ..
         }) => {
@@ -37,6 +42,9 @@ pub(super) fn input(input: &Input) {
         Input::Sip(SipIn::ChatState {
             from, to, state, ..
         }) => debug!(%from, %to, ?state, "chat state from SIP"),
+        Input::Sip(SipIn::Receipt { reference, receipt }) => {
+            debug!(reference = reference.0, ?receipt, "receipt from SIP");
+        }
         Input::Sip(SipIn::MessageGone { reference }) => {
             debug!(
                 reference = reference.0,
@@ -100,6 +108,14 @@ pub(super) fn command(command: &Command) {
         }
         Command::Xmpp(XmppOut::MessageError { to, id, error, .. }) => {
             debug!(%to, id, condition = error.condition.name(), "message error to XMPP");
+        }
+        Command::Xmpp(XmppOut::Receipt {
+            to, id, receipt, ..
+        }) => {
+            debug!(%to, id, ?receipt, "receipt to XMPP");
+        }
+        Command::Sip(SipOut::Receipt { reference, receipt }) => {
+            debug!(reference = reference.0, ?receipt, "receipt to SIP");
         }
         Command::Xmpp(XmppOut::ChatState {
             from, to, state, ..

@@ -338,6 +338,7 @@ impl Engine {
         let (XmppOut::Message { from, to, .. }
         | XmppOut::MessageError { from, to, .. }
         | XmppOut::ChatState { from, to, .. }
+        | XmppOut::Receipt { from, to, .. }
         | XmppOut::Presence { from, to, .. }
         | XmppOut::PresenceError { from, to, .. }) = out;
         let name = LinkName::new(&from.domain, &to.domain);

@@ -206,6 +206,7 @@ impl Bridge {
         let cx = &mut self.cx;
         match input {
             XmppIn::Message { from, to, im } => self.messages.xmpp_message(cx, from, to, im),
+            XmppIn::Receipt { .. } => {}
             XmppIn::MessageError {
                 from,
                 to,
@@ -243,6 +244,7 @@ impl Bridge {
             } => self
                 .messages
                 .sip_chat_state(cx, (&from, &to), thread, state),
+            SipIn::Receipt { .. } => {}
             SipIn::MessageGone { reference } => self.messages.sip_gone(cx, reference),
             SipIn::Outcome { reference, outcome } => {
                 self.messages.sip_outcome(cx, reference, outcome);

@@ -79,6 +79,24 @@ pub enum ChatState {
     Gone,
 }
 
+/// What the sender of a message asked to be told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wants {
+    /// That it has reached the recipient's device (XEP-0184 §5.1, RFC 4975 §7.1.2, RFC 5438 §3.2).
+    pub delivered: bool,
+    /// That it has been shown (XEP-0333, RFC 5438 §3.2).
+    pub displayed: bool,
+}
+
+/// What the recipient's device says of a message. Never made up: a 2xx is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Receipt {
+    /// It has arrived there.
+    Delivered,
+    /// It has been shown.
+    Displayed,
+}
+
 /// The content of one instant message, whatever carried it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Im {
@@ -98,6 +116,8 @@ pub struct Im {
     pub sent_at: Option<Duration>,
     /// What the sender is doing. On the way to XMPP it also says that the SIP side can show such states.
     pub chat_state: Option<ChatState>,
+    /// What the sender wants to be told of it.
+    pub wants: Wants,
 }
 
 // ------------------------------------------------------------------------------------------- presence
@@ -249,6 +269,17 @@ pub enum XmppIn {
         /// Content.
         im: Im,
     },
+    /// A receipt for a message that we sent, matched by its id. There is no outcome.
+    Receipt {
+        /// Whose device says so.
+        from: Jid,
+        /// The sender of the message.
+        to: Jid,
+        /// Id of the message.
+        id: String,
+        /// What it says.
+        receipt: Receipt,
+    },
     /// A message of type error: about one that we sent, matched by its id.
     MessageError {
         /// Who reports it.
@@ -316,6 +347,17 @@ pub enum XmppOut {
         id: Option<String>,
         /// The error.
         error: StanzaError,
+    },
+    /// A receipt for a message that came from there. Nobody waits for its fate.
+    Receipt {
+        /// SIP user, as JID.
+        from: Jid,
+        /// XMPP user: the sender of the message.
+        to: Jid,
+        /// Id of the message.
+        id: String,
+        /// What the SIP side says.
+        receipt: Receipt,
     },
     /// A chat state without a message. Nobody waits for its fate.
     ChatState {
@@ -466,6 +508,14 @@ pub enum SipIn {
         /// What.
         state: ChatState,
     },
+    /// What a SIP user's device says of a [`SipOut::Message`] that has wants: after its [`SipIn::Outcome`], or before
+    /// where it is quicker. A failure here is one that became known after the outcome.
+    Receipt {
+        /// As given in [`SipOut::Message`].
+        reference: Ref,
+        /// The receipt, or that the message did not arrive after all.
+        receipt: Result<Receipt, Failure>,
+    },
     /// The final fate of [`SipOut::Message`].
     Outcome {
         /// As given.
@@ -513,6 +563,14 @@ pub enum SipOut {
         thread: Option<String>,
         /// What.
         state: ChatState,
+    },
+    /// A receipt for a [`SipIn::Message`] that has wants. The adapter sends each at most once, in whatever way the sender
+    /// asked for it; one that was not asked for, or for a message that it does not remember any more, is dropped.
+    Receipt {
+        /// As in [`SipIn::Message`].
+        reference: Ref,
+        /// What the XMPP user's client says.
+        receipt: Receipt,
     },
     /// The answer to [`SipIn::Message`]. A second one for the same reference is ignored.
     AnswerMessage {

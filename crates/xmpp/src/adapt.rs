@@ -94,6 +94,12 @@ pub fn write(out: &XmppOut, now: Now) -> Element {
             thread,
             state,
         } => message::write_state(from, to, thread.as_deref(), *state),
+        XmppOut::Receipt {
+            from,
+            to,
+            id,
+            receipt,
+        } => message::write_receipt(from, to, id, *receipt),
         XmppOut::Presence { from, to, kind } => presence::write(from, to, kind),
         XmppOut::PresenceError {
             from,

@@ -111,6 +111,7 @@ impl Outgoing {
                 XmppOut::Message { reference, .. } => Some(*reference),
                 XmppOut::MessageError { reference, .. } => *reference,
                 XmppOut::ChatState { .. }
+                | XmppOut::Receipt { .. }
                 | XmppOut::Presence { .. }
                 | XmppOut::PresenceError { .. } => None,
             },

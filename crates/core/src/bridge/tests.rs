@@ -243,6 +243,12 @@ fn xmpp_words(out: &XmppOut) -> String {
                 kept.unwrap_or_default()
             )
         }
+        XmppOut::Receipt {
+            from,
+            to,
+            id,
+            receipt,
+        } => format!("{from} > {to} {receipt:?} {id}"),
         XmppOut::ChatState {
             from, to, state, ..
         } => format!("{from} > {to} {state:?}"),
@@ -289,6 +295,7 @@ fn sip_words(out: &SipOut) -> String {
         SipOut::ChatState {
             from, to, state, ..
         } => format!("{state:?} {from} > {to}"),
+        SipOut::Receipt { reference, receipt } => format!("{receipt:?} {}", reference.0),
         SipOut::AnswerMessage { reference, outcome } => {
             let code = outcome.as_ref().map_or_else(code, |()| 200);
             format!("answer {} {code}", reference.0)

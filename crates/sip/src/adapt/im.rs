@@ -8,7 +8,7 @@ mod write;
 use std::time::Duration;
 
 use stox_core::time::Now;
-use stox_core::vocab::{Im, ImKind, Text};
+use stox_core::vocab::{Im, ImKind, Text, Wants};
 
 pub use accepted::Accepted;
 pub use content::accept;
@@ -101,6 +101,7 @@ fn assemble(headers: &Headers, text: content::ReadableText) -> Im {
         rich: text.rich,
         sent_at: sent_at(headers).or(text.sent_at),
         chat_state: None,
+        wants: Wants::default(),
     }
 }
 

@@ -290,6 +290,7 @@ impl UserAgent {
                     now
                 );
             }
+            SipOut::Receipt { .. } => {}
             SipOut::AnswerMessage { reference, outcome } => {
                 if !with!(self.sessions.answer(reference, &outcome), now) {
                     with!(self.inbox.answer(reference, &outcome), now);

@@ -6,13 +6,15 @@ use minidom::Element;
 use rxml::xml_ncname;
 use stox_core::address::Jid;
 use stox_core::time::Now;
-use stox_core::vocab::{ChatState, Im, ImKind, XmppIn};
+use stox_core::vocab::{ChatState, Im, ImKind, Receipt, Wants, XmppIn};
 use xmpp_parsers::ns;
 
 use super::{Inbound, date, error, jid, xhtml, xml};
 
 /// Message processing hints (XEP-0334).
 const HINTS: &str = "urn:xmpp:hints";
+/// Chat markers (XEP-0333).
+const MARKERS: &str = "urn:xmpp:chat-markers:0";
 /// A message that has been under way for longer than this carries its time of sending.
 const DELAY_FROM: Duration = Duration::from_secs(60);
 
@@ -101,6 +103,20 @@ pub fn write_state(from: &Jid, to: &Jid, thread: Option<&str>, state: ChatState)
     stanza
 }
 
+/// Writes a receipt: XEP-0184 §5.2, or XEP-0333. Its id is fresh to nobody, so it has none (XEP-0184 §5.4: no answer to it).
+#[must_use]
+pub fn write_receipt(from: &Jid, to: &Jid, id: &str, receipt: Receipt) -> Element {
+    let mut stanza = xml::stanza("message", from, to);
+    let (name, namespace) = match receipt {
+        Receipt::Delivered => ("received", ns::RECEIPTS),
+        Receipt::Displayed => ("displayed", MARKERS),
+    };
+    let mut element = Element::bare(name, namespace);
+    xml::set_attr(&mut element, xml_ncname!("id").into(), id);
+    stanza.append_child(element);
+    stanza
+}
+
 fn state_element(state: ChatState) -> Element {
     let name = STATES.iter().find(|row| row.1 == state).map(|row| row.0);
     Element::bare(name.unwrap_or("active"), ns::CHATSTATES)
@@ -132,5 +148,6 @@ fn read_content(stanza: &Element, kind: Option<&str>, id: Option<String>) -> Im 
             .find(|(name, _)| stanza.has_child(*name, ns::CHATSTATES))
             .map(|(_, state)| *state),
         rich: None,
+        wants: Wants::default(),
     }
 }

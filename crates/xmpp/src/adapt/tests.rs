@@ -2,7 +2,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use stox_core::failure::{CONDITIONS, ErrorType, StanzaError};
-use stox_core::vocab::{ChatState, Im, ImKind, PresenceKind, Ref, ResourcePresence, Show, Text};
+use stox_core::vocab::{
+    ChatState, Im, ImKind, PresenceKind, Ref, ResourcePresence, Show, Text, Wants,
+};
 
 use super::*;
 
@@ -75,6 +77,7 @@ fn a_message_keeps_all_that_can_cross() {
         sent_at: Some(STAMP),
         chat_state: Some(ChatState::Active),
         rich: None,
+        wants: Wants::default(),
     };
     assert_eq!(im, expected);
 }
@@ -552,6 +555,7 @@ fn any_im() -> impl Strategy<Value = Im> {
             sent_at: sent_at.map(Duration::from_secs),
             chat_state: None,
             rich: None,
+            wants: Wants::default(),
         })
 }
 
