@@ -125,7 +125,7 @@ impl Side {
             }
             SipIn::Subscription { event, .. } => self.events.push(event),
             SipIn::Watcher { reference, event } => self.watched(reference, &event, now),
-            SipIn::ChatState { .. } => {}
+            SipIn::ChatState { .. } | SipIn::Receipt { .. } => {}
             SipIn::MessageGone { .. } => panic!("everything is answered at once"),
         }
     }
