@@ -436,6 +436,7 @@ fn a_wrapper_gives_subject_and_time_but_no_identity() {
         sent_at: parse_rfc3339("2026-03-01T09:00:00Z"),
         chat_state: None,
         rich: None,
+        wants: stox_core::vocab::Wants::default(),
     };
     assert_eq!(found, expected);
     assert_eq!(status(typed("message/cpim", b"no wrapper")), 400);
