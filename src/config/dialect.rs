@@ -32,6 +32,8 @@ fn overrides(table: &mut Table) -> Overrides {
         im: word(table, "im"),
         im_fallback: table.optional("im_fallback"),
         forbids_pages: table.optional("forbids_pages"),
+        session_by: word(table, "session_by"),
+        msrp_tls: word(table, "msrp_tls"),
         session_word: word(table, "session_word"),
         session_types: word(table, "session_types"),
         session_idle: span(table, "session_idle"),

@@ -79,6 +79,28 @@ words! {
 }
 
 words! {
+    /// What carries the messages of sessions that we open.
+    SessionBy {
+        /// The dialog of the INVITE (`m=message … sip null`).
+        Dialog = "dialog",
+        /// MSRP (RFC 4975), where the gateway is set up for it; the dialog elsewhere.
+        Msrp = "msrp",
+    }
+}
+
+words! {
+    /// Whether MSRP runs over TLS.
+    MsrpTls {
+        /// In our offers where SIP does; as the peer wishes in its own.
+        Auto = "auto",
+        /// Always: offers without it are refused.
+        Always = "always",
+        /// Never in our offers; as the peer wishes in its own.
+        Never = "never",
+    }
+}
+
+words! {
     /// The media type in the `m=` line of our session offers. Answers repeat the word of the offer.
     SessionWord {
         /// `m=message`
@@ -183,6 +205,10 @@ pub struct Behaviour {
     pub im_fallback: bool,
     /// 403 to a message outside a session means that it takes none, and not that this one is forbidden.
     pub forbids_pages: bool,
+    /// What carries the messages of sessions that we open.
+    pub session_by: SessionBy,
+    /// Whether MSRP runs over TLS.
+    pub msrp_tls: MsrpTls,
     /// The word of our session offers.
     pub session_word: SessionWord,
     /// What our session descriptions accept.
@@ -255,6 +281,8 @@ pub struct Overrides {
     pub im: Option<ImMode>,
     pub im_fallback: Option<bool>,
     pub forbids_pages: Option<bool>,
+    pub session_by: Option<SessionBy>,
+    pub msrp_tls: Option<MsrpTls>,
     pub session_word: Option<SessionWord>,
     pub session_types: Option<SessionTypes>,
     pub session_idle: Option<Duration>,
@@ -289,6 +317,8 @@ impl Overrides {
             im,
             im_fallback,
             forbids_pages,
+            session_by,
+            msrp_tls,
             session_word,
             session_types,
             session_idle,

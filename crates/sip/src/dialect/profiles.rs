@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::{
-    Behaviour, ContactHost, DndShows, FirstMessage, ImMode, Negotiate, PendingShows, SessionTypes,
-    SessionWord, Typing, Word, XaShows,
+    Behaviour, ContactHost, DndShows, FirstMessage, ImMode, MsrpTls, Negotiate, PendingShows,
+    SessionBy, SessionTypes, SessionWord, Typing, Word, XaShows,
 };
 use crate::adapt::presence::Format;
 
@@ -83,6 +83,8 @@ const SIMPLE: Behaviour = Behaviour {
     im: ImMode::Page,
     im_fallback: false,
     forbids_pages: false,
+    session_by: SessionBy::Msrp,
+    msrp_tls: MsrpTls::Auto,
     session_word: SessionWord::Message,
     session_types: SessionTypes::Rich,
     session_idle: Duration::from_secs(600),
@@ -111,6 +113,7 @@ const SIMPLE: Behaviour = Behaviour {
 // NEGOTIATE, how long a typing notice holds.
 const MICROSOFT: Behaviour = Behaviour {
     im: ImMode::Session,
+    session_by: SessionBy::Dialog,
     im_fallback: true,
     forbids_pages: true,
     session_types: SessionTypes::Plain,

@@ -26,7 +26,8 @@ use super::deadlines::Deadlines;
 use super::effects::{Env, Fate};
 use super::page_message::{Page, fail};
 use crate::adapt::im::Accepted;
-use crate::dialect::SessionTypes;
+use crate::body::sdp;
+use crate::dialect::{Behaviour, SessionTypes, Word};
 use crate::dialog::Dialog;
 use crate::header::Headers;
 use crate::message::Request;
@@ -420,6 +421,15 @@ impl Sessions {
 /// The key of two users.
 pub(super) fn pair(ours: &SipAddress, theirs: &SipAddress) -> Pair {
     (ours.bare().canonical(), theirs.bare().canonical())
+}
+
+/// Our side of a session whose messages travel in the dialog.
+fn in_dialog(behaviour: &Behaviour, format: String) -> sdp::Own {
+    sdp::Own::Dialog {
+        word: behaviour.session_word.word(),
+        format,
+        accept_types: session_types(behaviour.session_types).to_owned(),
+    }
 }
 
 /// What our session descriptions say that we take.

@@ -9,7 +9,7 @@ use stox_core::failure::Failure;
 use stox_core::vocab::{ChatState, Im, ImKind, Ref, SipIn};
 
 use super::caller::own_user;
-use super::{MOST_PER_PAIR, Pair, Session, SessionId, Sessions, State, Timer, pair, session_types};
+use super::{MOST_PER_PAIR, Pair, Session, SessionId, Sessions, State, Timer, in_dialog, pair};
 use crate::adapt;
 use crate::adapt::im::Accepted;
 use crate::body::sdp::{self, Media};
@@ -123,18 +123,13 @@ impl Sessions {
         let local_tag = env.entropy.token();
         let dialog = set_up(asked, &local_tag, &from.host, env)?;
         let uri = adapt::address::to_uri(&to.bare()).to_string();
-        let (host, types) = (
-            &env.settings.local.host,
-            session_types(behaviour.session_types),
-        );
+        let host = &env.settings.local.host;
         let description = if offer.is_empty() {
-            sdp::offer(
-                host,
-                crate::dialect::Word::word(behaviour.session_word),
-                types,
-            )
+            sdp::offer(host, 0, &in_dialog(&behaviour, "null".to_owned()))
         } else {
-            sdp::answer(offer, host, &uri, types).ok_or(Refusal::NoMedia)?
+            let taken = offer.iter().position(Media::is_in_dialog);
+            let own = in_dialog(&behaviour, uri);
+            sdp::answer(host, 0, offer, taken.ok_or(Refusal::NoMedia)?, &own)
         };
         let accepted = offer.iter().find(|media| media.is_in_dialog());
         let accepted = accepted.and_then(|media| media.accept_types.as_deref());
@@ -326,9 +321,10 @@ pub(super) fn offered_again(
     }
     if !offer.is_empty() {
         let uri = adapt::address::to_uri(&session.ours.bare()).to_string();
-        let types = session_types(env.behaviour(session.domain()).session_types);
+        let own = in_dialog(&env.behaviour(session.domain()), uri);
         let host = &env.settings.local.host;
-        session.description = sdp::answer(&offer, host, &uri, types).ok_or(Refusal::NoMedia)?;
+        let taken = offer.iter().position(Media::is_in_dialog);
+        session.description = sdp::answer(host, 0, &offer, taken.ok_or(Refusal::NoMedia)?, &own);
         session.learn_offer(&offer);
     }
     Ok(described(session, request, env))

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use stox_core::failure::{Failure, Local};
 
-use super::{Pair, Session, SessionId, Sessions, State, Step, Timer, session_types};
+use super::{Pair, Session, SessionId, Sessions, State, Step, Timer, in_dialog};
 use crate::adapt;
 use crate::adapt::im::Accepted;
 use crate::body::sdp;
@@ -102,8 +102,8 @@ impl Sessions {
             over: None,
             description: sdp::offer(
                 &env.settings.local.host,
-                crate::dialect::Word::word(behaviour.session_word),
-                session_types(behaviour.session_types),
+                0,
+                &in_dialog(&behaviour, "null".to_owned()),
             ),
             first: None,
             chat_states: false,
