@@ -2,6 +2,7 @@
 //! typing and delivery notifications. Nothing here looks at SIP headers.
 
 pub mod categories;
+pub mod coding;
 pub mod cpim;
 pub mod document;
 pub mod html;

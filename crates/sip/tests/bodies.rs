@@ -65,7 +65,7 @@ fn check_fixture(name: &str, fixture: &Value) {
     assert_eq!(validate_request(&request), Ok(()), "{name}");
     let expect = &fixture["expect"];
     match im::read(&request, Default::default()) {
-        Ok(Inbound::Message(im)) => {
+        Ok(Inbound::Message(im, _)) => {
             assert_eq!(
                 im.bodies[0].text,
                 expect["text"].as_str().unwrap(),
@@ -74,7 +74,10 @@ fn check_fixture(name: &str, fixture: &Value) {
             let runs: Vec<[String; 2]> = serde_json::from_value(expect["runs"].clone()).unwrap();
             assert_eq!(described_runs(im.rich.as_ref()), runs, "{name}");
         }
-        Ok(Inbound::Disposition(report)) => {
+        Ok(Inbound::Disposition(reports)) => {
+            let [report] = reports.as_slice() else {
+                panic!("{name}: {reports:?}");
+            };
             let expected = match expect["report"].as_str().unwrap() {
                 "delivered" => Disposition::Delivered,
                 _ => Disposition::Failed,

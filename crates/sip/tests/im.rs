@@ -7,6 +7,7 @@
 )]
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,9 +15,9 @@ use base64::Engine as _;
 use proptest::prelude::*;
 use serde_json::Value;
 use stox_core::time::Now;
-use stox_core::vocab::{Im, ImKind, Text};
+use stox_core::vocab::{Im, ImKind, Text, Wants};
 use stox_sip::adapt::im::{
-    Accepted, Inbound, Refusal, Unwritable, accept, branch_hint, call_id, read, write,
+    Accepted, Inbound, Refusal, Unwritable, accept, branch_hint, call_id, read, read_content, write,
 };
 use stox_sip::body::imdn::{Disposition, Imdn};
 use stox_sip::body::iscomposing::Composing;
@@ -50,9 +51,15 @@ fn typed(content_type: &str, body: &[u8]) -> Result<Inbound, Refusal> {
     read(&request(&[("Content-Type", content_type)], body), now())
 }
 
+fn deflated(octets: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(octets).unwrap();
+    encoder.finish().unwrap()
+}
+
 fn im(result: Result<Inbound, Refusal>) -> Im {
     match result {
-        Ok(Inbound::Message(im)) => im,
+        Ok(Inbound::Message(im, _)) => im,
         other => panic!("no message: {other:?}"),
     }
 }
@@ -168,7 +175,7 @@ fn every_vector_of_this_layer_holds() {
         };
         let result = read(&given(vector), now());
         match (expected, &result) {
-            (Expected::Text(text), Ok(Inbound::Message(im))) => {
+            (Expected::Text(text), Ok(Inbound::Message(im, _))) => {
                 assert_eq!(im.bodies[0].text, *text, "{id}");
                 assert_eq!(im.thread.as_deref(), Some("c100@ocs.example"), "{id}");
                 assert_eq!(im.id.as_deref(), Some("z9hG4bK-im1"), "{id}");
@@ -436,7 +443,7 @@ fn a_wrapper_gives_subject_and_time_but_no_identity() {
         sent_at: parse_rfc3339("2026-03-01T09:00:00Z"),
         chat_state: None,
         rich: None,
-        wants: stox_core::vocab::Wants::default(),
+        wants: Wants::default(),
     };
     assert_eq!(found, expected);
     assert_eq!(status(typed("message/cpim", b"no wrapper")), 400);
@@ -463,7 +470,82 @@ fn the_header_of_the_request_beats_the_wrapper() {
     assert_eq!(found.sent_at, parse_rfc3339("2026-03-01T08:00:00Z"));
 }
 
+#[test]
+fn a_wrapper_says_what_its_sender_wants_to_be_told() {
+    let body = "From: <im:b@o>\r\nNS: imdn <urn:ietf:params:imdn>\r\nimdn.Message-ID: a1\r\n\
+                imdn.Disposition-Notification: positive-delivery, display\r\n\r\nContent-Type: text/plain\r\n\r\nx";
+    let Ok(Inbound::Message(im, Some(wanted))) = typed("message/cpim", body.as_bytes()) else {
+        panic!("nothing is wanted");
+    };
+    assert!(im.wants.delivered && im.wants.displayed);
+    assert_eq!((wanted.message_id.as_str(), wanted.failed), ("a1", false));
+    let content = read_content(Some("message/cpim"), body.as_bytes(), now());
+    assert!(
+        matches!(content, Ok(Inbound::Message(im, Some(_))) if im.thread.is_none() && im.wants.displayed)
+    );
+}
+
 // ------------------------------------------------------------------------------------------------ state
+
+#[test]
+fn compressed_bodies_are_read() {
+    let receipt = |id: &str| {
+        format!(
+            "<imdn xmlns='urn:ietf:params:xml:ns:imdn'><message-id>{id}</message-id><delivery-notification><status>\
+             <delivered/></status></delivery-notification></imdn>"
+        )
+    };
+    let imdn = |id: &str| Imdn {
+        message_id: id.to_owned(),
+        disposition: Disposition::Delivered,
+    };
+    // COMPAT(linphone): without wrapper, deflated; or several together.
+    let headers = |content_type| {
+        [
+            ("Content-Type", content_type),
+            ("Content-Encoding", "deflate"),
+        ]
+    };
+    let plain = receipt("c1@host");
+    let one = read(
+        &request(&headers("message/imdn+xml"), &deflated(plain.as_bytes())),
+        now(),
+    );
+    assert_eq!(one, Ok(Inbound::Disposition(vec![imdn("c1@host")])));
+    let part = |id| {
+        format!(
+            "--b\r\nContent-Type: message/imdn+xml\r\n\r\n{}\r\n",
+            receipt(id)
+        )
+    };
+    let several = format!("{}{}--b--\r\n", part("m1"), part("m2"));
+    let both = Ok(Inbound::Disposition(vec![imdn("m1"), imdn("m2")]));
+    assert_eq!(
+        typed("multipart/mixed;boundary=b", several.as_bytes()),
+        both
+    );
+    let packed = deflated(several.as_bytes());
+    assert_eq!(
+        read(
+            &request(&headers("multipart/mixed;boundary=b"), &packed),
+            now()
+        ),
+        both
+    );
+    let text = read(&request(&headers("text/plain"), &deflated(b"hi")), now());
+    assert_eq!(im(text).bodies[0].text, "hi");
+    // What is compressed inside what is compressed is not looked at, and what grows without measure is refused.
+    let mut nested =
+        b"--b\r\nContent-Type: text/plain\r\nContent-Encoding: deflate\r\n\r\n".to_vec();
+    nested.extend(deflated(b"hi"));
+    nested.extend(b"\r\n--b--");
+    let inside = typed("multipart/mixed;boundary=b", &nested);
+    assert_eq!(im(inside).bodies[0].text, "hi");
+    let twice = request(&headers("multipart/mixed;boundary=b"), &deflated(&nested));
+    assert_eq!(status(read(&twice, now())), 415);
+    let bomb = request(&headers("text/plain"), &deflated(&vec![b'a'; 1_000_000]));
+    assert_eq!(status(read(&bomb, now())), 413);
+}
 
 #[test]
 fn typing_and_receipts_are_state_and_no_text() {
@@ -497,18 +579,20 @@ fn typing_and_receipts_are_state_and_no_text() {
         };
         assert_eq!(
             typed("message/cpim", receipt(around, status).as_bytes()),
-            Ok(Inbound::Disposition(imdn))
+            Ok(Inbound::Disposition(vec![imdn]))
         );
     }
-    // COMPAT(linphone): a receipt that is deflated. It is not shown, and not said to be understood.
-    let deflated = request(
-        &[
+    for (coding, octets, expected) in [
+        ("deflate", &b"x\x9c"[..], 415),
+        ("br", b"x", 415),
+        ("gzip, deflate", b"x", 415),
+    ] {
+        let headers = [
             ("Content-Type", "message/imdn+xml"),
-            ("Content-Encoding", "deflate"),
-        ],
-        b"x\x9c",
-    );
-    assert_eq!(status(read(&deflated, now())), 415);
+            ("Content-Encoding", coding),
+        ];
+        assert_eq!(status(read(&request(&headers, octets), now())), expected);
+    }
     let bomb = "<!DOCTYPE x [<!ENTITY a 'b'>]><isComposing xmlns='urn:ietf:params:xml:ns:im-iscomposing'>\
                 <state>&a;</state></isComposing>";
     assert_eq!(
@@ -530,7 +614,7 @@ fn a_refusal_says_what_would_be_taken() {
     let refused = read(&squeezed, now()).unwrap_err();
     assert_eq!(
         (refused.status, refused.headers),
-        (415, vec![("Accept-Encoding", "identity".to_owned())])
+        (415, vec![("Accept-Encoding", "identity, deflate, gzip".to_owned())])
     );
     let plain = request(
         &[
@@ -550,13 +634,13 @@ fn a_message_expires_by_its_own_clock_only() {
         read(&request(&headers, b"x"), now()).unwrap()
     };
     let fresh = Some("Sun, 01 Mar 2026 09:59:30 GMT");
-    assert!(matches!(result(fresh, "60"), Inbound::Message(_)));
+    assert!(matches!(result(fresh, "60"), Inbound::Message(..)));
     assert!(matches!(result(fresh, "10"), Inbound::Expired));
-    assert!(matches!(result(fresh, "soon"), Inbound::Message(_)));
-    assert!(matches!(result(None, "0"), Inbound::Message(_)));
+    assert!(matches!(result(fresh, "soon"), Inbound::Message(..)));
+    assert!(matches!(result(None, "0"), Inbound::Message(..)));
     assert!(matches!(
         result(Some("yesterday"), "0"),
-        Inbound::Message(_)
+        Inbound::Message(..)
     ));
 }
 
@@ -668,7 +752,7 @@ proptest! {
         };
         let out = write(&sent, &Accepted::default()).unwrap();
         let headers: Vec<(&'static str, &str)> = out.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        prop_assert_eq!(read(&request(&headers, &out.body), now()), Ok(Inbound::Message(sent)));
+        prop_assert_eq!(read(&request(&headers, &out.body), now()), Ok(Inbound::Message(sent, None)));
     }
 
     #[test]
@@ -701,7 +785,7 @@ proptest! {
     ) {
         let body = pieces.concat();
         match typed(content_type, &body) {
-            Ok(Inbound::Message(im)) => {
+            Ok(Inbound::Message(im, _)) => {
                 let text = &im.bodies[0].text;
                 prop_assert!(!text.is_empty() && !text.contains('\r'));
                 prop_assert!(text.chars().all(stox_sip::body::text::is_xml_char));

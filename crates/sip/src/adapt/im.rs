@@ -16,7 +16,7 @@ pub use embedded::embedded;
 pub use write::{PageMessage, Unwritable, branch_hint, call_id, write};
 
 use super::presence::first_language;
-use crate::body::imdn::Imdn;
+use crate::body::imdn::{Imdn, Wanted};
 use crate::body::iscomposing::Composing;
 use crate::body::text::{clean, one_line};
 use crate::header::Headers;
@@ -25,14 +25,14 @@ use crate::message::Request;
 /// What a MESSAGE turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inbound {
-    /// Something to read.
-    Message(Im),
+    /// Something to read, and what its sender wants to be told of it, as `wants` of the message says too.
+    Message(Im, Option<Wanted>),
     /// A text that its sender did not want to be shown any more by now (RFC 3428 §7): dropped.
     Expired,
     /// The sender is typing, or has stopped.
     Composing(Composing),
-    /// A delivery or display receipt.
-    Disposition(Imdn),
+    /// Delivery or display receipts: one, or several that came together.
+    Disposition(Vec<Imdn>),
     /// No content at all (RFC 3428 §4).
     Empty,
 }
@@ -40,7 +40,7 @@ pub enum Inbound {
 /// A final answer that refuses a request because of its content. The sender is at fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// 400 or 415.
+    /// 400, 413 or 415.
     pub status: u16,
     /// Reason phrase.
     pub reason: &'static str,
@@ -63,22 +63,53 @@ pub fn read(request: &Request, now: Now) -> Result<Inbound, Refusal> {
         encoding: headers.get("Content-Encoding"),
         language: headers.get("Content-Language").and_then(first_language),
         octets: &request.body,
+        inflated: false,
     };
-    let text = match content::read(&content).map_err(content::Unusable::refusal)? {
+    read_described(&content, headers, now)
+}
+
+/// Reads the content of a message that has no header fields of SIP, such as one of MSRP: its `Content-Type` and octets.
+/// The caller knows its id and its thread.
+///
+/// # Errors
+/// [`Refusal`] when nothing in it can be shown.
+pub fn read_content(media_type: Option<&str>, octets: &[u8], now: Now) -> Result<Inbound, Refusal> {
+    if octets.is_empty() {
+        return Ok(Inbound::Empty);
+    }
+    let content = content::Content {
+        media_type,
+        encoding: None,
+        language: None,
+        octets,
+        inflated: false,
+    };
+    read_described(&content, &Headers::default(), now)
+}
+
+fn read_described(
+    content: &content::Content<'_>,
+    headers: &Headers,
+    now: Now,
+) -> Result<Inbound, Refusal> {
+    let text = match content::read(content).map_err(content::Unusable::refusal)? {
         content::Found::Text(text) => text,
         content::Found::Composing(composing) => return Ok(Inbound::Composing(composing)),
-        content::Found::Disposition(imdn) => return Ok(Inbound::Disposition(imdn)),
+        content::Found::Disposition(receipts) => return Ok(Inbound::Disposition(receipts)),
     };
     if text.body.is_empty() {
         return Ok(Inbound::Empty);
     }
     Ok(match expiry(headers) {
         Some(end) if end < now.wall => Inbound::Expired,
-        _ => Inbound::Message(assemble(headers, text)),
+        _ => {
+            let (im, wanted) = assemble(headers, text);
+            Inbound::Message(im, wanted)
+        }
     })
 }
 
-fn assemble(headers: &Headers, text: content::ReadableText) -> Im {
+fn assemble(headers: &Headers, text: content::ReadableText) -> (Im, Option<Wanted>) {
     let subject = headers.get("Subject").map(|subject| Text {
         lang: text.language.clone(),
         text: one_line(&clean(subject)),
@@ -86,7 +117,11 @@ fn assemble(headers: &Headers, text: content::ReadableText) -> Im {
     let subject = subject
         .or(text.subject)
         .filter(|subject| !subject.text.is_empty());
-    Im {
+    let wants = text.wanted.as_ref().map(|wanted| Wants {
+        delivered: wanted.delivered,
+        displayed: wanted.displayed,
+    });
+    let im = Im {
         kind: ImKind::Normal,
         id: transaction_id(headers),
         thread: headers
@@ -101,8 +136,9 @@ fn assemble(headers: &Headers, text: content::ReadableText) -> Im {
         rich: text.rich,
         sent_at: sent_at(headers).or(text.sent_at),
         chat_state: None,
-        wants: Wants::default(),
-    }
+        wants: wants.unwrap_or_default(),
+    };
+    (im, text.wanted)
 }
 
 /// The branch of the top `Via`: the transaction identifier (RFC 7572 Table 2).

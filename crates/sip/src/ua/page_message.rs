@@ -347,7 +347,7 @@ impl Inbox {
     ) -> Option<Composing> {
         let server = asked.server?;
         match adapt::im::read(&asked.request, env.now) {
-            Ok(adapt::im::Inbound::Message(im)) => {
+            Ok(adapt::im::Inbound::Message(im, _)) => {
                 let im = match thread {
                     Some(thread) => session::in_session(im, thread),
                     None => im,

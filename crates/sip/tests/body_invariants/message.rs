@@ -26,7 +26,7 @@ pub(crate) fn check(octets: &[u8]) {
         request.headers.push("Content-Type", content_type);
         request.body = octets.to_vec().into();
         match im::read(&request, Default::default()) {
-            Ok(Inbound::Message(im)) => {
+            Ok(Inbound::Message(im, _)) => {
                 let clean = |text: &str| !text.contains('\r') && text.chars().all(is_xml_char);
                 assert!(
                     im.bodies

@@ -70,7 +70,7 @@ fn message(content_type: &str, octets: &[u8]) {
     request.headers.push("Content-Type", content_type);
     request.body = octets.to_vec().into();
     match im::read(&request, Default::default()) {
-        Ok(Inbound::Message(im)) => content(&im),
+        Ok(Inbound::Message(im, _)) => content(&im),
         Ok(_) => {}
         Err(refusal) => assert!([400, 415].contains(&refusal.status)),
     }

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::time::Duration;
 
 use stox_core::vocab::{Rich, Text};
@@ -5,8 +6,9 @@ use stox_core::vocab::{Rich, Text};
 use super::Refusal;
 use crate::adapt::is_named;
 use crate::adapt::presence::first_language;
-use crate::body::cpim::Cpim;
-use crate::body::imdn::{self, Imdn};
+use crate::body::coding::{self, CodingError};
+use crate::body::cpim::{self, Cpim};
+use crate::body::imdn::{self, Imdn, Wanted};
 use crate::body::iscomposing::{self, Composing};
 use crate::body::multipart::{self, Part};
 use crate::body::styled::Styled;
@@ -21,7 +23,7 @@ const DEFAULT_TYPE: &str = "text/plain";
 /// The content types that are taken, best first, and what becomes of them. `Accept` is made from this table.
 const TREATMENTS: [(&str, Treatment); 11] = [
     ("text/plain", Treatment::Plain),
-    ("message/cpim", Treatment::Cpim),
+    (cpim::CONTENT_TYPE, Treatment::Cpim),
     ("multipart/alternative", Treatment::Alternative),
     ("multipart/mixed", Treatment::Mixed),
     ("multipart/related", Treatment::Mixed),
@@ -57,13 +59,16 @@ pub(super) struct Content<'a> {
     pub(super) encoding: Option<&'a str>,
     pub(super) language: Option<&'a str>,
     pub(super) octets: &'a [u8],
+    /// It was inside a compressed body. There it may not be compressed once more.
+    pub(super) inflated: bool,
 }
 
 /// What a body holds.
 pub(super) enum Found {
     Text(ReadableText),
     Composing(Composing),
-    Disposition(Imdn),
+    /// One receipt, or several that were sent together.
+    Disposition(Vec<Imdn>),
 }
 
 /// Text for a person, with what the wrappers around it said.
@@ -73,6 +78,7 @@ pub(super) struct ReadableText {
     pub(super) language: Option<String>,
     pub(super) subject: Option<Text>,
     pub(super) sent_at: Option<Duration>,
+    pub(super) wanted: Option<Wanted>,
 }
 
 /// Why a body cannot be used.
@@ -81,6 +87,7 @@ pub(super) enum Unusable {
     NoType,
     Type,
     Encoding,
+    TooLarge,
     Malformed(&'static str),
 }
 
@@ -92,8 +99,9 @@ impl Unusable {
             Self::Encoding => (
                 415,
                 "Unsupported Content-Encoding",
-                vec![("Accept-Encoding", "identity".to_owned())],
+                vec![("Accept-Encoding", coding::ACCEPTED.to_owned())],
             ),
+            Self::TooLarge => (413, "Request Entity Too Large", vec![]),
             Self::Malformed(reason) => (400, reason, vec![]),
         };
         Refusal {
@@ -110,13 +118,26 @@ pub(super) fn read(content: &Content<'_>) -> Result<Found, Unusable> {
     read_typed(content, media_type, 0)
 }
 
+/// COMPAT(linphone): its receipts come deflated.
 fn read_typed(content: &Content<'_>, media_type: &str, depth: u8) -> Result<Found, Unusable> {
-    if content
-        .encoding
-        .is_some_and(|encoding| !encoding.trim().eq_ignore_ascii_case("identity"))
-    {
+    if coding::is_plain(content.encoding) {
+        return read_plain(content, media_type, depth);
+    }
+    if content.inflated {
         return Err(Unusable::Encoding);
     }
+    let coding = content.encoding.unwrap_or_default();
+    let octets: Cow<'_, [u8]> = coding::decode(content.octets, coding)?;
+    let content = Content {
+        encoding: None,
+        octets: &octets,
+        inflated: true,
+        ..*content
+    };
+    read_plain(&content, media_type, depth)
+}
+
+fn read_plain(content: &Content<'_>, media_type: &str, depth: u8) -> Result<Found, Unusable> {
     if depth > MAX_DEPTH {
         return Err(Unusable::Malformed("Body Nested Too Deep"));
     }
@@ -141,11 +162,20 @@ fn read_typed(content: &Content<'_>, media_type: &str, depth: u8) -> Result<Foun
             .map(Found::Composing)
             .map_err(|_| Unusable::Malformed("Malformed isComposing Document")),
         Treatment::Disposition => imdn::parse(content.octets, charset)
-            .map(Found::Disposition)
+            .map(|imdn| Found::Disposition(vec![imdn]))
             .map_err(|_| Unusable::Malformed("Malformed IMDN Document")),
         Treatment::ConferenceReport => ms_imdn::parse(content.octets, charset)
-            .map(Found::Disposition)
+            .map(|imdn| Found::Disposition(vec![imdn]))
             .map_err(|_| Unusable::Malformed("Malformed IMDN Document")),
+    }
+}
+
+impl From<CodingError> for Unusable {
+    fn from(error: CodingError) -> Self {
+        match error {
+            CodingError::Unknown | CodingError::Damaged => Self::Encoding,
+            CodingError::TooLarge => Self::TooLarge,
+        }
     }
 }
 
@@ -192,11 +222,12 @@ impl Content<'_> {
             language: self.language.map(str::to_owned),
             subject: None,
             sent_at: None,
+            wanted: None,
         })
     }
 }
 
-fn read_part(part: &Part<'_>, outer_language: Option<&str>, depth: u8) -> Result<Found, Unusable> {
+fn read_part(part: &Part<'_>, outer: &Content<'_>, depth: u8) -> Result<Found, Unusable> {
     let octets = part.content().ok_or(Unusable::Encoding)?;
     let content = Content {
         media_type: part.header("Content-Type"),
@@ -204,8 +235,9 @@ fn read_part(part: &Part<'_>, outer_language: Option<&str>, depth: u8) -> Result
         language: part
             .header("Content-Language")
             .and_then(first_language)
-            .or(outer_language),
+            .or(outer.language),
         octets: &octets,
+        inflated: outer.inflated,
     };
     read_typed(
         &content,
@@ -217,7 +249,7 @@ fn read_part(part: &Part<'_>, outer_language: Option<&str>, depth: u8) -> Result
 fn read_cpim(content: &Content<'_>, depth: u8) -> Result<Found, Unusable> {
     let cpim =
         Cpim::parse(content.octets).map_err(|_| Unusable::Malformed("Malformed CPIM Message"))?;
-    let mut found = read_part(&cpim.content, content.language, depth)?;
+    let mut found = read_part(&cpim.content, content, depth)?;
     if let Found::Text(text) = &mut found {
         let subject = cpim.subject().map(|(lang, subject)| Text {
             lang: lang
@@ -228,6 +260,7 @@ fn read_cpim(content: &Content<'_>, depth: u8) -> Result<Found, Unusable> {
         });
         text.subject = subject.or(text.subject.take());
         text.sent_at = cpim.sent_at().or(text.sent_at);
+        text.wanted = cpim.wanted().or(text.wanted.take());
     }
     Ok(found)
 }
@@ -250,10 +283,10 @@ fn read_alternative(
     parts.sort_by_key(rank);
     let mut blank = None;
     for part in &parts {
-        match read_part(part, content.language, depth) {
+        match read_part(part, content, depth) {
             Ok(Found::Text(text)) if text.body.trim().is_empty() => blank = Some(Found::Text(text)),
             Ok(Found::Text(mut text)) => {
-                text.rich = richest(&parts, &text.body, depth).or(text.rich);
+                text.rich = richest(&parts, &text.body, (content, depth)).or(text.rich);
                 return Ok(Found::Text(text));
             }
             Ok(state) => return Ok(state),
@@ -265,12 +298,12 @@ fn read_alternative(
 
 /// The styled form of that text in the last HTML part, or else in the last RTF part. A part that says something else
 /// is left aside: nobody reads what others do not see.
-fn richest(parts: &[Part<'_>], body: &str, depth: u8) -> Option<Rich> {
+fn richest(parts: &[Part<'_>], body: &str, (outer, depth): (&Content<'_>, u8)) -> Option<Rich> {
     let styled = |wanted| {
         let part = parts
             .iter()
             .find(|part| kind(part).is_some_and(|found| found == wanted))?;
-        match read_part(part, None, depth) {
+        match read_part(part, outer, depth) {
             Ok(Found::Text(text)) => text.rich.filter(|rich| rich.says(body)),
             _ => None,
         }
@@ -287,18 +320,26 @@ fn kind(part: &Part<'_>) -> Option<Treatment> {
 fn read_mixed(content: &Content<'_>, media_type: &MediaType, depth: u8) -> Result<Found, Unusable> {
     let mut texts: Option<ReadableText> = None;
     let mut state = None;
+    let mut receipts = Vec::new();
     for part in parts(content, media_type)? {
-        match read_part(&part, content.language, depth) {
+        match read_part(&part, content, depth) {
             Ok(Found::Text(text)) => match &mut texts {
                 None => texts = Some(text),
                 Some(first) => first.append(&text),
             },
+            // COMPAT(linphone): receipts that came together.
+            Ok(Found::Disposition(more)) => receipts.extend(more),
             Ok(other) => state = state.or(Some(other)),
             Err(unusable) if is_required(&part) => return Err(unusable),
             Err(_) => {}
         }
     }
-    texts.map(Found::Text).or(state).ok_or(Unusable::Type)
+    let receipts = (!receipts.is_empty()).then_some(Found::Disposition(receipts));
+    texts
+        .map(Found::Text)
+        .or(state)
+        .or(receipts)
+        .ok_or(Unusable::Type)
 }
 
 impl ReadableText {

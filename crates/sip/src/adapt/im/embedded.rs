@@ -29,9 +29,10 @@ pub fn embedded(headers: &Headers) -> Option<Im> {
         encoding: None,
         language: None,
         octets: &octets,
+        inflated: false,
     };
     match content::read(&content) {
-        Ok(Found::Text(text)) if !text.body.is_empty() => Some(super::assemble(headers, text)),
+        Ok(Found::Text(text)) if !text.body.is_empty() => Some(super::assemble(headers, text).0),
         _ => None,
     }
 }
