@@ -1,5 +1,6 @@
 //! The local admin socket: `stoxgate status` asks, the running gateway answers one JSON document.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream as BlockingStream;
@@ -96,6 +97,15 @@ pub struct BridgeStatus {
     pub authorisations: Vec<(String, usize)>,
     /// Messages without an outcome yet.
     pub pending_messages: usize,
+    /// Messages since the start, by how they ended as it was first known.
+    #[serde(default)]
+    pub outcomes: BTreeMap<String, u64>,
+    /// What became known of them later, by receipts and late answers.
+    #[serde(default)]
+    pub later: BTreeMap<String, u64>,
+    /// Entries that the ledger had no room for since the start.
+    #[serde(default)]
+    pub left_out: u64,
 }
 
 /// A question to the engine.
@@ -239,10 +249,37 @@ pub fn describe(status: &Status) -> String {
         "Messages without an outcome yet: {}",
         status.bridge.pending_messages
     );
+    out.push_str(&describe_outcomes(&status.bridge));
     _ = writeln!(out, "Contacts:");
     for (state, count) in &status.bridge.authorisations {
         _ = writeln!(out, "  {count} {state}");
     }
+    out
+}
+
+fn describe_outcomes(bridge: &BridgeStatus) -> String {
+    let list = |counts: &BTreeMap<String, u64>| {
+        let words: Vec<String> = counts
+            .iter()
+            .map(|(outcome, count)| format!("{count} {outcome}"))
+            .collect();
+        words.join(", ")
+    };
+    let mut out = "Messages since the start: ".to_owned();
+    out.push_str(&match bridge.outcomes.is_empty() {
+        true => "none".to_owned(),
+        false => list(&bridge.outcomes),
+    });
+    if !bridge.later.is_empty() {
+        out.push_str(&format!("; later {}", list(&bridge.later)));
+    }
+    if bridge.left_out > 0 {
+        out.push_str(&format!(
+            "; {} are missing in the ledger, since the disk was too slow",
+            bridge.left_out
+        ));
+    }
+    out.push('\n');
     out
 }
 

@@ -21,6 +21,7 @@ pub(super) fn config(root: &mut Table, folder: &Path) -> Option<Config> {
     let sip = root.section("sip", |table| sip(table, folder));
     let presence = root.section("presence", presence::rules);
     let subscriptions = root.section("subscriptions", subscriptions);
+    let ledger = root.section("ledger", ledger);
     let limits = root.section("limits", limits);
     let config = Config {
         gateway: gateway?,
@@ -31,6 +32,7 @@ pub(super) fn config(root: &mut Table, folder: &Path) -> Option<Config> {
         sip,
         presence,
         subscriptions,
+        ledger,
         limits,
     };
     check_no_overlap(root, &config);
@@ -330,6 +332,13 @@ fn subscriptions(table: &mut Table) -> Subscriptions {
         table.problem("expires", "must not be shorter than min_expires");
     }
     subscriptions
+}
+
+fn ledger(table: &mut Table) -> Ledger {
+    Ledger {
+        keep: table.or("keep", seconds(90 * 24 * 3600)).0,
+        max_entries: table.or("max_entries", 5_000_000),
+    }
 }
 
 fn limits(table: &mut Table) -> Limits {

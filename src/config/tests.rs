@@ -54,7 +54,12 @@ fn the_example_is_accepted() {
 fn commented_keys_show_their_defaults() {
     let plain = read(EXAMPLE).unwrap();
     let full = read(&example_with_all_keys()).unwrap();
-    let dump = |c: &Config| format!("{:?} {:?} {:?}", c.subscriptions, c.limits, c.dns.timeout);
+    let dump = |c: &Config| {
+        format!(
+            "{:?} {:?} {:?} {:?}",
+            c.subscriptions, c.ledger, c.limits, c.dns.timeout
+        )
+    };
     assert_eq!(dump(&plain), dump(&full));
     assert_eq!(plain.log.filter, full.log.filter);
     assert_eq!(plain.presence.language, full.presence.language);

@@ -32,6 +32,8 @@ pub struct Config {
     pub presence: Rules,
     /// `[subscriptions]`
     pub subscriptions: Subscriptions,
+    /// `[ledger]`
+    pub ledger: Ledger,
     /// `[limits]`
     pub limits: Limits,
 }
@@ -371,6 +373,15 @@ pub struct Subscriptions {
     pub notify_interval: Duration,
     /// Window over which subscriptions are rebuilt after a start.
     pub restart_spread: Duration,
+}
+
+/// `[ledger]`
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    /// How long the outcome of a message stays known; zero: nothing is recorded.
+    pub keep: Duration,
+    /// Entries at most, the newest.
+    pub max_entries: u64,
 }
 
 /// `[limits]`

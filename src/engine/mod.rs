@@ -86,6 +86,11 @@ impl Engine {
         }
     }
 
+    /// Numbers new messages above `last`, the highest number in the ledger. Called once, before [`Engine::restore`].
+    pub fn number_from(&mut self, last: Ref) {
+        self.bridge.number_from(last);
+    }
+
     /// Takes what the last run left behind.
     pub fn restore(
         &mut self,

@@ -72,6 +72,7 @@ fn bridge(config: &Config) -> bridge::Settings {
         presence: config.presence.clone(),
         restart_spread: config.subscriptions.restart_spread,
         max_pending_per_domain: config.limits.queue,
+        ledger: !config.ledger.keep.is_zero(),
         ..bridge::Settings::default()
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use stox_core::vocab::{StoreIn, StoreOut};
+use stox_core::vocab::{Outcome, StoreIn, StoreOut};
 use stox_sip::dialect::{Learned, Profile, Word};
 use stox_sip::target::{TargetError, TransportPolicy};
 use stox_sip::transport::{Destination, Target};
@@ -22,6 +22,8 @@ use crate::sockets::sip::{SipArrival, SipSockets};
 use crate::store::StoreWriter;
 use crate::streams::{Handled, StreamArrival, Streams};
 
+/// At most one warning of lost entries of the ledger in this time.
+const LEDGER_WARNINGS: Duration = Duration::from_secs(60);
 /// When a store that was full is tried again.
 const RETRY_STORE: Duration = Duration::from_millis(100);
 
@@ -47,6 +49,7 @@ pub(super) struct EngineTask {
     store: StoreWriter,
     /// What the store's queue had no room for, in order. Messages are refused instead.
     backlog: VecDeque<StoreOut>,
+    ledger: LedgerLosses,
     dns: Dns,
     resolving: mpsc::Sender<Resolved>,
     policy: Arc<TransportPolicy>,
@@ -76,6 +79,7 @@ impl EngineTask {
             streams,
             store,
             backlog: VecDeque::new(),
+            ledger: LedgerLosses::default(),
             dns,
             resolving,
             policy,
@@ -224,6 +228,12 @@ impl EngineTask {
     }
 
     fn store(&mut self, command: StoreOut) {
+        if matches!(command, StoreOut::Record(_) | StoreOut::Amend(_)) {
+            if self.store.send(command).is_err() {
+                self.ledger.lose(self.clock.now().mono);
+            }
+            return;
+        }
         let refused = if self.backlog.is_empty() {
             self.store.send(command).err()
         } else {
@@ -291,7 +301,39 @@ impl EngineTask {
                     .filter(|(_, count)| *count > 0)
                     .collect(),
                 pending_messages: bridge.messages_to_sip + bridge.messages_to_xmpp,
+                outcomes: by_name(&bridge.outcomes),
+                later: by_name(&bridge.later),
+                left_out: self.ledger.count,
             },
+        }
+    }
+}
+
+fn by_name(counts: &BTreeMap<Outcome, u64>) -> BTreeMap<String, u64> {
+    let named = counts
+        .iter()
+        .map(|(outcome, count)| (outcome.name().to_owned(), *count));
+    named.collect()
+}
+
+/// Entries of the ledger that its queue had no room for.
+#[derive(Default)]
+struct LedgerLosses {
+    count: u64,
+    /// When the next warning may be written, in monotonic time.
+    quiet_until: Duration,
+}
+
+impl LedgerLosses {
+    fn lose(&mut self, now: Duration) {
+        self.count += 1;
+        if self.quiet_until <= now {
+            tracing::warn!(
+                lost = self.count,
+                "the disk is too slow for the ledger: entries are left out, messages are not touched; look at the load of \
+                 gateway.state_dir's disk"
+            );
+            self.quiet_until = now + LEDGER_WARNINGS;
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::net::tls::{TlsError, TlsSettings};
 use crate::sockets::admission::Admission;
 use crate::sockets::listen::{self, ListenError};
 use crate::sockets::sip::SipSockets;
-use crate::store::{SqliteStore, Store, StoreError, StoreWriter};
+use crate::store::{Retention, SqliteStore, Store, StoreError, StoreWriter};
 use crate::streams::{Rules, StreamParts, Streams};
 
 use engine_task::{EngineTask, Inputs};
@@ -96,6 +96,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         unsettled = kept.unsettled.len(),
         "restoring what the last run left"
     );
+    engine.number_from(kept.last_number);
     engine.restore(
         kept.authorisations,
         kept.unsettled,
@@ -131,7 +132,11 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     listeners.serve(&mut sockets, &mut streams);
     // The engine always reads these answers, so this waits only while it works.
     let answer = Box::new(move |answer| _ = store_answers.blocking_send(answer));
-    let writer = StoreWriter::start(Box::new(store), STORE_QUEUE, answer)?;
+    let retention = Retention {
+        keep: config.ledger.keep,
+        max_entries: config.ledger.max_entries,
+    };
+    let writer = StoreWriter::start(Box::new(store), STORE_QUEUE, retention, answer)?;
     tokio::spawn(admin.serve(asking));
     spawn_signals(stop)?;
 

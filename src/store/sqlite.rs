@@ -1,15 +1,21 @@
 //! The embedded store: SQLite with a write-ahead log.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use stox_core::address::{Jid, Scheme, SipAddress};
-use stox_core::vocab::{Direction, Grant, Lesson, Pair, Ref, StoreOut, Unsettled};
+use stox_core::vocab::{About, Direction, Grant, Lesson, Pair, Ref, StoreOut, Unsettled};
 
+use super::ledger::{self, Retention};
 use super::{Kept, Store, StoreError};
 
-const SCHEMA: u32 = 2;
-const CREATE: &str = "
+/// The schema that this release writes.
+pub(super) const SCHEMA: u32 = 3;
+/// The database's file in the state folder.
+pub(super) const FILE: &str = "stoxgate.sqlite";
+/// What schema 1 had.
+const FIRST: &str = "
 CREATE TABLE secret (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE authorisation (
   direction TEXT NOT NULL, xmpp TEXT NOT NULL, sip TEXT NOT NULL, state TEXT NOT NULL,
@@ -23,9 +29,14 @@ CREATE TABLE lesson (
   domain TEXT PRIMARY KEY, dialect TEXT NOT NULL, im TEXT, evidence TEXT NOT NULL, weight TEXT NOT NULL) WITHOUT ROWID;
 ";
 
+/// What each schema added to the one before.
+const STEPS: [&str; SCHEMA as usize] = [FIRST, SECOND, ledger::THIRD];
+
 /// A database file.
 pub struct SqliteStore {
     connection: Connection,
+    /// Entries in the ledger, once they have been counted.
+    entries: Option<u64>,
 }
 
 impl SqliteStore {
@@ -39,7 +50,7 @@ impl SqliteStore {
             error,
         };
         std::fs::create_dir_all(folder).map_err(at)?;
-        Self::prepare(Connection::open(folder.join("stoxgate.sqlite"))?)
+        Self::prepare(Connection::open(folder.join(FILE))?)
     }
 
     /// A database in memory, for tests.
@@ -50,30 +61,29 @@ impl SqliteStore {
         Self::prepare(Connection::open_in_memory()?)
     }
 
-    fn prepare(connection: Connection) -> Result<Self, StoreError> {
+    fn prepare(mut connection: Connection) -> Result<Self, StoreError> {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
-        connection.busy_timeout(std::time::Duration::from_secs(2))?;
-        let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        match found {
-            0 => {
-                connection.execute_batch(CREATE)?;
-                connection.execute_batch(SECOND)?;
-                connection.pragma_update(None, "user_version", SCHEMA)?;
-            }
-            1 => {
-                connection.execute_batch(SECOND)?;
-                connection.pragma_update(None, "user_version", SCHEMA)?;
-            }
-            SCHEMA => {}
-            found => {
-                return Err(StoreError::Newer {
-                    found,
-                    known: SCHEMA,
-                });
-            }
+        connection.busy_timeout(Duration::from_secs(2))?;
+        let transaction = connection.transaction()?;
+        let found: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if found > SCHEMA {
+            return Err(StoreError::Newer {
+                found,
+                known: SCHEMA,
+            });
         }
-        Ok(Self { connection })
+        if found < SCHEMA {
+            for step in STEPS.iter().skip(found as usize) {
+                transaction.execute_batch(step)?;
+            }
+            transaction.pragma_update(None, "user_version", SCHEMA)?;
+        }
+        transaction.commit()?;
+        Ok(Self {
+            connection,
+            entries: None,
+        })
     }
 
     fn authorisations(&self) -> Result<Vec<(Pair, Grant)>, StoreError> {
@@ -108,18 +118,24 @@ impl SqliteStore {
     fn unsettled(&self) -> Result<Vec<Unsettled>, StoreError> {
         let mut statement = self
             .connection
-            .prepare("SELECT reference, sender, recipient, id FROM unsettled ORDER BY reference")?;
+            .prepare("SELECT reference, sender, recipient, id, arrived, octets, kind, thread FROM unsettled ORDER BY reference")?;
         let rows = statement.query_map([], |row| {
             Ok((
                 row.get::<_, i64>(0)?,
                 row.get::<_, String>(1)?,
                 row.get::<_, String>(2)?,
                 row.get::<_, Option<String>>(3)?,
+                About {
+                    arrived: Duration::from_millis(row.get::<_, i64>(4)?.try_into().unwrap_or(0)),
+                    octets: row.get::<_, i64>(5)?.try_into().unwrap_or(0),
+                    kind: ledger::word_to_kind(&row.get::<_, String>(6)?),
+                    thread: row.get(7)?,
+                },
             ))
         })?;
         let mut found = Vec::new();
         for row in rows {
-            let (reference, sender, recipient, id) = row?;
+            let (reference, sender, recipient, id, about) = row?;
             let damaged = || StoreError::Damaged {
                 table: "unsettled",
                 value: format!("{reference} {sender} {recipient}"),
@@ -129,6 +145,7 @@ impl SqliteStore {
                 from: sender.parse::<Jid>().map_err(|_| damaged())?,
                 to: recipient.parse::<Jid>().map_err(|_| damaged())?,
                 id,
+                about,
             });
         }
         Ok(found)
@@ -155,20 +172,48 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     fn load(&mut self) -> Result<Kept, StoreError> {
+        self.entries = Some(ledger::count(&self.connection)?);
         Ok(Kept {
             authorisations: self.authorisations()?,
             unsettled: self.unsettled()?,
             lessons: self.lessons()?,
+            last_number: ledger::last_number(&self.connection)?,
         })
     }
 
     fn apply(&mut self, batch: &[StoreOut]) -> Result<(), StoreError> {
         let transaction = self.connection.transaction()?;
+        let mut entered = 0;
         for command in batch {
-            apply_one(&transaction, command)?;
+            let rows = apply_one(&transaction, command)?;
+            if matches!(command, StoreOut::Record(_)) {
+                entered += rows as u64;
+            }
         }
         transaction.commit()?;
+        if let Some(entries) = &mut self.entries {
+            *entries = entries.saturating_add(entered);
+        }
         Ok(())
+    }
+
+    fn prune(
+        &mut self,
+        retention: Retention,
+        now: Duration,
+        step: u64,
+    ) -> Result<bool, StoreError> {
+        let entries = match self.entries {
+            Some(entries) => entries,
+            None => ledger::count(&self.connection)?,
+        };
+        let transaction = self.connection.transaction()?;
+        let before = now.saturating_sub(retention.keep);
+        let excess = entries.saturating_sub(retention.max_entries);
+        let gone = ledger::prune(&transaction, before, excess, step)?;
+        transaction.commit()?;
+        self.entries = Some(entries.saturating_sub(gone));
+        Ok(gone >= step)
     }
 
     fn secret(
@@ -194,8 +239,9 @@ impl Store for SqliteStore {
     }
 }
 
-fn apply_one(connection: &Connection, command: &StoreOut) -> Result<(), StoreError> {
-    match command {
+/// How many rows it has changed.
+fn apply_one(connection: &Connection, command: &StoreOut) -> Result<usize, StoreError> {
+    let rows = match command {
         StoreOut::Put { pair, grant } => connection
             .prepare_cached("INSERT OR REPLACE INTO authorisation (direction, xmpp, sip, state) VALUES (?1, ?2, ?3, ?4)")?
             .execute(params![direction_to_word(pair.direction), pair.xmpp.to_string(), sip_to_text(&pair.sip), grant_to_word(*grant)])?,
@@ -203,16 +249,18 @@ fn apply_one(connection: &Connection, command: &StoreOut) -> Result<(), StoreErr
             .prepare_cached("DELETE FROM authorisation WHERE direction = ?1 AND xmpp = ?2 AND sip = ?3")?
             .execute(params![direction_to_word(pair.direction), pair.xmpp.to_string(), sip_to_text(&pair.sip)])?,
         StoreOut::Keep(message) => connection
-            .prepare_cached("INSERT OR REPLACE INTO unsettled (reference, sender, recipient, id) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![message.reference.0.cast_signed(), message.from.to_string(), message.to.to_string(), message.id])?,
+            .prepare_cached("INSERT OR REPLACE INTO unsettled (reference, sender, recipient, id, arrived, octets, kind, thread) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
+            .execute(params![message.reference.0.cast_signed(), message.from.to_string(), message.to.to_string(), message.id, ledger::millis(message.about.arrived), i64::try_from(message.about.octets).unwrap_or(i64::MAX), message.about.kind.name(), message.about.thread])?,
         StoreOut::Settle(reference) => connection
             .prepare_cached("DELETE FROM unsettled WHERE reference = ?1")?
             .execute([reference.0.cast_signed()])?,
         StoreOut::Learn(lesson) => connection
             .prepare_cached("INSERT OR REPLACE INTO lesson (domain, dialect, im, evidence, weight) VALUES (?1, ?2, ?3, ?4, ?5)")?
             .execute(params![lesson.domain, lesson.dialect, lesson.im, lesson.evidence, lesson.weight])?,
+        StoreOut::Record(entry) => ledger::record(connection, entry)?,
+        StoreOut::Amend(amendment) => ledger::amend(connection, amendment)?,
     };
-    Ok(())
+    Ok(rows)
 }
 
 /// `user@host`, or the host alone: a pair's SIP address has no other parts.
@@ -267,6 +315,8 @@ fn word_to_grant(word: &str) -> Option<Grant> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use stox_core::failure::{Failure, SipStatus};
+    use stox_core::vocab::{Amendment, Entry, Fate, ImKind, Outcome, Party, Way};
 
     fn pair(direction: Direction) -> Pair {
         Pair {
@@ -282,7 +332,116 @@ mod tests {
             from: "romeo@jabber.test/a b".parse().unwrap(),
             to: "o\\27neil@ocs.test".parse().unwrap(),
             id: Some("m1".to_owned()),
+            about: About {
+                arrived: Duration::from_millis(1_800_000_000_123),
+                octets: 5,
+                kind: ImKind::Chat,
+                thread: Some("t1".to_owned()),
+            },
         }
+    }
+
+    fn entry(number: u64, arrived: u64) -> Entry {
+        Entry {
+            number: Ref(number),
+            way: Way::ToSip,
+            xmpp: Party::Jid("Romeo@jabber.test/orchard".parse().unwrap()),
+            sip: Party::Jid("alice@ocs.test".parse().unwrap()),
+            id: Some("m1".to_owned()),
+            about: About {
+                arrived: Duration::from_secs(arrived),
+                ..About::default()
+            },
+            known: Duration::from_secs(arrived + 1),
+            fate: Outcome::Taken.into(),
+        }
+    }
+
+    fn record(number: u64, arrived: u64) -> StoreOut {
+        StoreOut::Record(Box::new(entry(number, arrived)))
+    }
+
+    fn amend(number: u64, fate: Fate) -> StoreOut {
+        StoreOut::Amend(Box::new(Amendment {
+            number: Ref(number),
+            known: Duration::from_secs(99),
+            fate,
+        }))
+    }
+
+    /// Number, outcome and code of each entry.
+    fn entries(store: &SqliteStore) -> Vec<(i64, String, Option<String>)> {
+        let mut statement = store
+            .connection
+            .prepare("SELECT number, outcome, code FROM ledger ORDER BY number")
+            .unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+        rows.unwrap().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn an_entry_stays_and_moves_forward_only() {
+        let mut store = SqliteStore::in_memory().unwrap();
+        let failure = Failure::Sip(SipStatus::new(480, ""));
+        let failed = || Fate::of(Way::ToSip, &failure);
+        let crashed = StoreOut::Record(Box::new(Entry {
+            fate: Outcome::Unknown.into(),
+            ..entry(2, 5)
+        }));
+        store
+            .apply(&[
+                record(1, 5),
+                record(2, 5),
+                record(3, 5),
+                // A restart does not know that its predecessor had entered it.
+                crashed,
+                amend(1, Outcome::Displayed.into()),
+                amend(1, Outcome::Delivered.into()),
+                amend(2, failed()),
+                amend(2, Outcome::Taken.into()),
+                amend(77, failed()),
+            ])
+            .unwrap();
+        let row = |number, outcome: &str, code: Option<&str>| {
+            (number, outcome.to_owned(), code.map(str::to_owned))
+        };
+        let expected = [
+            row(1, "displayed", None),
+            row(2, "failed", Some("480")),
+            row(3, "taken", None),
+        ];
+        assert_eq!(entries(&store), expected);
+        assert_eq!(store.load().unwrap().last_number, Ref(3));
+    }
+
+    #[test]
+    fn old_and_surplus_entries_go_in_steps_and_their_numbers_do_not_come_back() {
+        let mut store = SqliteStore::in_memory().unwrap();
+        let batch: Vec<StoreOut> = (1..=30).map(|number| record(number, number)).collect();
+        store.apply(&batch).unwrap();
+        let retention = Retention {
+            keep: Duration::from_secs(100),
+            max_entries: 15,
+        };
+        let mut prune = |now| {
+            let more = store.prune(retention, Duration::from_secs(now), 4).unwrap();
+            (more, entries(&store).first().map(|row| row.0))
+        };
+        // Ten are too old: 1 to 10; five more are too many.
+        assert_eq!(prune(111), (true, Some(9)));
+        assert_eq!(prune(111), (true, Some(15)));
+        assert_eq!(prune(111), (false, Some(16)));
+        assert_eq!(prune(111), (false, Some(16)));
+        store.apply(&[record(31, 31), record(31, 31)]).unwrap();
+        let mut prune = |now| {
+            store
+                .prune(retention, Duration::from_secs(now), 40)
+                .unwrap()
+        };
+        assert!(!prune(111));
+        assert!(!prune(1000));
+        assert_eq!(entries(&store), []);
+        assert_eq!(store.load().unwrap().last_number, Ref(31));
     }
 
     #[test]
@@ -301,6 +460,7 @@ mod tests {
                 evidence: "RTC/5 in Server".to_owned(),
                 weight: "product".to_owned(),
             }],
+            last_number: Ref(4),
         };
         {
             let mut store = SqliteStore::open(&folder).unwrap();
@@ -314,6 +474,7 @@ mod tests {
                 .collect();
             batch.extend(written.unsettled.iter().cloned().map(StoreOut::Keep));
             batch.extend(written.lessons.iter().cloned().map(StoreOut::Learn));
+            batch.push(record(4, 9));
             batch.push(StoreOut::Keep(message(8)));
             batch.push(StoreOut::Settle(Ref(8)));
             store.apply(&batch).unwrap();
@@ -336,12 +497,35 @@ mod tests {
     }
 
     #[test]
-    fn a_database_of_the_first_schema_is_taken_over() {
-        let connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch(CREATE).unwrap();
-        connection.pragma_update(None, "user_version", 1).unwrap();
-        let mut store = SqliteStore::prepare(connection).unwrap();
-        assert_eq!(store.load().unwrap(), Kept::default());
+    fn a_database_of_an_older_schema_is_taken_over() {
+        for old in 1..SCHEMA {
+            let connection = Connection::open_in_memory().unwrap();
+            for step in STEPS.iter().take(old as usize) {
+                connection.execute_batch(step).unwrap();
+            }
+            connection
+                .execute_batch(
+                    "INSERT INTO unsettled VALUES (3, 'romeo@jabber.test', 'alice@ocs.test', 'm1')",
+                )
+                .unwrap();
+            connection.pragma_update(None, "user_version", old).unwrap();
+            let mut store = SqliteStore::prepare(connection).unwrap();
+            let left = Unsettled {
+                reference: Ref(3),
+                from: "romeo@jabber.test".parse().unwrap(),
+                to: "alice@ocs.test".parse().unwrap(),
+                about: About::default(),
+                ..message(3)
+            };
+            let expected = Kept {
+                unsettled: vec![left],
+                ..Kept::default()
+            };
+            assert_eq!(store.load().unwrap(), expected);
+            store.apply(&[record(1, 1)]).unwrap();
+            let again = SqliteStore::prepare(store.connection).unwrap();
+            assert_eq!(entries(&again).len(), 1);
+        }
     }
 
     #[test]

@@ -1,45 +1,87 @@
-//! Writes batches on a thread of its own: what arrives while a batch is written makes the next one.
+//! Writes batches on a thread of its own: what arrives while a batch is written makes the next one. The ledger has a queue
+//! of its own, so that it never takes the place of a message, and rides in the batches of the others.
 
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use stox_core::vocab::{Ref, StoreIn, StoreOut};
 
-use super::Store;
+use super::{Retention, Store};
 
 /// Commands in one database transaction at most.
 const BATCH: usize = 512;
+/// Entries of the ledger that are taken away at one time. More than a batch, so that a flood cannot outgrow it.
+const PRUNE_STEP: u64 = 600;
+/// Between two steps, for messages.
+const PRUNE_PAUSE: Duration = Duration::from_millis(5);
+/// Until the next look for entries to take away, where the last one has found all there were.
+const PRUNE_REST: Duration = Duration::from_secs(60);
 
 /// Called for each answer, on the writer's thread.
 pub type Written = Box<dyn FnMut(StoreIn) + Send>;
 
+/// What the thread is told.
+enum Job {
+    /// Write it.
+    Write(StoreOut),
+    /// There is something in the ledger's queue.
+    Look,
+}
+
 /// The way to the writer's thread. Ends the thread when dropped, after everything queued is written.
 pub struct StoreWriter {
-    queue: Option<SyncSender<StoreOut>>,
+    queues: Option<Queues>,
     thread: Option<JoinHandle<()>>,
 }
 
+struct Queues {
+    jobs: SyncSender<Job>,
+    ledger: SyncSender<StoreOut>,
+    /// The thread has been told to look and has not done so yet.
+    told: Arc<AtomicBool>,
+}
+
 impl StoreWriter {
-    /// Starts the thread. `capacity` commands may wait.
+    /// Starts the thread. `capacity` commands may wait, and as many entries of the ledger.
     ///
     /// # Errors
     /// The system has no thread left.
     pub fn start(
         store: Box<dyn Store>,
         capacity: usize,
+        retention: Retention,
         written: Written,
     ) -> std::io::Result<Self> {
-        let (queue, commands) = sync_channel(capacity);
+        let (to_jobs, jobs) = sync_channel(capacity);
+        let (to_ledger, ledger) = sync_channel(capacity);
+        let told = Arc::new(AtomicBool::new(false));
+        let writer = Writer {
+            store,
+            jobs,
+            ledger,
+            told: told.clone(),
+            written,
+            retention,
+            prune_at: Instant::now(),
+        };
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || run(store, &commands, written))?;
+            .spawn(move || writer.run())?;
         Ok(Self {
-            queue: Some(queue),
+            queues: Some(Queues {
+                jobs: to_jobs,
+                ledger: to_ledger,
+                told,
+            }),
             thread: Some(thread),
         })
     }
 
-    /// Queues a command; a full queue gives it back, so that the caller can refuse what hangs on it.
+    /// Queues a command; a full queue gives it back, so that the caller can refuse what hangs on it, or leave out an entry
+    /// of the ledger.
     ///
     /// # Errors
     /// The queue is full, or the thread has ended.
@@ -48,18 +90,45 @@ impl StoreWriter {
         reason = "the error is the command itself, given back to be kept"
     )]
     pub fn send(&self, command: StoreOut) -> Result<(), StoreOut> {
-        match &self.queue {
+        match &self.queues {
             None => Err(command),
-            Some(queue) => queue.try_send(command).map_err(|error| match error {
-                TrySendError::Full(command) | TrySendError::Disconnected(command) => command,
-            }),
+            Some(queues) => queues.send(command),
         }
     }
 }
 
+impl Queues {
+    #[allow(clippy::result_large_err, reason = "as in StoreWriter::send")]
+    fn send(&self, command: StoreOut) -> Result<(), StoreOut> {
+        if is_ledger(&command) {
+            self.ledger.try_send(command).map_err(given_back)?;
+            if !self.told.swap(true, Ordering::AcqRel) && self.jobs.try_send(Job::Look).is_err() {
+                // So much to do that it will look anyway.
+                self.told.store(false, Ordering::Release);
+            }
+            return Ok(());
+        }
+        match self.jobs.try_send(Job::Write(command)).map_err(given_back) {
+            Err(Job::Write(command)) => Err(command),
+            Ok(()) | Err(Job::Look) => Ok(()),
+        }
+    }
+}
+
+fn given_back<T>(error: TrySendError<T>) -> T {
+    match error {
+        TrySendError::Full(back) | TrySendError::Disconnected(back) => back,
+    }
+}
+
+/// Whether the command may be left out.
+fn is_ledger(command: &StoreOut) -> bool {
+    matches!(command, StoreOut::Record(_) | StoreOut::Amend(_))
+}
+
 impl Drop for StoreWriter {
     fn drop(&mut self) {
-        self.queue = None;
+        self.queues = None;
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -70,35 +139,111 @@ impl Drop for StoreWriter {
     }
 }
 
-fn run(mut store: Box<dyn Store>, commands: &Receiver<StoreOut>, mut written: Written) {
-    while let Ok(first) = commands.recv() {
-        let mut batch = vec![first];
-        batch.extend(commands.try_iter().take(BATCH - 1));
-        let kept = match store.apply(&batch) {
+/// The thread.
+struct Writer {
+    store: Box<dyn Store>,
+    jobs: Receiver<Job>,
+    ledger: Receiver<StoreOut>,
+    told: Arc<AtomicBool>,
+    written: Written,
+    retention: Retention,
+    prune_at: Instant,
+}
+
+impl Writer {
+    fn run(mut self) {
+        loop {
+            let batch = self.next_batch();
+            if !batch.is_empty() {
+                self.write(&batch);
+            } else if !self.wait() {
+                return;
+            }
+            if self.prune_at <= Instant::now() {
+                self.prune();
+            }
+        }
+    }
+
+    /// What waits: messages first, then the ledger where there is room.
+    fn next_batch(&self) -> Vec<StoreOut> {
+        self.told.store(false, Ordering::Release);
+        let mut batch = Vec::new();
+        batch.extend(self.jobs.try_iter().take(BATCH).filter_map(command));
+        let room = BATCH - batch.len();
+        batch.extend(self.ledger.try_iter().take(room));
+        batch
+    }
+
+    /// Waits until there is something to do; false when there never will be.
+    fn wait(&mut self) -> bool {
+        let rest = self.prune_at.saturating_duration_since(Instant::now());
+        match self.jobs.recv_timeout(rest) {
+            Ok(Job::Write(command)) => {
+                let mut batch = vec![command];
+                batch.extend(self.next_batch());
+                self.write(&batch);
+                true
+            }
+            Ok(Job::Look) | Err(RecvTimeoutError::Timeout) => true,
+            // Both queues end together.
+            Err(RecvTimeoutError::Disconnected) => {
+                let rest: Vec<StoreOut> = self.ledger.try_iter().collect();
+                self.write(&rest);
+                false
+            }
+        }
+    }
+
+    fn write(&mut self, batch: &[StoreOut]) {
+        let kept = match self.store.apply(batch) {
             Ok(()) => true,
             Err(error) => {
                 tracing::error!(%error, commands = batch.len(), "cannot write to the store: messages are refused until it works again; check disk space and permissions of gateway.state_dir");
                 false
             }
         };
-        for command in &batch {
-            if let Some(reference) = kept_reference(command) {
-                written(if kept {
-                    StoreIn::Kept(reference)
-                } else {
-                    StoreIn::NotKept(reference)
-                });
+        for reference in batch.iter().filter_map(kept_reference) {
+            (self.written)(if kept {
+                StoreIn::Kept(reference)
+            } else {
+                StoreIn::NotKept(reference)
+            });
+        }
+    }
+
+    /// One step.
+    fn prune(&mut self) {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        match self.store.prune(self.retention, now, PRUNE_STEP) {
+            Ok(true) => self.prune_at = Instant::now() + PRUNE_PAUSE,
+            Ok(false) => self.prune_at = Instant::now() + PRUNE_REST,
+            Err(error) => {
+                tracing::warn!(%error, "cannot take old entries out of the ledger; it is tried again");
+                self.prune_at = Instant::now() + PRUNE_REST;
             }
         }
+    }
+}
+
+fn command(job: Job) -> Option<StoreOut> {
+    match job {
+        Job::Write(command) => Some(command),
+        Job::Look => None,
     }
 }
 
 fn kept_reference(command: &StoreOut) -> Option<Ref> {
     match command {
         StoreOut::Keep(message) => Some(message.reference),
-        StoreOut::Put { .. } | StoreOut::Remove(_) | StoreOut::Settle(_) | StoreOut::Learn(_) => {
-            None
-        }
+        StoreOut::Put { .. }
+        | StoreOut::Remove(_)
+        | StoreOut::Settle(_)
+        | StoreOut::Learn(_)
+        | StoreOut::Record(_)
+        | StoreOut::Amend(_) => None,
     }
 }
 
@@ -108,7 +253,12 @@ mod tests {
 
     use super::super::{Kept, StoreError};
     use super::*;
-    use stox_core::vocab::Unsettled;
+    use stox_core::vocab::{About, Entry, Outcome, Party, Unsettled, Way};
+
+    const RETENTION: Retention = Retention {
+        keep: Duration::from_secs(1 << 40),
+        max_entries: 1000,
+    };
 
     struct Broken;
 
@@ -118,6 +268,9 @@ mod tests {
         }
         fn apply(&mut self, _: &[StoreOut]) -> Result<(), StoreError> {
             Err(StoreError::Newer { found: 2, known: 1 })
+        }
+        fn prune(&mut self, _: Retention, _: Duration, _: u64) -> Result<bool, StoreError> {
+            Ok(false)
         }
         fn secret(
             &mut self,
@@ -134,6 +287,7 @@ mod tests {
             from: "a@b".parse().unwrap(),
             to: "c@d".parse().unwrap(),
             id: None,
+            about: About::default(),
         })
     }
 
@@ -144,6 +298,7 @@ mod tests {
         let writer = StoreWriter::start(
             Box::new(store),
             2000,
+            RETENTION,
             Box::new(move |a| answers.send(a).unwrap()),
         )
         .unwrap();
@@ -162,6 +317,7 @@ mod tests {
         let writer = StoreWriter::start(
             Box::new(Broken),
             8,
+            RETENTION,
             Box::new(move |a| answers.send(a).unwrap()),
         )
         .unwrap();
@@ -171,5 +327,94 @@ mod tests {
             answered.iter().collect::<Vec<_>>(),
             [StoreIn::NotKept(Ref(5))]
         );
+    }
+
+    fn record(number: u64) -> StoreOut {
+        StoreOut::Record(Box::new(Entry {
+            number: Ref(number),
+            way: Way::ToSip,
+            xmpp: Party::Jid("a@b".parse().unwrap()),
+            sip: Party::Jid("c@d".parse().unwrap()),
+            id: None,
+            about: About::default(),
+            known: Duration::from_secs(1),
+            fate: Outcome::Taken.into(),
+        }))
+    }
+
+    /// A store whose batches wait for a word, and which tells what was in them.
+    struct Slow {
+        go: Receiver<()>,
+        batches: SyncSender<Vec<StoreOut>>,
+    }
+
+    impl Store for Slow {
+        fn load(&mut self) -> Result<Kept, StoreError> {
+            Ok(Kept::default())
+        }
+        fn apply(&mut self, batch: &[StoreOut]) -> Result<(), StoreError> {
+            self.batches.send(batch.to_vec()).unwrap();
+            // Everybody goes when the test lets go.
+            _ = self.go.recv();
+            Ok(())
+        }
+        fn prune(&mut self, _: Retention, _: Duration, _: u64) -> Result<bool, StoreError> {
+            Ok(false)
+        }
+        fn secret(
+            &mut self,
+            _: &str,
+            make: &mut dyn FnMut() -> String,
+        ) -> Result<String, StoreError> {
+            Ok(make())
+        }
+    }
+
+    #[test]
+    fn a_full_ledger_takes_no_message_its_place() {
+        let (to_go, go) = sync_channel::<()>(0);
+        let (batches, batch) = sync_channel(100);
+        let writer = StoreWriter::start(
+            Box::new(Slow { go, batches }),
+            8,
+            RETENTION,
+            Box::new(|_| {}),
+        )
+        .unwrap();
+        writer.send(record(1)).unwrap();
+        assert_eq!(batch.recv().unwrap(), [record(1)]);
+        // The thread hangs in its first batch: eight entries wait, the ninth is left out, messages go on.
+        for number in 2..10 {
+            writer.send(record(number)).unwrap();
+        }
+        assert_eq!(writer.send(record(10)), Err(record(10)));
+        for reference in 1..8 {
+            writer.send(keep(reference)).unwrap();
+        }
+        drop(to_go);
+        drop(writer);
+        let second = batch.recv().unwrap();
+        let expected: Vec<StoreOut> = (1..8).map(keep).chain((2..10).map(record)).collect();
+        assert_eq!(second, expected, "messages first, in one batch");
+    }
+
+    #[test]
+    fn the_ledger_is_written_when_nothing_else_is_and_at_the_end() {
+        let folder = std::env::temp_dir().join(format!("stoxgate-writer-{}", std::process::id()));
+        let store = super::super::SqliteStore::open(&folder).unwrap();
+        let writer =
+            StoreWriter::start(Box::new(store), 2000, RETENTION, Box::new(|_| {})).unwrap();
+        for number in 1..=1500 {
+            writer.send(record(number)).unwrap();
+        }
+        drop(writer);
+        let reader = super::super::LedgerReader::open(&folder).unwrap();
+        let rows = reader.read(&super::super::Filter::default(), 9999).unwrap();
+        let numbers: Vec<i64> = rows.iter().map(|row| row.number).collect();
+        // The limit of a thousand is not reached in steps until the thread has time; never is there a gap.
+        assert!(numbers.len() >= 1000);
+        assert_eq!(numbers.last(), Some(&1500));
+        assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1));
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

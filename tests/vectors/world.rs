@@ -256,7 +256,9 @@ impl World {
             Effect::Store(StoreOut::Remove(pair)) => {
                 self.grants.remove(&pair);
             }
-            Effect::Store(StoreOut::Settle(_) | StoreOut::Learn(_))
+            Effect::Store(
+                StoreOut::Settle(_) | StoreOut::Learn(_) | StoreOut::Record(_) | StoreOut::Amend(_),
+            )
             | Effect::CloseStream(..)
             | Effect::Handled(_) => {}
         }

@@ -9,10 +9,13 @@ use std::time::Duration;
 use crate::address::canonical_domain;
 use crate::subscription::watched;
 use crate::time::{Entropy, Now};
-use crate::vocab::{Command, Direction, Grant, Input, Pair, SipIn, StoreIn, Unsettled, XmppIn};
+use crate::vocab::{
+    Command, Direction, Grant, Input, Outcome, Pair, Ref, SipIn, StoreIn, Unsettled, XmppIn,
+};
 
 mod book;
 mod context;
+mod ledger;
 mod messages;
 mod settings;
 mod stanzas;
@@ -41,6 +44,10 @@ pub struct Snapshot {
     pub messages_to_xmpp: usize,
     /// Error stanzas that matched no message, or came after its answer.
     pub late_errors: u64,
+    /// Messages by how they ended, as it was first known, since the start.
+    pub outcomes: BTreeMap<Outcome, u64>,
+    /// What became known later, by receipts and late answers.
+    pub later: BTreeMap<Outcome, u64>,
     /// XMPP users who watch SIP users, by [`crate::subscription::watch::State::name`].
     pub watching: BTreeMap<&'static str, usize>,
     /// SIP users who watch XMPP users, by [`watched::State::name`].
@@ -68,6 +75,11 @@ impl Bridge {
         self.cx.settings.servers = servers.into_iter().map(canonical).collect();
     }
 
+    /// Numbers new messages above `last`, the highest number in the ledger. Called once, before [`Bridge::restore`].
+    pub fn number_from(&mut self, last: Ref) {
+        self.cx.skip_ref(last);
+    }
+
     /// Takes up what the last process left: authorisations, and messages that it never settled. Called once, first.
     pub fn restore(
         &mut self,
@@ -80,7 +92,7 @@ impl Bridge {
             self.restore_one(&pair, grant, &crowds, now);
         }
         for message in unsettled {
-            self.messages.unsettled(&mut self.cx, message);
+            self.messages.unsettled(&mut self.cx, message, now);
         }
     }
 
@@ -90,10 +102,10 @@ impl Bridge {
             Input::Xmpp(input) => self.handle_xmpp(input, now),
             Input::Sip(input) => self.handle_sip(input, now),
             Input::Store(StoreIn::Kept(reference)) => {
-                self.messages.kept(&mut self.cx, reference, true);
+                self.messages.kept(&mut self.cx, reference, true, now);
             }
             Input::Store(StoreIn::NotKept(reference)) => {
-                self.messages.kept(&mut self.cx, reference, false);
+                self.messages.kept(&mut self.cx, reference, false, now);
             }
         }
     }
@@ -113,7 +125,7 @@ impl Bridge {
     pub fn handle_timeout(&mut self, now: Now) {
         while let Some(timer) = self.cx.take_due(now) {
             match timer {
-                Timer::Answer(reference) => self.messages.overdue(&mut self.cx, reference),
+                Timer::Answer(reference) => self.messages.overdue(&mut self.cx, reference, now),
                 Timer::Retry(key) => {
                     watching::retry_due(&mut self.book, &mut self.cx, &key, now);
                 }
@@ -126,7 +138,7 @@ impl Bridge {
     pub fn shutdown(&mut self, now: Now) {
         self.handle_timeout(now);
         self.cx.stopping = true;
-        self.messages.shut_down(&mut self.cx);
+        self.messages.shut_down(&mut self.cx, now);
         let Book {
             contacts, index, ..
         } = &mut self.book;
@@ -143,6 +155,8 @@ impl Bridge {
             messages_to_sip: self.messages.to_sip_count(),
             messages_to_xmpp: self.messages.to_xmpp_count(),
             late_errors: self.messages.late_errors(),
+            outcomes: self.cx.tally.first(),
+            later: self.cx.tally.later(),
             watching: count(&self.book, |contact| contact.watch.state.name()),
             watched: count(&self.book, |contact| contact.watched.state.name()),
             watchers: self.book.index.watchers.len(),
@@ -205,16 +219,16 @@ impl Bridge {
     fn handle_xmpp(&mut self, input: XmppIn, now: Now) {
         let cx = &mut self.cx;
         match input {
-            XmppIn::Message { from, to, im } => self.messages.xmpp_message(cx, from, to, im),
+            XmppIn::Message { from, to, im } => self.messages.xmpp_message(cx, from, to, im, now),
             XmppIn::Receipt { .. } => {}
             XmppIn::MessageError {
                 from,
                 to,
                 id,
                 error,
-            } => self.messages.xmpp_error(cx, &from, &to, id, error),
+            } => self.messages.xmpp_error(cx, (&from, &to), id, error, now),
             XmppIn::Settled { reference, outcome } => {
-                self.messages.xmpp_settled(cx, reference, outcome);
+                self.messages.xmpp_settled(cx, reference, outcome, now);
             }
             XmppIn::Presence { from, to, id, kind } => {
                 stanzas::presence(&mut self.book, cx, (from, to), id, kind, now);
@@ -244,10 +258,13 @@ impl Bridge {
             } => self
                 .messages
                 .sip_chat_state(cx, (&from, &to), thread, state),
-            SipIn::Receipt { .. } => {}
+            SipIn::Receipt { reference, receipt } => {
+                let fate = ledger::told(&receipt);
+                self.messages.amend(cx, reference, fate, now);
+            }
             SipIn::MessageGone { reference } => self.messages.sip_gone(cx, reference),
             SipIn::Outcome { reference, outcome } => {
-                self.messages.sip_outcome(cx, reference, outcome);
+                self.messages.sip_outcome(cx, reference, outcome, now);
             }
             SipIn::Subscription { reference, event } => {
                 watching::subscription(&mut self.book, cx, reference, event, now);

@@ -4,10 +4,12 @@
 //! [`Ref`], exactly once. Addresses of SIP users are [`SipAddress`], of XMPP users [`Jid`]; only the bridge turns
 //! one into the other.
 
+mod ledger;
 mod rich;
 
 use std::time::Duration;
 
+pub use ledger::{About, Amendment, Entry, Fate, Outcome, Party, Reason, Sayer, Way};
 pub use rich::{Colour, Link, Rich, Run, Style};
 
 use crate::address::{Jid, SipAddress};
@@ -662,6 +664,8 @@ pub struct Unsettled {
     pub to: Jid,
     /// Stanza id.
     pub id: Option<String>,
+    /// For the ledger.
+    pub about: About,
 }
 
 /// What was learnt of how one domain speaks, in words that only its adapter knows. It outlives the process.
@@ -706,4 +710,8 @@ pub enum StoreOut {
     Settle(Ref),
     /// Write what was learnt of a domain, replacing what was known of it.
     Learn(Lesson),
+    /// Enter a message in the ledger. What there is no room for is left out: the ledger delays nothing.
+    Record(Box<Entry>),
+    /// Amend an entry of the ledger. One that is not there is passed over.
+    Amend(Box<Amendment>),
 }

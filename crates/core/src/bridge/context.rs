@@ -9,6 +9,7 @@ use crate::time::{Entropy, Now};
 use crate::vocab::{Command, Ref, SipOut, StoreOut, XmppOut};
 
 use super::book::ContactKey;
+use super::ledger::Tally;
 use super::settings::Settings;
 
 /// What a timer is for.
@@ -25,6 +26,7 @@ pub(super) struct Context {
     pub(super) entropy: Box<dyn Entropy>,
     /// No new work is taken.
     pub(super) stopping: bool,
+    pub(super) tally: Tally,
     commands: VecDeque<Command>,
     timers: BTreeSet<(Duration, Timer)>,
     last_ref: u64,
@@ -36,6 +38,7 @@ impl Context {
             settings,
             entropy,
             stopping: false,
+            tally: Tally::default(),
             commands: VecDeque::new(),
             timers: BTreeSet::new(),
             last_ref: 0,

@@ -8,9 +8,13 @@ use crate::address::{
 };
 use crate::failure::{Failure, Local, StanzaError, to_stanza};
 use crate::time::Now;
-use crate::vocab::{ChatState, Im, ImKind, Ref, SipOut, StoreOut, Unsettled, XmppOut};
+use crate::vocab::{
+    About, ChatState, Fate, Im, ImKind, Outcome, Party, Ref, SipOut, StoreOut, Unsettled, Way,
+    XmppOut,
+};
 
 use super::context::{Context, Timer, local_error};
+use super::ledger::Subject;
 
 /// A message from XMPP to SIP that has no outcome yet.
 struct ToSip {
@@ -24,6 +28,9 @@ struct ToSip {
     domain: String,
     /// What to send once the store has it; gone when it is sent.
     held: Option<Held>,
+    about: About,
+    /// What its recipient's side has said before the final answer.
+    told: Option<Fate>,
 }
 
 struct Held {
@@ -40,6 +47,11 @@ struct ToXmpp {
     /// Domain of the recipient, canonical.
     domain: String,
     deadline: Duration,
+    /// The recipient's device, where the sender named one.
+    resource: Option<String>,
+    about: About,
+    /// How it stands in the ledger, once it does.
+    entered: Option<Outcome>,
 }
 
 /// Recipient, sender (both bare and canonical) and id: what an error stanza about a message has to name.
@@ -77,12 +89,12 @@ impl Messages {
     }
 
     /// A stanza from an XMPP user to a SIP user.
-    pub(super) fn xmpp_message(&mut self, cx: &mut Context, from: Jid, to: Jid, im: Im) {
+    pub(super) fn xmpp_message(&mut self, cx: &mut Context, from: Jid, to: Jid, im: Im, now: Now) {
         let im = without_empty_bodies(im);
         if im.bodies.is_empty() {
             return self.xmpp_chat_state(cx, &from, &to, im);
         }
-        let id = im.id.clone();
+        let (id, about) = (im.id.clone(), About::of(&im, now.wall));
         match self.admit_to_sip(cx, &from, &to, im) {
             Ok((domain, held)) => {
                 let reference = cx.fresh_ref();
@@ -92,6 +104,7 @@ impl Messages {
                     from: from.clone(),
                     to: to.clone(),
                     id: id.clone(),
+                    about: about.clone(),
                 }));
                 let message = ToSip {
                     from,
@@ -99,10 +112,17 @@ impl Messages {
                     id,
                     domain,
                     held: Some(held),
+                    about,
+                    told: None,
                 };
                 self.to_sip.insert(reference, message);
             }
-            Err(local) => refuse(cx, None, (to, from, id), local_error(local)),
+            Err(local) => {
+                let subject = Subject::to_sip(from.clone(), to.clone(), id.clone(), about);
+                let number = cx.fresh_ref();
+                cx.record(number, subject, Fate::refused(Way::ToSip, local), now);
+                refuse(cx, None, (to, from, id), local_error(local));
+            }
         }
     }
 
@@ -140,7 +160,7 @@ impl Messages {
     }
 
     /// The store has the message, or cannot take it.
-    pub(super) fn kept(&mut self, cx: &mut Context, reference: Ref, kept: bool) {
+    pub(super) fn kept(&mut self, cx: &mut Context, reference: Ref, kept: bool, now: Now) {
         if kept {
             let held = self
                 .to_sip
@@ -157,6 +177,8 @@ impl Messages {
         } else if self.is_held(reference)
             && let Some(message) = self.take_to_sip(reference)
         {
+            let fate = Fate::refused(Way::ToSip, Local::Overloaded);
+            cx.record(reference, message.subject(), fate, now);
             let error = local_error(Local::Overloaded);
             refuse(cx, None, (message.to, message.from, message.id), error);
         }
@@ -168,19 +190,32 @@ impl Messages {
         cx: &mut Context,
         reference: Ref,
         outcome: Result<(), Failure>,
+        now: Now,
     ) {
         if self.is_held(reference) {
             return;
         }
         if let Some(message) = self.take_to_sip(reference) {
-            self.settle(cx, reference, message, outcome);
+            let fate = match &outcome {
+                Ok(()) => Outcome::Taken.into(),
+                Err(failure) => Fate::of(Way::ToSip, failure),
+            };
+            self.settle(cx, reference, message, (outcome, fate), now);
         }
     }
 
     /// A message from before a crash: nobody knows how far it came.
-    pub(super) fn unsettled(&mut self, cx: &mut Context, message: Unsettled) {
+    pub(super) fn unsettled(&mut self, cx: &mut Context, message: Unsettled, now: Now) {
         cx.skip_ref(message.reference);
         self.reporting.insert(message.reference);
+        let mut about = message.about;
+        if about.arrived.is_zero() {
+            about.arrived = now.wall;
+        }
+        let (from, to) = (message.from.clone(), message.to.clone());
+        let subject = Subject::to_sip(from, to, message.id.clone(), about);
+        let fate = Fate::of(Way::ToSip, &Failure::Local(Local::OutcomeUnknown));
+        cx.record(message.reference, subject, fate, now);
         let error = local_error(Local::OutcomeUnknown);
         let parties = (message.to, message.from, message.id);
         refuse(cx, Some(message.reference), parties, error);
@@ -204,7 +239,13 @@ impl Messages {
         }
         match self.admit_to_xmpp(cx, addresses.0, addresses.1) {
             Ok((from, to)) => self.send_to_xmpp(cx, sip_ref, from, to, im, now),
-            Err(local) => answer(cx, sip_ref, Err(Failure::Local(local))),
+            Err(local) => {
+                let about = About::of(&im, now.wall);
+                let subject = Subject::to_xmpp(addresses.0, addresses.1, im.id, about);
+                let number = cx.fresh_ref();
+                cx.record(number, subject, Fate::refused(Way::ToXmpp, local), now);
+                answer(cx, sip_ref, Err(Failure::Local(local)));
+            }
         }
     }
 
@@ -220,10 +261,10 @@ impl Messages {
     pub(super) fn xmpp_error(
         &mut self,
         cx: &mut Context,
-        from: &Jid,
-        to: &Jid,
+        (from, to): (&Jid, &Jid),
         id: Option<String>,
         error: StanzaError,
+        now: Now,
     ) {
         let reference = id.and_then(|id| {
             let key = StanzaKey {
@@ -233,12 +274,16 @@ impl Messages {
             };
             self.by_stanza.get(&key).copied()
         });
+        let failure = reported(from, error);
+        if let Some(reference) = reference {
+            self.enter(cx, reference, Fate::of(Way::ToXmpp, &failure), now);
+        }
         let open = reference.and_then(|reference| self.close(cx, reference));
         let Some(sip_ref) = open else {
             self.late_errors = self.late_errors.saturating_add(1);
             return;
         };
-        answer(cx, sip_ref, Err(reported(from, error)));
+        answer(cx, sip_ref, Err(failure));
     }
 
     /// The XMPP side has handled a message, or given it up.
@@ -247,10 +292,16 @@ impl Messages {
         cx: &mut Context,
         reference: Ref,
         outcome: Result<(), Failure>,
+        now: Now,
     ) {
         if self.reporting.remove(&reference) {
             return cx.store(StoreOut::Settle(reference));
         }
+        let fate = match &outcome {
+            Ok(()) => Outcome::Taken.into(),
+            Err(failure) => Fate::of(Way::ToXmpp, failure),
+        };
+        self.enter(cx, reference, fate, now);
         let open = self.close(cx, reference);
         if let Some(message) = self.to_xmpp.remove(&reference) {
             self.by_stanza.remove(&message.stanza);
@@ -262,19 +313,39 @@ impl Messages {
     }
 
     /// A SIP sender has waited long enough.
-    pub(super) fn overdue(&mut self, cx: &mut Context, reference: Ref) {
+    pub(super) fn overdue(&mut self, cx: &mut Context, reference: Ref, now: Now) {
+        self.give_up(cx, reference, Local::Timeout, now);
+    }
+
+    /// Answers a SIP sender for whom there is no outcome. What the XMPP side says after that still amends the ledger.
+    fn give_up(&mut self, cx: &mut Context, reference: Ref, local: Local, now: Now) {
         if let Some(sip_ref) = self.close(cx, reference) {
-            answer(cx, sip_ref, Err(Failure::Local(Local::Timeout)));
+            let failure = Failure::Local(local);
+            self.enter(cx, reference, Fate::of(Way::ToXmpp, &failure), now);
+            answer(cx, sip_ref, Err(failure));
+        }
+    }
+
+    /// More is known of a message, by the name that it has here: a receipt has come, or a failure after its outcome. May be
+    /// called before the outcome, too.
+    pub(super) fn amend(&mut self, cx: &mut Context, number: Ref, fate: Fate, now: Now) {
+        if let Some(message) = self.to_sip.get_mut(&number) {
+            let said = message.told.as_ref().map(|told| told.outcome);
+            if said < Some(fate.outcome) {
+                message.told = Some(fate);
+            }
+        } else if self.to_xmpp.contains_key(&number) {
+            self.enter(cx, number, fate, now);
+        } else {
+            cx.amend(number, fate, now);
         }
     }
 
     /// Answers every SIP sender that waits, and refuses what has not gone out to SIP yet.
-    pub(super) fn shut_down(&mut self, cx: &mut Context) {
+    pub(super) fn shut_down(&mut self, cx: &mut Context, now: Now) {
         let open: Vec<Ref> = self.by_sip_ref.values().copied().collect();
         for reference in open {
-            if let Some(sip_ref) = self.close(cx, reference) {
-                answer(cx, sip_ref, Err(Failure::Local(Local::ShuttingDown)));
-            }
+            self.give_up(cx, reference, Local::ShuttingDown, now);
         }
         let held: Vec<Ref> = self
             .to_sip
@@ -285,7 +356,8 @@ impl Messages {
         for reference in held {
             if let Some(message) = self.take_to_sip(reference) {
                 let stopping = Err(Failure::Local(Local::ShuttingDown));
-                self.settle(cx, reference, message, stopping);
+                let fate = Fate::refused(Way::ToSip, Local::ShuttingDown);
+                self.settle(cx, reference, message, (stopping, fate), now);
             }
         }
     }
@@ -343,6 +415,7 @@ impl Messages {
         now: Now,
     ) {
         let reference = cx.fresh_ref();
+        let about = About::of(&im, now.wall);
         let mut stanza = StanzaKey {
             to: to.bare(),
             from: from.bare(),
@@ -362,6 +435,9 @@ impl Messages {
             stanza,
             domain: to.domain.clone(),
             deadline,
+            resource: to.resource.clone(),
+            about,
+            entered: None,
         };
         self.to_xmpp.insert(reference, message);
         cx.xmpp(XmppOut::Message {
@@ -395,16 +471,50 @@ impl Messages {
         &mut self,
         cx: &mut Context,
         reference: Ref,
-        message: ToSip,
-        outcome: Result<(), Failure>,
+        mut message: ToSip,
+        (outcome, mut fate): (Result<(), Failure>, Fate),
+        now: Now,
     ) {
+        if let Some(told) = message.told.take_if(|told| told.outcome > fate.outcome) {
+            fate = told;
+        }
+        // The entry goes first, so that the store has it when it forgets the message.
         match outcome {
-            Ok(()) => cx.store(StoreOut::Settle(reference)),
+            Ok(()) => {
+                let ToSip {
+                    from,
+                    to,
+                    id,
+                    about,
+                    ..
+                } = message;
+                cx.record(reference, Subject::to_sip(from, to, id, about), fate, now);
+                cx.store(StoreOut::Settle(reference));
+            }
             Err(failure) => {
+                cx.record(reference, message.subject(), fate, now);
                 self.reporting.insert(reference);
                 let parties = (message.to, message.from, message.id);
                 refuse(cx, Some(reference), parties, to_stanza(&failure));
             }
+        }
+    }
+
+    /// Enters a message to XMPP in the ledger, or amends what stands there.
+    fn enter(&mut self, cx: &mut Context, reference: Ref, fate: Fate, now: Now) {
+        let Some(message) = self.to_xmpp.get_mut(&reference) else {
+            return;
+        };
+        match message.entered {
+            None => {
+                message.entered = Some(fate.outcome);
+                cx.record(reference, message.subject(), fate, now);
+            }
+            Some(before) if before < fate.outcome => {
+                message.entered = Some(fate.outcome);
+                cx.amend(reference, fate, now);
+            }
+            Some(_) => {}
         }
     }
 
@@ -427,6 +537,33 @@ impl Messages {
         cx.disarm(message.deadline, Timer::Answer(reference));
         self.by_sip_ref.remove(&sip_ref);
         Some(sip_ref)
+    }
+}
+
+impl ToSip {
+    fn subject(&self) -> Subject {
+        Subject::to_sip(
+            self.from.clone(),
+            self.to.clone(),
+            self.id.clone(),
+            self.about.clone(),
+        )
+    }
+}
+
+impl ToXmpp {
+    fn subject(&self) -> Subject {
+        let recipient = Jid {
+            resource: self.resource.clone(),
+            ..self.stanza.to.clone()
+        };
+        Subject {
+            way: Way::ToXmpp,
+            xmpp: Party::Jid(recipient),
+            sip: Party::Jid(self.stanza.from.clone()),
+            id: Some(self.stanza.id.clone()),
+            about: self.about.clone(),
+        }
     }
 }
 

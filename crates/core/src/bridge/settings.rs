@@ -37,6 +37,8 @@ pub struct Settings {
     pub max_contacts_per_user: usize,
     /// Dialogs in which one SIP user watches one XMPP user; more are refused for now.
     pub max_watchers_per_contact: usize,
+    /// Whether each message is entered in the ledger.
+    pub ledger: bool,
 }
 
 /// The server of a SIP domain, which may be that of others, too.
@@ -79,6 +81,7 @@ impl Default for Settings {
             max_contacts: 200_000,
             max_contacts_per_user: 1000,
             max_watchers_per_contact: 16,
+            ledger: true,
         }
     }
 }

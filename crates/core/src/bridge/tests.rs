@@ -5,13 +5,14 @@ use crate::failure::{Condition, Failure, SipStatus, StanzaError, to_sip};
 use crate::policy::{DomainPattern, Policy, SipDomain};
 use crate::time::SeededEntropy;
 use crate::vocab::{
-    Document, EndReason, Im, PresenceKind, Ref, ResourcePresence, Show, SipOut, StoreOut,
-    SubscriptionEvent, Text, Tuple, WatcherEvent, WatcherState, XmppOut,
+    About, Document, EndReason, Fate, Im, PresenceKind, Ref, ResourcePresence, Show, SipOut,
+    StoreOut, SubscriptionEvent, Text, Tuple, WatcherEvent, WatcherState, XmppOut,
 };
 
 use super::*;
 
 mod chaos;
+mod ledger;
 mod messages;
 mod watchers;
 mod watching;
@@ -23,6 +24,8 @@ const BRUNO: &str = "bruno@ocs.example";
 struct World {
     bridge: Bridge,
     now: Now,
+    /// What was written in the ledger.
+    ledger: Vec<String>,
 }
 
 impl World {
@@ -42,14 +45,22 @@ impl World {
         Self {
             bridge: Bridge::new(settings, Box::new(SeededEntropy(7))),
             now: Now::default(),
+            ledger: Vec::new(),
         }
     }
 
-    /// All commands that wait, in words.
+    /// All commands that wait, in words, but for those to the ledger.
     fn drain(&mut self) -> Vec<String> {
-        std::iter::from_fn(|| self.bridge.poll_command())
-            .map(|command| words(&command))
-            .collect()
+        let mut commands = Vec::new();
+        while let Some(command) = self.bridge.poll_command() {
+            match &command {
+                Command::Store(StoreOut::Record(_) | StoreOut::Amend(_)) => {
+                    self.ledger.push(words(&command));
+                }
+                _ => commands.push(words(&command)),
+            }
+        }
+        commands
     }
 
     /// Gives one input and expects exactly these commands.
@@ -207,7 +218,27 @@ fn words(command: &Command) -> String {
         Command::Store(StoreOut::Keep(message)) => format!("keep {}", message.reference.0),
         Command::Store(StoreOut::Settle(reference)) => format!("settle {}", reference.0),
         Command::Store(StoreOut::Learn(lesson)) => format!("learn {}", lesson.domain),
+        Command::Store(StoreOut::Record(entry)) => format!(
+            "{} {} {} {} {} {}",
+            entry.number.0,
+            entry.way.name(),
+            entry.xmpp.xmpp(),
+            entry.sip.sip(),
+            entry.id.as_deref().unwrap_or("-"),
+            fate_words(&entry.fate)
+        ),
+        Command::Store(StoreOut::Amend(amendment)) => {
+            format!("{} {}", amendment.number.0, fate_words(&amendment.fate))
+        }
     }
+}
+
+fn fate_words(fate: &Fate) -> String {
+    let reason = fate
+        .reason
+        .as_ref()
+        .map(|reason| format!(" {} {}", reason.by.name(), reason.code));
+    format!("{}{}", fate.outcome.name(), reason.unwrap_or_default())
 }
 
 fn pair_words(pair: &Pair) -> String {

@@ -1,4 +1,4 @@
-//! Any order of events: every message has one outcome, the store agrees with the bridge, nobody sees what he may not.
+//! Any order of events: every message has one outcome and one entry in the ledger, the store agrees with the bridge, nobody sees what he may not.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,8 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::failure::Local;
+use crate::vocab::Receipt;
 
-const EVENTS: std::ops::Range<u8> = 0..10;
+const EVENTS: std::ops::Range<u8> = 0..11;
 
 /// Both adapters and the store, as far as messages go.
 #[derive(Default)]
@@ -27,6 +28,9 @@ struct Mail {
     names: BTreeMap<Ref, String>,
     failed: BTreeSet<String>,
     sent: u64,
+    /// Messages that came, and how each stands in the ledger.
+    came: usize,
+    ledger: BTreeMap<Ref, Outcome>,
 }
 
 impl Mail {
@@ -40,6 +44,14 @@ impl Mail {
                 }
                 Command::Store(StoreOut::Settle(reference)) => {
                     *self.settled.entry(reference).or_default() += 1;
+                }
+                Command::Store(StoreOut::Record(entry)) => {
+                    let before = self.ledger.insert(entry.number, entry.fate.outcome);
+                    assert_eq!(before, None, "entered twice: {entry:?}");
+                }
+                Command::Store(StoreOut::Amend(amendment)) => {
+                    let before = self.ledger.get(&amendment.number);
+                    assert!(before.is_some(), "no entry: {amendment:?}");
                 }
                 Command::Sip(SipOut::Message { reference, .. }) => self.at_sip.push(reference),
                 Command::Sip(SipOut::AnswerMessage { reference, .. }) => {
@@ -66,12 +78,18 @@ impl Mail {
         let failure = Failure::Local(Local::Timeout);
         self.sent += 1;
         let input = match event {
-            0 => Input::Xmpp(XmppIn::Message {
-                from: jid(ALMA),
-                to: jid(BRUNO),
-                im: im(&format!("m{}", self.sent), "x"),
-            }),
+            0 => {
+                self.came += 1;
+                // One in eight is refused at the door.
+                let domain = if pick.is_multiple_of(8) { "@" } else { "@ocs." };
+                Input::Xmpp(XmppIn::Message {
+                    from: jid(ALMA),
+                    to: jid(&format!("bruno{domain}example")),
+                    im: im(&format!("m{}", self.sent), "x"),
+                })
+            }
             1 => {
+                self.came += 1;
                 self.waiting.insert(Ref(self.sent));
                 Input::Sip(SipIn::Message {
                     reference: Ref(self.sent),
@@ -115,6 +133,16 @@ impl Mail {
                     to: jid(BRUNO),
                     id: Some(id.clone()),
                     error: StanzaError::new(Condition::ItemNotFound),
+                })
+            }
+            10 => {
+                let receipts = [Receipt::Delivered, Receipt::Displayed];
+                let Some(reference) = self.names.keys().nth(pick % self.names.len().max(1)) else {
+                    return;
+                };
+                Input::Sip(SipIn::Receipt {
+                    reference: *reference,
+                    receipt: receipts.get(pick % 3).copied().ok_or(failure),
                 })
             }
             _ => match self.waiting.iter().nth(pick % self.waiting.len().max(1)) {
@@ -336,6 +364,9 @@ proptest! {
         }
         world.is_settled();
         prop_assert!(mail.waiting.is_empty());
+        prop_assert_eq!(mail.ledger.len(), mail.came);
+        let status = world.bridge.status();
+        prop_assert_eq!(status.outcomes.values().sum::<u64>(), mail.came as u64);
         for (reference, name) in &mail.names {
             prop_assert_eq!(mail.settled.get(reference), Some(&1));
             let expected = usize::from(mail.failed.contains(name));

@@ -2,9 +2,9 @@ use super::*;
 use crate::failure::Local;
 use crate::vocab::{ChatState, ImKind};
 
-const DESK: &str = "alma@jabber.example/desk";
+pub(super) const DESK: &str = "alma@jabber.example/desk";
 
-fn from_xmpp(to: &str, im: Im) -> Input {
+pub(super) fn from_xmpp(to: &str, im: Im) -> Input {
     Input::Xmpp(XmppIn::Message {
         from: jid(DESK),
         to: jid(to),
@@ -12,7 +12,7 @@ fn from_xmpp(to: &str, im: Im) -> Input {
     })
 }
 
-fn from_sip(reference: u64, im: Im) -> Input {
+pub(super) fn from_sip(reference: u64, im: Im) -> Input {
     Input::Sip(SipIn::Message {
         reference: Ref(reference),
         from: sip(BRUNO),
@@ -21,25 +21,25 @@ fn from_sip(reference: u64, im: Im) -> Input {
     })
 }
 
-fn kept(reference: u64) -> Input {
+pub(super) fn kept(reference: u64) -> Input {
     Input::Store(StoreIn::Kept(Ref(reference)))
 }
 
-fn outcome(reference: u64, outcome: Result<(), Failure>) -> Input {
+pub(super) fn outcome(reference: u64, outcome: Result<(), Failure>) -> Input {
     Input::Sip(SipIn::Outcome {
         reference: Ref(reference),
         outcome,
     })
 }
 
-fn settled(reference: u64, outcome: Result<(), Failure>) -> Input {
+pub(super) fn settled(reference: u64, outcome: Result<(), Failure>) -> Input {
     Input::Xmpp(XmppIn::Settled {
         reference: Ref(reference),
         outcome,
     })
 }
 
-fn message_error(from: &str, id: &str, condition: Condition) -> Input {
+pub(super) fn message_error(from: &str, id: &str, condition: Condition) -> Input {
     Input::Xmpp(XmppIn::MessageError {
         from: jid(from),
         to: jid(BRUNO),
@@ -151,9 +151,9 @@ fn a_domain_has_room_for_so_many_messages() {
     let sent = "MESSAGE 1 sip:alma@jabber.example;gr=desk > sip:bruno@ocs.example";
     world.expect(kept(1), &[sent]);
     world.expect(outcome(1, Ok(())), &["settle 1"]);
-    world.expect(from_xmpp(BRUNO, im("m3", "hi")), &["keep 2"]);
+    world.expect(from_xmpp(BRUNO, im("m3", "hi")), &["keep 3"]);
 
-    let sent = "bruno@ocs.example > alma@jabber.example message 3 b1";
+    let sent = "bruno@ocs.example > alma@jabber.example message 4 b1";
     world.expect(from_sip(70, im("b1", "hi")), &[sent]);
     world.expect(from_sip(71, im("b2", "hi")), &["answer 71 503"]);
 }
@@ -328,6 +328,7 @@ fn a_crash_is_told_to_the_senders() {
         from: jid(DESK),
         to: jid(BRUNO),
         id: Some("m0".to_owned()),
+        about: About::default(),
     };
     world.bridge.restore(vec![], vec![left], world.now);
     let error =
