@@ -2,9 +2,6 @@
 
 use serde_json::{Map, Value};
 
-/// Keys that switch on what this release does not have; switched off, they describe it.
-const NOT_OFFERED: [&str; 2] = ["session_upgrade", "page_mode_composing"];
-
 /// The text of a settings file.
 ///
 /// # Errors
@@ -29,6 +26,22 @@ pub(crate) fn file(config: &Map<String, Value>) -> Result<String, String> {
                 };
                 behaviour.push_str(&format!("im = \"{im}\"\n"));
             }
+            "session_upgrade" => {
+                let word = if value == &Value::Bool(true) {
+                    "session"
+                } else {
+                    "refuse"
+                };
+                behaviour.push_str(&format!("long_messages = \"{word}\"\n"));
+            }
+            "page_mode_composing" => {
+                let word = if value == &Value::Bool(true) {
+                    "always"
+                } else {
+                    "off"
+                };
+                behaviour.push_str(&format!("page_typing = \"{word}\"\n"));
+            }
             "session_idle_s" => behaviour.push_str(&format!("session_idle = {value}\n")),
             "page_mode_limit" => sip = format!("page_limit = {value}\n"),
             // The gateway never asks for less than it takes.
@@ -47,7 +60,6 @@ pub(crate) fn file(config: &Map<String, Value>) -> Result<String, String> {
             }
             // The gateway never takes the word of an unproved sender.
             "require_sip_auth" if value == &Value::Bool(true) => {}
-            _ if NOT_OFFERED.contains(&key.as_str()) && value == &Value::Bool(false) => {}
             _ => return Err(format!("the gateway has no setting for {key} = {value}")),
         }
     }

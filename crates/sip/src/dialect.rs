@@ -135,6 +135,42 @@ words! {
 }
 
 words! {
+    /// Whether the peer is told outside a session that somebody is typing (RFC 3994 §4).
+    PageTyping {
+        /// Not at all.
+        Off = "off",
+        /// Users who have shown that they understand it.
+        Known = "known",
+        /// Everybody, until he refuses it.
+        Always = "always",
+    }
+}
+
+words! {
+    /// Whether a message outside a session travels in a wrapper (`message/cpim`) that asks for receipts (RFC 5438).
+    PageWrapper {
+        /// Never.
+        None = "none",
+        /// To users who have shown that they understand wrappers.
+        Known = "known",
+        /// To everybody, until he refuses it.
+        Always = "always",
+    }
+}
+
+words! {
+    /// What becomes of a message that is too long for one MESSAGE outside a session (RFC 7572 §6).
+    LongMessages {
+        /// It is refused.
+        Refuse = "refuse",
+        /// It opens a session. Where the peer takes none, it is refused.
+        Session = "session",
+        /// It goes out in parts.
+        Split = "split",
+    }
+}
+
+words! {
     /// What our session descriptions say that we take (`a=accept-types`).
     SessionTypes {
         /// Plain text, so that peers convert what they have.
@@ -223,6 +259,12 @@ pub struct Behaviour {
     pub typing: Typing,
     /// How long a typing notice of the peer holds when it is not repeated.
     pub typing_holds: Duration,
+    /// Who is told of typing outside a session.
+    pub page_typing: PageTyping,
+    /// Whose messages outside a session have a wrapper that asks for receipts.
+    pub page_wrapper: PageWrapper,
+    /// What becomes of a message that is too long to go outside a session.
+    pub long_messages: LongMessages,
     /// Presence documents that our SUBSCRIBEs accept, the best first.
     pub presence_ask: Cow<'static, [Format]>,
     /// Presence documents that watchers get, the best first, as far as they accept them.
@@ -290,6 +332,9 @@ pub struct Overrides {
     pub first_message: Option<FirstMessage>,
     pub typing: Option<Typing>,
     pub typing_holds: Option<Duration>,
+    pub page_typing: Option<PageTyping>,
+    pub page_wrapper: Option<PageWrapper>,
+    pub long_messages: Option<LongMessages>,
     pub presence_ask: Option<Vec<Format>>,
     pub presence_tell: Option<Vec<Format>>,
     pub one_tuple: Option<bool>,
@@ -326,6 +371,9 @@ impl Overrides {
             first_message,
             typing,
             typing_holds,
+            page_typing,
+            page_wrapper,
+            long_messages,
             one_tuple,
             dnd_shows,
             xa_shows,

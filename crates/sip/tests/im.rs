@@ -614,7 +614,10 @@ fn a_refusal_says_what_would_be_taken() {
     let refused = read(&squeezed, now()).unwrap_err();
     assert_eq!(
         (refused.status, refused.headers),
-        (415, vec![("Accept-Encoding", "identity, deflate, gzip".to_owned())])
+        (
+            415,
+            vec![("Accept-Encoding", "identity, deflate, gzip".to_owned())]
+        )
     );
     let plain = request(
         &[

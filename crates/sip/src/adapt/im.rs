@@ -3,6 +3,8 @@
 mod accepted;
 mod content;
 mod embedded;
+mod receipt;
+mod split;
 mod write;
 
 use std::time::Duration;
@@ -13,7 +15,9 @@ use stox_core::vocab::{Im, ImKind, Text, Wants};
 pub use accepted::Accepted;
 pub use content::accept;
 pub use embedded::embedded;
-pub use write::{PageMessage, Unwritable, branch_hint, call_id, write};
+pub use receipt::{notification, receipt, wrap};
+pub use split::{MAX_PARTS, split};
+pub use write::{PageMessage, Unwritable, branch_hint, call_id, prefer, write};
 
 use super::presence::first_language;
 use crate::body::imdn::{Imdn, Wanted};

@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::{
-    Behaviour, ContactHost, DndShows, FirstMessage, ImMode, MsrpTls, Negotiate, PendingShows,
-    SessionBy, SessionTypes, SessionWord, Typing, Word, XaShows,
+    Behaviour, ContactHost, DndShows, FirstMessage, ImMode, LongMessages, MsrpTls, Negotiate,
+    PageTyping, PageWrapper, PendingShows, SessionBy, SessionTypes, SessionWord, Typing, Word,
+    XaShows,
 };
 use crate::adapt::presence::Format;
 
@@ -92,6 +93,11 @@ const SIMPLE: Behaviour = Behaviour {
     first_message: FirstMessage::Take,
     typing: Typing::IsComposing,
     typing_holds: Duration::from_secs(120), // RFC 3994 §3.3
+    // A peer that does not know a type may show it as text, or, as baresip, refuse each with 415.
+    page_typing: PageTyping::Known,
+    page_wrapper: PageWrapper::Known,
+    // RFC 7572 §6. The peers of this row that were tried take no session, and parts are a change to the message.
+    long_messages: LongMessages::Refuse,
     presence_ask: Cow::Borrowed(&[Format::Pidf]),
     presence_tell: Cow::Borrowed(&[Format::Pidf]),
     one_tuple: false,
@@ -119,6 +125,10 @@ const MICROSOFT: Behaviour = Behaviour {
     session_types: SessionTypes::Plain,
     typing: Typing::Keyboard,
     typing_holds: Duration::from_secs(15),
+    page_typing: PageTyping::Off,
+    page_wrapper: PageWrapper::None,
+    // What it takes of any length.
+    long_messages: LongMessages::Session,
     // The server picks categories before PIDF when both are listed; they alone tell notes, calls and meetings.
     presence_ask: Cow::Borrowed(&[Format::Categories, Format::MsrtcPidf, Format::Pidf]),
     one_tuple: true,

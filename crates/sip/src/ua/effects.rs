@@ -23,6 +23,8 @@ use crate::transport::Source;
 pub(super) enum Purpose {
     /// A page-mode message of the bridge.
     Page(Ref),
+    /// A receipt or a notice of typing outside a session.
+    PageNotice(u64),
     /// A SUBSCRIBE of a subscription of ours.
     Subscription(Ref),
     /// A NOTIFY to a watcher.

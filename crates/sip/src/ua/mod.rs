@@ -266,16 +266,7 @@ impl UserAgent {
                 to,
                 im,
             } => {
-                let page = Page {
-                    reference,
-                    from,
-                    to,
-                    im,
-                    refused: None,
-                    reopened: false,
-                    rewritten: false,
-                    until: None,
-                };
+                let page = Page::new(reference, from, to, im);
                 self.send_message(page, now);
             }
             SipOut::ChatState {
@@ -284,14 +275,20 @@ impl UserAgent {
                 thread,
                 state,
             } => {
-                let parties = (&from, &to);
-                with!(
-                    self.sessions.chat_state(parties, thread.as_deref(), state),
-                    now
-                );
+                let (parties, thread) = ((&from, &to), thread.as_deref());
+                if self.sessions.has(&from, &to) {
+                    with!(self.sessions.chat_state(parties, thread, state), now);
+                } else {
+                    with!(self.pages.chat_state(parties, thread, state), now);
+                }
             }
-            SipOut::Receipt { .. } => {}
+            SipOut::Receipt { reference, receipt } => {
+                with!(self.pages.receipt(reference, receipt), now);
+            }
             SipOut::AnswerMessage { reference, outcome } => {
+                if outcome.is_err() {
+                    self.pages.owes_nothing(reference);
+                }
                 if !with!(self.sessions.answer(reference, &outcome), now) {
                     with!(self.inbox.answer(reference, &outcome), now);
                 }
@@ -619,6 +616,7 @@ impl UserAgent {
     fn settled(&mut self, purpose: Purpose, fate: Fate, now: Now) {
         match purpose {
             Purpose::Page(reference) => with!(self.pages.settled(reference, fate), now),
+            Purpose::PageNotice(number) => with!(self.pages.noticed(number, &fate), now),
             Purpose::Subscription(reference) => {
                 with!(self.subscriptions.settled(reference, fate), now);
             }
@@ -633,6 +631,7 @@ impl UserAgent {
     fn challenged(&mut self, challenged: Challenged, now: Now) {
         let cseq = match challenged.purpose() {
             Purpose::Page(reference) => with!(self.pages.next_cseq(reference), now),
+            Purpose::PageNotice(number) => with!(self.pages.next_cseq_of_notice(number), now),
             Purpose::Subscription(reference) => self.subscriptions.next_cseq(reference),
             Purpose::Watcher(reference) | Purpose::Notice(reference) => {
                 self.watchers.next_cseq(reference)

@@ -6,6 +6,7 @@ use stox_core::vocab::Ref;
 
 use super::effects::{Asked, Env};
 use super::notifier::Arrival;
+use super::page_message::{Arrived, Place};
 use super::refusals::{self, Refusal};
 use super::session::{Invitation, Received, SessionId};
 use super::trust::SipDomain;
@@ -155,14 +156,49 @@ impl UserAgent {
             to: to.clone(),
         };
         let reference = self.next_ref();
-        let thread = session.as_ref().map(|(_, thread)| thread.as_str());
-        let typing = with!(self.inbox.arrived(asked, reference, from, to, thread), now);
-        match (session, typing) {
-            (Some((id, _)), Some(composing)) => with!(self.sessions.heard(id, &composing), now),
-            (Some((id, _)), None) => self.sessions.wrote(id),
-            (None, Some(composing)) => with!(self.typists.heard(conversation, &composing), now),
-            (None, None) => _ = self.typists.wrote(&conversation),
+        self.pages.saw(&from, &asked.request.headers, now.mono);
+        let shows_typing = session.is_none() && self.shows_typing(&from, now);
+        let place = Place {
+            reference,
+            thread: session.as_ref().map(|(_, thread)| thread.as_str()),
+            shows_typing,
+        };
+        let parties = (from.clone(), to.clone());
+        let arrived = with!(self.inbox.arrived(asked, parties, &place), now);
+        match (session, arrived) {
+            (Some((id, _)), Arrived::Composing(composing)) => {
+                with!(self.sessions.heard(id, &composing), now);
+            }
+            (None, Arrived::Composing(composing)) => {
+                with!(self.typists.heard(conversation, &composing), now);
+            }
+            (_, Arrived::Receipts(receipts)) => {
+                with!(self.pages.heard((&from, &to), receipts), now);
+            }
+            (Some((id, _)), _) => self.sessions.wrote(id),
+            (None, Arrived::Message { language, wanted }) => {
+                self.typists.wrote(&conversation);
+                if let Some(language) = language {
+                    self.pages.wrote_in(&from, &language, now.mono);
+                }
+                if let Some(wanted) = wanted {
+                    self.pages.owes(reference, wanted, (from, to), now.mono);
+                }
+            }
+            (None, Arrived::Nothing) => _ = self.typists.wrote(&conversation),
         }
+    }
+
+    /// Whether a user outside a session can be told what an XMPP user does, so that her client is to tell it.
+    fn shows_typing(&mut self, user: &SipAddress, now: Now) -> bool {
+        let env = Env {
+            settings: &self.settings,
+            entropy: self.entropy.as_mut(),
+            now,
+            effects: &mut self.effects,
+            dialects: &mut self.dialects,
+        };
+        self.pages.tells_typing(user, &env)
     }
 
     fn take_in_dialog(&mut self, asked: Asked, from: &SipAddress, tag: &str, now: Now) {

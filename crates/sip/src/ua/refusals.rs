@@ -8,7 +8,7 @@ use super::edge;
 use super::effects::Env;
 use crate::adapt;
 use crate::adapt::presence::Format;
-use crate::body::{keyboard, sdp};
+use crate::body::{coding, keyboard, sdp};
 use crate::dialog;
 use crate::header::Event;
 use crate::message::{Request, Response};
@@ -132,6 +132,7 @@ pub(super) fn options(request: &Request, env: &mut Env<'_>) -> Response {
     let headers = &mut response.headers;
     headers.push("Allow", allow());
     headers.push("Accept", adapt::im::accept());
+    headers.push("Accept-Encoding", coding::ACCEPTED);
     headers.push("Allow-Events", PACKAGE);
     headers.push("Supported", "");
     response

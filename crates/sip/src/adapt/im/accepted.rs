@@ -26,6 +26,13 @@ impl Accepted {
             Some(ranges) => ranges.iter().any(|range| range.covers(type_, subtype)),
         }
     }
+
+    /// Whether the peer has named that very type. A range, which covers what nobody thought of, is no such word.
+    #[must_use]
+    pub fn names(&self, type_: &str, subtype: &str) -> bool {
+        let ranges = self.0.iter().flatten();
+        ranges.into_iter().any(|range| range.is(type_, subtype))
+    }
 }
 
 /// `*` alone is what a session description says for anything (RFC 4975 §8.6). A range of quality 0 is none.

@@ -73,6 +73,19 @@ pub fn write(im: &Im, accepted: &Accepted) -> Result<PageMessage, Unwritable> {
     })
 }
 
+/// Puts the body in that language first, where there is one among several: that is the one which [`write()`] takes
+/// (RFC 7572 §8). Looks belong to the first body, and go with it.
+pub fn prefer(im: &mut Im, language: &str) {
+    let in_language = |body: &Text| {
+        let tag = body.lang.as_deref();
+        tag.is_some_and(|tag| tag.eq_ignore_ascii_case(language)) && !body.text.is_empty()
+    };
+    if let Some(at) = im.bodies.iter().position(in_language).filter(|at| *at > 0) {
+        im.bodies.swap(0, at);
+        im.rich = None;
+    }
+}
+
 /// The subject in the language of the body, else the first one; on one line.
 fn subject(subjects: &[Text], lang: Option<&str>) -> Option<String> {
     let chosen = subjects

@@ -289,8 +289,7 @@ impl Sessions {
         if let Some(first) = session.first.take() {
             self.timers.clear((id, Timer::FirstMessage));
             let again = adapt::im::read(&asked.request, env.now);
-            let same =
-                matches!(&again, Ok(adapt::im::Inbound::Message(im, _)) if im.bodies == first.bodies);
+            let same = matches!(&again, Ok(adapt::im::Inbound::Message(im, _)) if im.bodies == first.bodies);
             session.first = Some(first).filter(|_| !same);
             self.deliver_first(id, env);
         }
