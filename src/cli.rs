@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::messages::Question;
+
 /// XMPP to SIP gateway: messages, presence and contacts between Jabber domains and Communications Server domains.
 #[derive(Debug, Parser)]
 #[command(
@@ -47,6 +49,15 @@ pub enum Command {
         /// Print nothing; the exit code tells whether the gateway runs.
         #[arg(long)]
         quiet: bool,
+    },
+    /// Show what became of messages, the newest last. It needs no running gateway.
+    Messages {
+        /// Where the settings are.
+        #[command(flatten)]
+        settings: Settings,
+        /// Which messages.
+        #[command(flatten)]
+        question: Question,
     },
     /// Run a gateway between two small peers on this machine and show what crosses its wires. Needs no settings.
     Demo {

@@ -11,6 +11,7 @@ pub mod engine;
 pub mod entropy;
 pub mod log;
 pub mod map;
+pub mod messages;
 pub mod net;
 pub mod run;
 pub mod sockets;

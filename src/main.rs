@@ -5,9 +5,11 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use stoxgate::cli::{Cli, Command, Settings};
+use stoxgate::clock::Clock;
 use stoxgate::config::Config;
+use stoxgate::messages::Question;
 use stoxgate::net::own_certificate;
-use stoxgate::{admin, config, demo, log, map, run};
+use stoxgate::{admin, config, demo, log, map, messages, run};
 
 /// Exit code for settings that are wrong.
 const WRONG_SETTINGS: u8 = 2;
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
             json,
             quiet,
         } => status(&settings, json, quiet),
+        Command::Messages { settings, question } => show_messages(&settings, &question),
         Command::Demo { hold, full } => demo::run(hold, full),
     }
 }
@@ -92,6 +95,23 @@ fn status(settings: &Settings, json: bool, quiet: bool) -> ExitCode {
             "no gateway answers at {}: {error}; is it running with these settings?",
             socket.display()
         )),
+    }
+}
+
+fn show_messages(settings: &Settings, question: &Question) -> ExitCode {
+    let config = match load(settings) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    if config.ledger.keep.is_zero() {
+        complain("the ledger is switched off: ledger.keep is 0");
+    }
+    let clock = Clock::start();
+    let now = || clock.now().wall;
+    let folder = &config.gateway.state_dir;
+    match messages::run(question, folder, now, &mut std::io::stdout()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error.to_string()),
     }
 }
 

@@ -31,7 +31,14 @@ fn code(output: &Output) -> i32 {
 fn help_and_version_are_for_people() {
     let help = binary().arg("--help").output().unwrap();
     assert_eq!(code(&help), 0);
-    for word in ["serve", "check-config", "map", "status", "Exit codes"] {
+    for word in [
+        "serve",
+        "check-config",
+        "map",
+        "status",
+        "messages",
+        "Exit codes",
+    ] {
         assert!(
             text(&help.stdout).contains(word),
             "{word} in {}",
@@ -449,4 +456,90 @@ fn signal_and_answer_bye(gateway: &mut Gateway, socket: &std::net::UdpSocket) {
     let ok = format!("SIP/2.0 200 OK\r\n{repeated}Content-Length: 0\r\n\r\n");
     socket.send_to(ok.as_bytes(), gateway.udp).unwrap();
     assert!(gateway.wait().success());
+}
+
+#[test]
+fn messages_shows_what_became_of_a_message() {
+    let folder = Folder::new("messages");
+    let settings = format!("{SETTINGS}[limits]\nmessage_wait = \"1s\"\n");
+    let mut gateway = Gateway::start_with(&folder, &settings);
+    let file = gateway.settings.clone();
+    let messages = |more: &[&str]| {
+        binary()
+            .args(["messages", "--config"])
+            .arg(&file)
+            .args(more)
+            .output()
+            .unwrap()
+    };
+    let none = messages(&[]);
+    assert_eq!(code(&none), 0, "{}", text(&none.stderr));
+    assert!(text(&none.stdout).contains("no message in the ledger matches"));
+
+    let socket = peer();
+    let mut answer = gateway.ask(
+        &socket,
+        &request("MESSAGE", "romeo@jabber.test", "m1", "hush"),
+    );
+    while answer.starts_with("SIP/2.0 1") {
+        answer = receive(&socket);
+    }
+    let status: serde_json::Value = serde_json::from_slice(&gateway.status().stdout).unwrap();
+    let outcomes = status["bridge"]["outcomes"].as_object().unwrap();
+    assert_eq!(outcomes.values().cloned().collect::<Vec<_>>(), [1]);
+    // A clean stop writes all that is queued.
+    assert!(gateway.stop().success());
+    let found = messages(&["--address", "SIP:Bob@OCS.test", "--since", "1h"]);
+    assert_eq!(code(&found), 0, "{}", text(&found.stderr));
+    let table = text(&found.stdout);
+    assert!(
+        table.contains("sip:bob@ocs.test -> romeo@jabber.test"),
+        "{table}"
+    );
+    let json = messages(&["--partner", "jabber.test", "--format", "json"]);
+    let line: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(
+        (&line["direction"], &line["octets"]),
+        (&"to-xmpp".into(), &4.into())
+    );
+    let status = answer.split(' ').nth(1).unwrap();
+    assert_eq!(line["code"], status, "the code that the sender got");
+    assert!(!text(&json.stdout).contains("hush"));
+    let other = messages(&["--outcome", "delivered", "--format", "json"]);
+    assert_eq!((code(&other), text(&other.stdout)), (0, String::new()));
+
+    let wrong = messages(&["--outcome", "lost"]);
+    assert_eq!(code(&wrong), 2);
+    assert!(
+        text(&wrong.stderr).contains("is none of unknown, taken"),
+        "{}",
+        text(&wrong.stderr)
+    );
+    std::fs::remove_file(folder.0.join("state/stoxgate.sqlite")).unwrap();
+    let missing = messages(&[]);
+    assert_eq!(code(&missing), 1);
+    assert!(text(&missing.stderr).contains("has a gateway with these settings ever run"));
+}
+
+#[test]
+fn a_ledger_that_is_off_keeps_nothing() {
+    let folder = Folder::new("ledger-off");
+    let settings = format!("{SETTINGS}[ledger]\nkeep = 0\n[limits]\nmessage_wait = \"1s\"\n");
+    let mut gateway = Gateway::start_with(&folder, &settings);
+    let socket = peer();
+    let mut answer = gateway.ask(
+        &socket,
+        &request("MESSAGE", "romeo@jabber.test", "m1", "hush"),
+    );
+    while answer.starts_with("SIP/2.0 1") {
+        answer = receive(&socket);
+    }
+    assert!(gateway.stop().success());
+    let found = binary()
+        .args(["messages", "--format", "json", "--config"])
+        .arg(&gateway.settings)
+        .output()
+        .unwrap();
+    assert_eq!((code(&found), text(&found.stdout)), (0, String::new()));
+    assert!(text(&found.stderr).contains("the ledger is switched off"));
 }

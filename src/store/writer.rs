@@ -23,13 +23,8 @@ const PRUNE_REST: Duration = Duration::from_secs(60);
 /// Called for each answer, on the writer's thread.
 pub type Written = Box<dyn FnMut(StoreIn) + Send>;
 
-/// What the thread is told.
-enum Job {
-    /// Write it.
-    Write(StoreOut),
-    /// There is something in the ledger's queue.
-    Look,
-}
+/// A command to write, or nothing: then there is something in the ledger's queue.
+type Job = Option<StoreOut>;
 
 /// The way to the writer's thread. Ends the thread when dropped, after everything queued is written.
 pub struct StoreWriter {
@@ -102,15 +97,15 @@ impl Queues {
     fn send(&self, command: StoreOut) -> Result<(), StoreOut> {
         if is_ledger(&command) {
             self.ledger.try_send(command).map_err(given_back)?;
-            if !self.told.swap(true, Ordering::AcqRel) && self.jobs.try_send(Job::Look).is_err() {
+            if !self.told.swap(true, Ordering::AcqRel) && self.jobs.try_send(None).is_err() {
                 // So much to do that it will look anyway.
                 self.told.store(false, Ordering::Release);
             }
             return Ok(());
         }
-        match self.jobs.try_send(Job::Write(command)).map_err(given_back) {
-            Err(Job::Write(command)) => Err(command),
-            Ok(()) | Err(Job::Look) => Ok(()),
+        match self.jobs.try_send(Some(command)).map_err(given_back) {
+            Err(Some(command)) => Err(command),
+            Ok(()) | Err(None) => Ok(()),
         }
     }
 }
@@ -169,7 +164,7 @@ impl Writer {
     fn next_batch(&self) -> Vec<StoreOut> {
         self.told.store(false, Ordering::Release);
         let mut batch = Vec::new();
-        batch.extend(self.jobs.try_iter().take(BATCH).filter_map(command));
+        batch.extend(self.jobs.try_iter().take(BATCH).flatten());
         let room = BATCH - batch.len();
         batch.extend(self.ledger.try_iter().take(room));
         batch
@@ -179,13 +174,13 @@ impl Writer {
     fn wait(&mut self) -> bool {
         let rest = self.prune_at.saturating_duration_since(Instant::now());
         match self.jobs.recv_timeout(rest) {
-            Ok(Job::Write(command)) => {
+            Ok(Some(command)) => {
                 let mut batch = vec![command];
                 batch.extend(self.next_batch());
                 self.write(&batch);
                 true
             }
-            Ok(Job::Look) | Err(RecvTimeoutError::Timeout) => true,
+            Ok(None) | Err(RecvTimeoutError::Timeout) => true,
             // Both queues end together.
             Err(RecvTimeoutError::Disconnected) => {
                 let rest: Vec<StoreOut> = self.ledger.try_iter().collect();
@@ -225,13 +220,6 @@ impl Writer {
                 self.prune_at = Instant::now() + PRUNE_REST;
             }
         }
-    }
-}
-
-fn command(job: Job) -> Option<StoreOut> {
-    match job {
-        Job::Write(command) => Some(command),
-        Job::Look => None,
     }
 }
 
