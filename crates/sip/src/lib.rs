@@ -10,6 +10,7 @@ pub(crate) mod grammar;
 pub mod header;
 pub mod message;
 pub mod method;
+pub mod msrp;
 pub mod parse;
 pub mod target;
 pub mod transaction;
