@@ -15,6 +15,10 @@ impl Entropy for OsEntropy {
         }
         self.block.pop().unwrap_or_else(draw)
     }
+
+    fn another(&mut self) -> Box<dyn Entropy> {
+        Box::new(Self::default())
+    }
 }
 
 /// One number; without a source of randomness nothing here is safe, so the process ends.

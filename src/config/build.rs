@@ -9,6 +9,7 @@ use stox_core::policy::DomainPattern;
 
 use super::dialect;
 use super::keys::Table;
+use super::msrp;
 use super::presence;
 use super::types::*;
 
@@ -19,6 +20,7 @@ pub(super) fn config(root: &mut Table, folder: &Path) -> Option<Config> {
     let tls = root.section("tls", |table| tls(table, folder));
     let xmpp = root.section("xmpp", xmpp);
     let sip = root.section("sip", |table| sip(table, folder));
+    let msrp = root.section("msrp", msrp::msrp);
     let presence = root.section("presence", presence::rules);
     let subscriptions = root.section("subscriptions", subscriptions);
     let ledger = root.section("ledger", ledger);
@@ -30,6 +32,7 @@ pub(super) fn config(root: &mut Table, folder: &Path) -> Option<Config> {
         tls: tls?,
         xmpp,
         sip,
+        msrp,
         presence,
         subscriptions,
         ledger,

@@ -6,6 +6,7 @@
 mod build;
 mod dialect;
 mod keys;
+mod msrp;
 mod presence;
 mod types;
 

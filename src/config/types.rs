@@ -28,6 +28,8 @@ pub struct Config {
     pub xmpp: Xmpp,
     /// `[sip]`
     pub sip: Sip,
+    /// `[msrp]`; none where it is off.
+    pub msrp: Option<Msrp>,
     /// `[presence]`
     pub presence: Rules,
     /// `[subscriptions]`
@@ -191,6 +193,21 @@ pub struct Sip {
     pub credentials: Vec<Credentials>,
     /// Longest MESSAGE in octets outside a session (RFC 3428 §8).
     pub page_limit: usize,
+}
+
+/// `[msrp]`: message sessions by RFC 4975.
+#[derive(Debug, Clone)]
+pub struct Msrp {
+    /// TCP listeners.
+    pub tcp: Vec<SocketAddr>,
+    /// TLS listeners.
+    pub tls: Vec<SocketAddr>,
+    /// The host in our URIs; that of the gateway without it.
+    pub host: Option<String>,
+    /// Longest message in octets that is taken.
+    pub max_message: usize,
+    /// Networks that may be dialled besides those of the peer's own domain.
+    pub networks: Vec<Network>,
 }
 
 /// Whether TLS clients must show a certificate.

@@ -20,6 +20,7 @@ use stox_core::vocab::{
 };
 use stox_sip::dialect::{Learned, Profile, Word};
 use stox_sip::message::Message;
+use stox_sip::msrp::endpoint::{Dial, DialId, Fingerprint};
 use stox_sip::parse::ParseError;
 use stox_sip::target::TargetError;
 use stox_sip::transport::{Destination, FlowId, Source, Target, Transmit};
@@ -42,6 +43,12 @@ pub enum Effect {
     Send(Transmit),
     /// Find the targets of a next hop; answer with [`Engine::sip_resolved`].
     Resolve(Resolve),
+    /// Open an MSRP connection; answer with [`Engine::msrp_dialled`].
+    DialMsrp(Dial),
+    /// Write octets to an MSRP connection; tell [`Engine::msrp_written`].
+    SendMsrp(FlowId, Bytes),
+    /// Close an MSRP connection once everything before is written.
+    CloseMsrp(FlowId),
     /// Get a stream for this pair; answer with [`Engine::stream_ready`] or [`Engine::stream_lost`].
     Connect(LinkName, Attempt),
     /// Write a stanza to the pair's stream.
@@ -144,6 +151,44 @@ impl Engine {
         now: Now,
     ) {
         self.sip.resolved(id, targets, now);
+        self.settle(now);
+    }
+
+    // ------------------------------------------------------------------------------------------ MSRP in
+
+    /// The answer to [`Effect::DialMsrp`].
+    pub fn msrp_dialled(&mut self, id: DialId, flow: Option<FlowId>, now: Now) {
+        self.sip.msrp_dialled(id, flow, now);
+        self.settle(now);
+    }
+
+    /// A peer has opened an MSRP connection, and showed this certificate.
+    pub fn msrp_accepted(
+        &mut self,
+        flow: FlowId,
+        secure: bool,
+        certificate: Option<Vec<Fingerprint>>,
+        now: Now,
+    ) {
+        self.sip.msrp_accepted(flow, secure, certificate, now);
+        self.settle(now);
+    }
+
+    /// Octets came on an MSRP connection.
+    pub fn msrp_received(&mut self, flow: FlowId, octets: &Bytes, now: Now) {
+        self.sip.msrp_received(flow, octets, now);
+        self.settle(now);
+    }
+
+    /// Octets of [`Effect::SendMsrp`] are written.
+    pub fn msrp_written(&mut self, flow: FlowId, octets: usize, now: Now) {
+        self.sip.msrp_written(flow, octets, now);
+        self.settle(now);
+    }
+
+    /// An MSRP connection is gone.
+    pub fn msrp_closed(&mut self, flow: FlowId, now: Now) {
+        self.sip.msrp_closed(flow, now);
         self.settle(now);
     }
 
@@ -319,6 +364,13 @@ impl Engine {
             .extend(std::iter::from_fn(|| self.sip.poll_resolve()).map(Effect::Resolve));
         self.effects
             .extend(std::iter::from_fn(|| self.sip.poll_transmit()).map(Effect::Send));
+        self.effects
+            .extend(std::iter::from_fn(|| self.sip.poll_msrp_dial()).map(Effect::DialMsrp));
+        let octets = std::iter::from_fn(|| self.sip.poll_msrp_transmit());
+        self.effects
+            .extend(octets.map(|(flow, octets)| Effect::SendMsrp(flow, octets)));
+        self.effects
+            .extend(std::iter::from_fn(|| self.sip.poll_msrp_close()).map(Effect::CloseMsrp));
         self.effects
             .extend(std::iter::from_fn(|| self.links.poll_effect()));
     }

@@ -3,6 +3,7 @@
 use stox_core::bridge;
 use stox_core::policy::{self, Policy};
 use stox_sip::digest::Credential;
+use stox_sip::msrp::endpoint;
 use stox_sip::ua::settings as sip;
 use stox_sip::ua::trust::{AddressBlock, SipDomain};
 use stox_xmpp::link;
@@ -37,6 +38,10 @@ pub struct BoundPorts {
     pub tcp: Option<u16>,
     /// TLS.
     pub tls: Option<u16>,
+    /// MSRP without TLS.
+    pub msrp_tcp: Option<u16>,
+    /// MSRP over TLS.
+    pub msrp_tls: Option<u16>,
 }
 
 impl Settings {
@@ -89,10 +94,6 @@ fn link(config: &Config) -> link::Settings {
 }
 
 fn sip_domain(domain: &config::SipDomain) -> SipDomain {
-    let block = |network: &config::Network| AddressBlock {
-        address: network.address,
-        prefix: network.prefix,
-    };
     SipDomain {
         name: domain.domain.clone(),
         next_hop: domain.next_hop.clone(),
@@ -131,12 +132,41 @@ fn sip(config: &Config, ports: BoundPorts) -> sip::Settings {
     settings.min_expires = config.subscriptions.min_expires;
     settings.notify_interval = config.subscriptions.notify_interval;
     settings.page_limit = config.sip.page_limit;
+    settings.msrp = config
+        .msrp
+        .as_ref()
+        .map(|msrp| self::msrp(config, msrp, ports));
     settings.transactions.max_servers = config.limits.transactions;
     settings.transactions.max_clients = config.limits.transactions;
     settings.limits.messages_per_second = config.limits.messages_per_second;
     settings.credentials = config.sip.credentials.iter().map(credential).collect();
     settings.product = format!("stoxgate/{}", env!("CARGO_PKG_VERSION"));
     settings
+}
+
+fn msrp(config: &Config, msrp: &config::Msrp, ports: BoundPorts) -> sip::Msrp {
+    let endpoint = endpoint::Settings {
+        max_message: msrp.max_message,
+        ..endpoint::Settings::default()
+    };
+    sip::Msrp {
+        host: msrp
+            .host
+            .clone()
+            .unwrap_or_else(|| config.gateway.host.clone()),
+        tcp_port: ports.msrp_tcp,
+        tls_port: ports.msrp_tls,
+        fingerprint: None,
+        networks: msrp.networks.iter().map(block).collect(),
+        endpoint,
+    }
+}
+
+fn block(network: &config::Network) -> AddressBlock {
+    AddressBlock {
+        address: network.address,
+        prefix: network.prefix,
+    }
 }
 
 fn credential(credentials: &config::Credentials) -> Credential {

@@ -3,6 +3,7 @@
 pub mod dns;
 mod legacy_tls;
 pub mod lookup;
+pub mod msrp_tls;
 pub mod own_certificate;
 pub mod sip_tls;
 pub mod tls;

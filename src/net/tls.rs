@@ -18,6 +18,7 @@ use rustls::{
     SignatureScheme,
 };
 
+use stox_sip::msrp::endpoint::Fingerprint;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::legacy_tls::LegacyTls;
@@ -60,6 +61,8 @@ pub struct TlsSettings {
     pub(super) sip_legacy: Option<Arc<LegacyTls>>,
     /// Judges certificates after a handshake.
     pub verifier: Verifier,
+    /// The fingerprint of our own certificate (RFC 8122).
+    pub fingerprint: Fingerprint,
 }
 
 impl TlsSettings {
@@ -71,6 +74,8 @@ impl TlsSettings {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let chain = certificates(&tls.certificate)?;
         let key = private_key(&tls.key)?;
+        let fingerprint = chain.first().ok_or(TlsError::NoRoots)?;
+        let fingerprint = Fingerprint::sha256(fingerprint);
         let roots = Arc::new(roots(&tls.roots)?);
         let clients = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone());
         let clients = match sip.client_certificate {
@@ -102,6 +107,7 @@ impl TlsSettings {
             sip_client: client(verifier.servers.clone())?,
             sip_legacy: LegacyTls::load(tls, &sip.domains)?.map(Arc::new),
             verifier,
+            fingerprint,
         })
     }
 }

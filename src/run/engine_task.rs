@@ -18,6 +18,7 @@ use crate::engine::{Effect, Engine, StanzaToken};
 use crate::entropy::OsEntropy;
 use crate::net::dns::Dns;
 use crate::net::lookup;
+use crate::sockets::msrp::{MsrpArrival, MsrpSockets};
 use crate::sockets::sip::{SipArrival, SipSockets};
 use crate::store::StoreWriter;
 use crate::streams::{Handled, StreamArrival, Streams};
@@ -33,6 +34,7 @@ pub(super) type Resolved = (ResolveId, Result<Vec<Target>, TargetError>);
 /// Everything that the engine hears.
 pub(super) struct Inputs {
     pub(super) sip: mpsc::Receiver<SipArrival>,
+    pub(super) msrp: mpsc::Receiver<MsrpArrival>,
     pub(super) xmpp: mpsc::Receiver<StreamArrival>,
     pub(super) stored: mpsc::Receiver<StoreIn>,
     pub(super) resolved: mpsc::Receiver<Resolved>,
@@ -45,6 +47,7 @@ pub(super) struct EngineTask {
     engine: Engine,
     clock: Clock,
     sockets: SipSockets,
+    msrp: MsrpSockets,
     streams: Streams,
     store: StoreWriter,
     /// What the store's queue had no room for, in order. Messages are refused instead.
@@ -66,6 +69,7 @@ impl EngineTask {
         engine: Engine,
         clock: Clock,
         sockets: SipSockets,
+        msrp: MsrpSockets,
         streams: Streams,
         store: StoreWriter,
         dns: Dns,
@@ -76,6 +80,7 @@ impl EngineTask {
             engine,
             clock,
             sockets,
+            msrp,
             streams,
             store,
             backlog: VecDeque::new(),
@@ -108,6 +113,7 @@ impl EngineTask {
             let wake = self.next_wake(deadline);
             tokio::select! {
                 Some(arrival) = inputs.sip.recv() => self.sip(arrival),
+                Some(arrival) = inputs.msrp.recv() => self.msrp(arrival),
                 Some(arrival) = inputs.xmpp.recv() => self.xmpp(arrival),
                 Some(answer) = inputs.stored.recv() => self.engine.stored(answer, self.clock.now()),
                 Some((id, targets)) = inputs.resolved.recv() => {
@@ -166,6 +172,34 @@ impl EngineTask {
         }
     }
 
+    fn msrp(&mut self, arrival: MsrpArrival) {
+        let now = self.clock.now();
+        match arrival {
+            MsrpArrival::Accepted {
+                flow,
+                secure,
+                certificate,
+                writer,
+            } => {
+                self.msrp.enter(flow, writer);
+                self.engine.msrp_accepted(flow, secure, certificate, now);
+            }
+            MsrpArrival::Dialled { id, outcome } => {
+                let flow = outcome.map(|(flow, writer)| {
+                    self.msrp.enter(flow, writer);
+                    flow
+                });
+                self.engine.msrp_dialled(id, flow, now);
+            }
+            MsrpArrival::Octets { flow, octets } => self.engine.msrp_received(flow, &octets, now),
+            MsrpArrival::Written { flow, octets } => self.engine.msrp_written(flow, octets, now),
+            MsrpArrival::Closed(flow) => {
+                self.msrp.close(flow);
+                self.engine.msrp_closed(flow, now);
+            }
+        }
+    }
+
     fn xmpp(&mut self, arrival: StreamArrival) {
         self.streams.note(&arrival);
         let now = self.clock.now();
@@ -205,6 +239,13 @@ impl EngineTask {
                     }
                 }
                 Effect::Resolve(resolve) => self.resolve(resolve),
+                Effect::DialMsrp(dial) => self.msrp.dial(dial),
+                Effect::SendMsrp(flow, octets) => {
+                    if !self.msrp.send(flow, octets) {
+                        self.engine.msrp_closed(flow, self.clock.now());
+                    }
+                }
+                Effect::CloseMsrp(flow) => self.msrp.close(flow),
                 Effect::Connect(name, attempt) => self.streams.connect(name, attempt),
                 Effect::Write(name, element) => self.streams.write(&name, element),
                 Effect::CloseStream(name, attempt, _) => self.streams.close(&name, attempt),

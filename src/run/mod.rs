@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use stox_core::time::Entropy;
 use stox_sip::transport::Transport;
+use stox_sip::ua::trust::AddressBlock;
 use stox_xmpp::dialback::DialbackSecret;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,11 +20,13 @@ use crate::config::Config;
 use crate::engine::{BoundPorts, Engine, Settings};
 use crate::entropy::OsEntropy;
 use crate::net::dns::{Dns, DnsError};
+use crate::net::msrp_tls::MsrpTls;
 use crate::net::own_certificate;
 use crate::net::sip_tls::SipTls;
 use crate::net::tls::{TlsError, TlsSettings};
 use crate::sockets::admission::Admission;
 use crate::sockets::listen::{self, ListenError};
+use crate::sockets::msrp::MsrpSockets;
 use crate::sockets::sip::SipSockets;
 use crate::store::{Retention, SqliteStore, Store, StoreError, StoreWriter};
 use crate::streams::{Rules, StreamParts, Streams};
@@ -69,6 +72,8 @@ struct Listeners {
     udp: Vec<UdpSocket>,
     tcp: Vec<TcpListener>,
     tls: Vec<TcpListener>,
+    msrp_tcp: Vec<TcpListener>,
+    msrp_tls: Vec<TcpListener>,
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -88,9 +93,11 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     let listeners = Listeners::bind(&config)?;
     let admin = open_admin(&config.gateway.admin_socket)?;
 
-    let mut engine = Engine::new(Settings::new(&config, listeners.ports()), || {
-        Box::new(OsEntropy::default())
-    });
+    let mut settings = Settings::new(&config, listeners.ports());
+    if let Some(msrp) = &mut settings.sip.msrp {
+        msrp.fingerprint = Some(tls.fingerprint.clone());
+    }
+    let mut engine = Engine::new(settings, || Box::new(OsEntropy::default()));
     tracing::info!(
         authorisations = kept.authorisations.len(),
         unsettled = kept.unsettled.len(),
@@ -106,6 +113,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
 
     let (stop, stopping) = mpsc::channel(2);
     let (sip_arrivals, sip) = mpsc::channel(ENGINE_QUEUE);
+    let (msrp_arrivals, msrp) = mpsc::channel(ENGINE_QUEUE);
     let (stream_arrivals, xmpp) = mpsc::channel(ENGINE_QUEUE);
     let (store_answers, stored) = mpsc::channel(STORE_QUEUE);
     let (resolving, resolved) = mpsc::channel(ENGINE_QUEUE);
@@ -120,6 +128,13 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     let transports = Arc::new(config.sip_transports());
     let sip_tls = SipTls::new(&tls, dns.clone(), transports.clone());
     let mut sockets = SipSockets::new(sip_tls, sip_arrivals, admit(), sip_limits(&config));
+    let mut msrp_sockets = MsrpSockets::new(
+        MsrpTls::new(&tls),
+        dns.clone(),
+        inside(&config),
+        msrp_arrivals,
+        admit(),
+    );
     let rules = Rules::new(&config, DialbackSecret::new(secret.as_bytes()));
     let mut streams = Streams::new(StreamParts {
         rules,
@@ -129,7 +144,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         arrivals: stream_arrivals,
         admission: admit(),
     });
-    listeners.serve(&mut sockets, &mut streams);
+    listeners.serve(&mut sockets, &mut msrp_sockets, &mut streams);
     // The engine always reads these answers, so this waits only while it works.
     let answer = Box::new(move |answer| _ = store_answers.blocking_send(answer));
     let retention = Retention {
@@ -142,6 +157,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
 
     let inputs = Inputs {
         sip,
+        msrp,
         xmpp,
         stored,
         resolved,
@@ -154,7 +170,15 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         "stoxgate is ready"
     );
     EngineTask::new(
-        engine, clock, sockets, streams, writer, dns, resolving, transports,
+        engine,
+        clock,
+        sockets,
+        msrp_sockets,
+        streams,
+        writer,
+        dns,
+        resolving,
+        transports,
     )
     .run(inputs, config.gateway.stop_within)
     .await;
@@ -172,6 +196,18 @@ fn sip_limits(config: &Config) -> stox_sip::parse::Limits {
         body: config.limits.sip_body,
         ..Default::default()
     }
+}
+
+/// Where MSRP may be dialled though it is not public.
+fn inside(config: &Config) -> Vec<AddressBlock> {
+    let trusted = config.sip.domains.iter();
+    let trusted = trusted.flat_map(|domain| &domain.trusted_addresses);
+    let networks = config.msrp.iter().flat_map(|msrp| &msrp.networks);
+    let block = |network: &crate::config::Network| AddressBlock {
+        address: network.address,
+        prefix: network.prefix,
+    };
+    trusted.chain(networks).map(block).collect()
 }
 
 fn open_admin(path: &Path) -> Result<AdminSocket, StartError> {
@@ -204,6 +240,7 @@ impl Listeners {
                 .map(|at| listen::tcp(*at))
                 .collect::<Result<_, _>>()
         };
+        let msrp = config.msrp.as_ref();
         let listeners = Self {
             xmpp: tcp(&config.xmpp.listen)?,
             udp: config
@@ -214,6 +251,8 @@ impl Listeners {
                 .collect::<Result<_, _>>()?,
             tcp: tcp(&config.sip.tcp)?,
             tls: tcp(&config.sip.tls)?,
+            msrp_tcp: tcp(msrp.map_or(&[], |msrp| &msrp.tcp))?,
+            msrp_tls: tcp(msrp.map_or(&[], |msrp| &msrp.tls))?,
         };
         listeners.report();
         Ok(listeners)
@@ -224,6 +263,8 @@ impl Listeners {
             ("XMPP", &self.xmpp),
             ("SIP over TCP", &self.tcp),
             ("SIP over TLS", &self.tls),
+            ("MSRP over TCP", &self.msrp_tcp),
+            ("MSRP over TLS", &self.msrp_tls),
         ];
         for (protocol, listeners) in streams {
             for address in listeners
@@ -257,10 +298,12 @@ impl Listeners {
                 .map(|a| a.port()),
             tcp: first(&self.tcp),
             tls: first(&self.tls),
+            msrp_tcp: first(&self.msrp_tcp),
+            msrp_tls: first(&self.msrp_tls),
         }
     }
 
-    fn serve(self, sockets: &mut SipSockets, streams: &mut Streams) {
+    fn serve(self, sockets: &mut SipSockets, msrp: &mut MsrpSockets, streams: &mut Streams) {
         for listener in self.xmpp {
             streams.serve(listener);
         }
@@ -272,6 +315,12 @@ impl Listeners {
         }
         for listener in self.tls {
             sockets.serve_stream(listener, Transport::Tls);
+        }
+        for listener in self.msrp_tcp {
+            msrp.serve(listener, false);
+        }
+        for listener in self.msrp_tls {
+            msrp.serve(listener, true);
         }
     }
 }

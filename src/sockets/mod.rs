@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod listen;
+pub mod msrp;
 pub mod sip;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -27,6 +27,9 @@ pub trait Entropy: Send {
     /// Sixty-four fresh bits.
     fn next_u64(&mut self) -> u64;
 
+    /// Another source of the same kind, for a machine inside a machine.
+    fn another(&mut self) -> Box<dyn Entropy>;
+
     /// A lower-case hexadecimal token of sixteen characters, legal in every SIP and XMPP identifier.
     fn token(&mut self) -> String {
         format!("{:016x}", self.next_u64())
@@ -44,5 +47,9 @@ impl Entropy for SeededEntropy {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
+    }
+
+    fn another(&mut self) -> Box<dyn Entropy> {
+        Box::new(Self(self.next_u64()))
     }
 }

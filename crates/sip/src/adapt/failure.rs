@@ -6,6 +6,7 @@ use super::{address, diagnostics, im};
 use crate::body::text::one_line;
 use crate::header::Contact;
 use crate::message::{Request, Response};
+use crate::msrp::endpoint::Status;
 
 /// Statuses that need a challenge, which we never send (RFC 3261 §21.4.2).
 const CHALLENGES: [u16; 2] = [401, 407];
@@ -36,6 +37,40 @@ fn reason(response: &Response) -> String {
         Some(why) => format!("{phrase} ({} {})", why.id, why.words),
         None => phrase,
     }
+}
+
+/// What a status of MSRP means (RFC 4975 §10), which is a status of SIP but for those that SIP knows nothing of.
+pub fn from_msrp(code: u16, comment: &str) -> Failure {
+    let code = match code {
+        // Out of bounds of the negotiated session; bound to another connection.
+        423 => 488,
+        506 => 481,
+        code @ 400..=699 => code,
+        _ => 500,
+    };
+    Failure::Sip(SipStatus {
+        code,
+        reason: one_line(comment),
+        contact: None,
+    })
+}
+
+/// SIP statuses and what MSRP has for them (RFC 4975 §10); the words tell the rest.
+const MSRP_STATUSES: [(&[u16], u16); 5] = [
+    (&[400, 420, 484, 416], 400),
+    (&[408, 480, 500, 502, 503, 504], 408),
+    (&[413, 513], 413),
+    (&[415, 406, 488, 606], 415),
+    (&[481], 481),
+];
+
+/// The status that tells a failure to the sender of a message over MSRP.
+pub fn to_msrp(failure: &Failure) -> Status {
+    let status = to_sip(failure);
+    let row = MSRP_STATUSES
+        .iter()
+        .find(|(codes, _)| codes.contains(&status.code));
+    Status::new(row.map_or(403, |row| row.1), &one_line(&status.reason))
 }
 
 /// The final answer that tells a failure to the sender of `request`. `allow` lists our methods, for 405.

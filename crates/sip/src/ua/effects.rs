@@ -15,6 +15,7 @@ use crate::adapt;
 use crate::dialect::{Behaviour, Dialects};
 use crate::dialog;
 use crate::message::{Request, Response};
+use crate::msrp::endpoint::Endpoint;
 use crate::transaction::ServerId;
 use crate::transport::Source;
 
@@ -94,6 +95,7 @@ pub(super) struct Env<'a> {
     pub(super) now: Now,
     pub(super) effects: &'a mut Effects,
     pub(super) dialects: &'a mut Dialects,
+    pub(super) msrp: &'a mut Endpoint,
 }
 
 impl Env<'_> {

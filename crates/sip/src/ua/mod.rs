@@ -10,6 +10,7 @@ mod deadlines;
 mod edge;
 mod effects;
 mod incoming;
+mod msrp;
 mod notifier;
 mod outgoing;
 mod pacing;
@@ -49,6 +50,7 @@ use crate::adapt::diagnostics;
 use crate::dialect::{self, Dialects, ImMode, Learned, Profile};
 use crate::message::{Message, Request, Response};
 use crate::method::Method;
+use crate::msrp::endpoint::Endpoint;
 use crate::parse::ParseError;
 use crate::target::TargetError;
 use crate::transaction::{ClientId, Counters, TransactionEvent, TransactionLayer};
@@ -100,6 +102,7 @@ pub struct UserAgent {
     notice_rates: Rates,
     subscribe_rates: Rates,
     dialects: Dialects,
+    msrp: Endpoint,
     troubles: Troubles,
     last_ref: u64,
 }
@@ -113,6 +116,7 @@ macro_rules! with {
             now: $now,
             effects: &mut $self.effects,
             dialects: &mut $self.dialects,
+            msrp: &mut $self.msrp,
         })
     };
 }
@@ -123,6 +127,9 @@ impl UserAgent {
     /// A user agent without dialogs.
     #[must_use]
     pub fn new(mut settings: Settings, mut entropy: Box<dyn Entropy>) -> Self {
+        let msrp = settings.msrp.as_ref();
+        let msrp = msrp.map(|msrp| msrp.endpoint.clone()).unwrap_or_default();
+        let msrp = Endpoint::new(msrp, entropy.another());
         settings.transactions.sent_by = settings.local.sent_by();
         Self {
             transactions: TransactionLayer::new(settings.transactions.clone(), entropy.as_mut()),
@@ -141,6 +148,7 @@ impl UserAgent {
             notice_rates: Rates::default(),
             subscribe_rates: Rates::default(),
             dialects: Dialects::default(),
+            msrp,
             troubles: Troubles::default(),
             last_ref: 0,
         }
@@ -283,13 +291,17 @@ impl UserAgent {
                 }
             }
             SipOut::Receipt { reference, receipt } => {
-                with!(self.pages.receipt(reference, receipt), now);
+                if !with!(self.sessions.receipt(reference, receipt), now) {
+                    with!(self.pages.receipt(reference, receipt), now);
+                }
             }
             SipOut::AnswerMessage { reference, outcome } => {
                 if outcome.is_err() {
                     self.pages.owes_nothing(reference);
                 }
-                if !with!(self.sessions.answer(reference, &outcome), now) {
+                if !with!(self.sessions.answer(reference, &outcome), now)
+                    && !with!(self.sessions.answer_delivery(reference, &outcome), now)
+                {
                     with!(self.inbox.answer(reference, &outcome), now);
                 }
             }
@@ -426,6 +438,7 @@ impl UserAgent {
             self.sessions.next_timeout(),
             self.typists.next_timeout(),
             self.requests.next_timeout(),
+            self.msrp.poll_timeout(),
         ]
         .into_iter()
         .flatten()
@@ -440,6 +453,7 @@ impl UserAgent {
         with!(self.pages.handle_timeout(), now);
         with!(self.sessions.handle_timeout(), now);
         with!(self.typists.handle_timeout(), now);
+        self.msrp.handle_timeout(now);
         self.send_paced(now);
         self.settle(now);
     }
@@ -490,6 +504,7 @@ impl UserAgent {
             && self.is_quiet()
             && self.pages.is_empty()
             && self.sessions.is_empty()
+            && self.msrp.is_empty()
             && self.poll_timeout().is_none()
     }
 
@@ -520,6 +535,8 @@ impl UserAgent {
                 }
             } else if let Some(page) = self.effects.reroute.pop_front() {
                 self.send_message(page, now);
+            } else if let Some(event) = self.msrp.poll_event() {
+                self.msrp_happened(event, now);
             } else if let Some(event) = self.transactions.poll_event() {
                 self.happened(event, now);
             } else {
@@ -584,7 +601,9 @@ impl UserAgent {
                 with!(self.watchers.server_gone(id), now);
                 with!(self.sessions.server_gone(id), now);
             }
-            TransactionEvent::Ack { id, .. } => with!(self.sessions.acknowledged(id), now),
+            TransactionEvent::Ack { id, request, .. } => {
+                with!(self.sessions.acknowledged(id, &request), now);
+            }
             TransactionEvent::Cancelled { id } => with!(self.sessions.cancelled(id), now),
         }
     }

@@ -64,6 +64,7 @@ impl UserAgent {
             now,
             effects: &mut self.effects,
             dialects: &mut self.dialects,
+            msrp: &mut self.msrp,
         }
     }
 
@@ -197,6 +198,7 @@ impl UserAgent {
             now,
             effects: &mut self.effects,
             dialects: &mut self.dialects,
+            msrp: &mut self.msrp,
         };
         self.pages.tells_typing(user, &env)
     }

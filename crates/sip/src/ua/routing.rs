@@ -6,7 +6,7 @@ use super::settings::Settings;
 use super::trust::is_within;
 use crate::target::NextHop;
 use crate::transport::Source;
-use crate::uri::Uri;
+use crate::uri::{Uri, bare_host};
 
 /// The next hop for a URI: the configured one of its domain, or what the URI says (RFC 3261 §8.1.2). `None` where
 /// it names no host, or a transport that we do not know.
@@ -34,6 +34,27 @@ pub(super) fn is_near(target: &str, domain: &str, source: &Source, settings: &Se
             trusted || address.to_canonical() == source.remote.ip().to_canonical()
         }
         Err(_) => is_within(&uri.host, domain),
+    }
+}
+
+/// Whether MSRP may be dialled to a host that a peer of that domain names: as for a `Contact`, or in a network that the
+/// settings allow. Nobody makes us connect to a third party.
+pub(super) fn may_dial(
+    host: &str,
+    domain: &str,
+    source: Option<&Source>,
+    settings: &Settings,
+) -> bool {
+    let known = settings.sip_domain(domain);
+    match bare_host(host).parse::<IpAddr>() {
+        Ok(address) => {
+            let networks = settings.msrp.iter().flat_map(|msrp| &msrp.networks);
+            let came_from = source.map(|source| source.remote.ip().to_canonical());
+            known.is_some_and(|domain| domain.trusts_address(address))
+                || came_from == Some(address.to_canonical())
+                || networks.into_iter().any(|block| block.contains(address))
+        }
+        Err(_) => is_within(host, domain),
     }
 }
 

@@ -1,5 +1,5 @@
-//! IM sessions whose messages travel in the dialog of an INVITE (`m=message … sip null`), as OCS, LCS and their heirs hold
-//! them, in both roles (RFC 7573 §4 and §5 for the mapping).
+//! IM sessions, in both roles (RFC 7573 §4 and §5 for the mapping): those whose messages travel in the dialog of an INVITE
+//! (`m=message … sip null`), as OCS, LCS and their heirs hold them, and those over MSRP.
 //!
 //! A session belongs to a pair of users and, once the XMPP user has named one, to a thread. Messages that come while it is
 //! being set up wait in it; they leave one at a time, so that their order is kept. Where a session breaks before a message
@@ -9,6 +9,8 @@ mod book;
 mod callee;
 mod caller;
 mod ending;
+mod medium;
+mod over_msrp;
 mod traffic;
 mod typing;
 
@@ -21,6 +23,8 @@ use stox_core::vocab::{Im, Ref};
 
 use self::book::Book;
 pub(super) use self::callee::{Invitation, in_session};
+use self::medium::Medium;
+use self::over_msrp::Deliveries;
 pub(super) use self::traffic::Received;
 use super::deadlines::Deadlines;
 use super::effects::{Env, Fate};
@@ -87,6 +91,8 @@ enum State {
     Answering(ServerId, Box<Request>, Ref),
     /// Their INVITE is answered, and the answer not acknowledged.
     Accepted,
+    /// The INVITE is answered, and no MSRP connection is there yet.
+    Linking,
     /// Messages flow.
     Open,
     /// Our BYE is on its way.
@@ -111,19 +117,25 @@ struct Session {
     cseq: u32,
     dialog: Option<Dialog>,
     state: State,
+    medium: Medium,
     /// Their INVITE, until its answer is acknowledged.
     server: Option<ServerId>,
     /// Messages that wait, and the one under way.
     queue: VecDeque<Page>,
     sending: Option<Page>,
+    /// What the one under way is called in MSRP.
+    message_id: Option<String>,
     /// The thread that the XMPP user gave the conversation.
     thread: Option<String>,
     /// What the peer takes.
     accepted: Accepted,
     /// The peer's own connection.
     over: Option<Source>,
-    /// Our session description.
+    /// Where the answer to our INVITE came from.
+    answered_from: Option<Source>,
+    /// Our session description, and how often it has changed.
     description: String,
+    version: u64,
     /// The text inside their INVITE, while it may still come as a message.
     first: Option<Im>,
     /// The XMPP user's client shows chat states.
@@ -187,6 +199,8 @@ pub(super) struct Sessions {
     waiting_in: BTreeMap<Ref, SessionId>,
     /// Messages inside INVITEs that the bridge has not answered.
     embedded: BTreeMap<Ref, SessionId>,
+    /// Messages that came over MSRP.
+    deliveries: Deliveries,
     /// The gateway stops: none is opened any more, and those that are end.
     stopping: bool,
 }
@@ -204,12 +218,15 @@ impl Sessions {
 
     /// Nothing is known of any session, and nothing waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.book.is_empty() && self.waiting_in.is_empty() && self.embedded.is_empty()
+        self.book.is_empty()
+            && self.waiting_in.is_empty()
+            && self.embedded.is_empty()
+            && self.deliveries.is_empty()
     }
 
-    /// How many texts inside INVITEs the bridge has not answered.
+    /// How many texts inside INVITEs, and messages over MSRP, the bridge has not answered.
     pub(super) fn unanswered(&self) -> usize {
-        self.embedded.len()
+        self.embedded.len() + self.deliveries.len()
     }
 
     /// How many messages wait for their turn or for a session.
@@ -414,6 +431,7 @@ impl Sessions {
     /// Forgets a session of which nothing is owed any more.
     fn forget(&mut self, id: SessionId, env: &mut Env<'_>) {
         self.still(id, env);
+        self.unplug(id, env);
         self.book.remove(id);
     }
 }

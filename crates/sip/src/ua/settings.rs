@@ -7,9 +7,10 @@ use stox_core::address::{SipAddress, canonical_domain};
 use stox_core::policy::DomainPattern;
 
 use super::pacing::Lane;
-use super::trust::{SipDomain, same_host};
+use super::trust::{AddressBlock, SipDomain, same_host};
 use crate::dialect::{Behaviour, ContactHost, Dialects, Rule};
 use crate::digest::Credential;
+use crate::msrp::endpoint::{self, Fingerprint};
 use crate::transaction::{self, SentBy};
 use crate::transport::{TRANSPORTS, Transport, TransportRow};
 use crate::uri::bare_host;
@@ -33,6 +34,8 @@ pub struct Settings {
     pub notify_interval: Duration,
     /// The largest body of an outgoing MESSAGE in octets (RFC 3428 §8).
     pub page_limit: usize,
+    /// MSRP, where it is offered and taken.
+    pub msrp: Option<Msrp>,
     /// Bounds.
     pub limits: Limits,
     /// Answers to digest challenges, each for one realm.
@@ -126,6 +129,31 @@ impl Local {
     }
 }
 
+/// MSRP as this gateway offers it.
+#[derive(Debug, Clone)]
+pub struct Msrp {
+    /// The host in our paths: what peers connect to.
+    pub host: String,
+    /// The port that we listen on without TLS.
+    pub tcp_port: Option<u16>,
+    /// The port that we listen on for TLS.
+    pub tls_port: Option<u16>,
+    /// Our certificate. Without it there is no TLS.
+    pub fingerprint: Option<Fingerprint>,
+    /// Where peers may be that we connect to, besides the hosts of their domain and where their requests come from.
+    pub networks: Vec<AddressBlock>,
+    /// Limits and timers.
+    pub endpoint: endpoint::Settings,
+}
+
+impl Msrp {
+    /// The port that we listen on.
+    #[must_use]
+    pub const fn port(&self, secure: bool) -> Option<u16> {
+        if secure { self.tls_port } else { self.tcp_port }
+    }
+}
+
 /// Whom a `Contact` of ours names.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct OwnUser {
@@ -200,6 +228,7 @@ impl Settings {
             min_expires: Duration::from_secs(60),
             notify_interval: Duration::from_secs(5),
             page_limit: 1300,
+            msrp: None,
             limits: Limits::default(),
             credentials: Vec::new(),
             product: "stoxgate".to_owned(),

@@ -24,6 +24,18 @@ pub struct PageMessage {
     pub body: Bytes,
 }
 
+impl PageMessage {
+    /// `Content-Type`.
+    #[must_use]
+    pub fn content_type(&self) -> &str {
+        let row = self
+            .headers
+            .iter()
+            .find(|(name, _)| *name == "Content-Type");
+        row.map_or("text/plain", |(_, value)| value.as_str())
+    }
+}
+
 /// Why an instant message cannot be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unwritable {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{Pair, Session, SessionId};
+use crate::msrp::endpoint::Channel;
 use crate::transaction::ServerId;
 
 /// All sessions, by name, dialog, pair and waiting transaction.
@@ -13,6 +14,7 @@ pub(super) struct Book {
     /// The newest last.
     by_pair: BTreeMap<Pair, Vec<SessionId>>,
     by_server: BTreeMap<ServerId, SessionId>,
+    by_channel: BTreeMap<Channel, SessionId>,
     /// How many there are with users of a SIP domain.
     by_domain: BTreeMap<String, usize>,
     /// Call-IDs of ours, so that none names a second dialog.
@@ -65,6 +67,7 @@ impl Book {
             && self.by_dialog.is_empty()
             && self.by_pair.is_empty()
             && self.by_server.is_empty()
+            && self.by_channel.is_empty()
             && self.by_domain.is_empty()
     }
 
@@ -127,6 +130,28 @@ impl Book {
     /// The session that a transaction belongs to.
     pub(super) fn by_server(&self, server: ServerId) -> Option<SessionId> {
         self.by_server.get(&server).copied()
+    }
+
+    /// Ties the MSRP session that a session has begun to it.
+    pub(super) fn note_channel(&mut self, id: SessionId) {
+        let session = self.by_id.get(&id);
+        if let Some(channel) = session.and_then(|session| session.medium.line()?.channel) {
+            self.by_channel.insert(channel, id);
+        }
+    }
+
+    /// The session of an MSRP session.
+    pub(super) fn by_channel(&self, channel: Channel) -> Option<SessionId> {
+        self.by_channel.get(&channel).copied()
+    }
+
+    /// Unties the MSRP session of a session, which is over.
+    pub(super) fn take_channel(&mut self, id: SessionId) -> Option<Channel> {
+        let line = self.by_id.get_mut(&id)?.medium.line_mut()?;
+        line.up = false;
+        let channel = line.channel.take()?;
+        self.by_channel.remove(&channel);
+        Some(channel)
     }
 
     pub(super) fn remove(&mut self, id: SessionId) -> Option<Session> {

@@ -9,7 +9,8 @@ use stox_core::failure::Failure;
 use stox_core::vocab::{ChatState, Im, ImKind, Ref, SipIn};
 
 use super::caller::own_user;
-use super::{MOST_PER_PAIR, Pair, Session, SessionId, Sessions, State, Timer, in_dialog, pair};
+use super::medium::Medium;
+use super::{MOST_PER_PAIR, Pair, Session, SessionId, Sessions, State, Timer, pair};
 use crate::adapt;
 use crate::adapt::im::Accepted;
 use crate::body::sdp::{self, Media};
@@ -64,6 +65,7 @@ impl Sessions {
         let behaviour = env.behaviour(session.domain());
         let thread = session.thread();
         let id = self.book.insert(session);
+        self.book.note_channel(id);
         self.book.await_server(server, id);
         let wish = behaviour.first_message;
         let first = adapt::im::embedded(&asked.request.headers)
@@ -123,16 +125,25 @@ impl Sessions {
         let local_tag = env.entropy.token();
         let dialog = set_up(asked, &local_tag, &from.host, env)?;
         let uri = adapt::address::to_uri(&to.bare()).to_string();
-        let host = &env.settings.local.host;
-        let description = if offer.is_empty() {
-            sdp::offer(host, 0, &in_dialog(&behaviour, "null".to_owned()))
+        let host = env.settings.local.host.clone();
+        let (medium, taken) = if offer.is_empty() {
+            (Medium::for_offer(&from.host, &behaviour, env), None)
         } else {
-            let taken = offer.iter().position(Media::is_in_dialog);
-            let own = in_dialog(&behaviour, uri);
-            sdp::answer(host, 0, offer, taken.ok_or(Refusal::NoMedia)?, &own)
+            let (index, mut medium) =
+                Medium::for_answer(offer, &behaviour, env).ok_or(Refusal::NoMedia)?;
+            let theirs = offer.get(index).ok_or(Refusal::NoMedia)?;
+            let place = (from.host.as_str(), Some(&asked.source));
+            medium
+                .take_offer(theirs, place, env)
+                .ok_or(Refusal::NoMedia)?;
+            (medium, Some((index, theirs)))
         };
-        let accepted = offer.iter().find(|media| media.is_in_dialog());
-        let accepted = accepted.and_then(|media| media.accept_types.as_deref());
+        let own = medium.own(&behaviour, taken.map(|_| uri));
+        let description = match taken {
+            None => sdp::offer(&host, 0, &own),
+            Some((index, _)) => sdp::answer(&host, 0, offer, index, &own),
+        };
+        let accepted = taken.and_then(|(_, theirs)| theirs.accept_types.as_deref());
         Ok(Session {
             pair: pair(to, from),
             ours: to.clone(),
@@ -143,13 +154,17 @@ impl Sessions {
             cseq: 0,
             dialog: Some(dialog),
             state: State::Accepted,
+            medium,
             server: None,
             queue: VecDeque::new(),
             sending: None,
+            message_id: None,
             thread: None,
             accepted: accepted.map(Accepted::parse).unwrap_or_default(),
             over: leads_back(asked).then(|| asked.source.clone()),
+            answered_from: Some(asked.source.clone()),
             description,
+            version: 0,
             first: None,
             chat_states: false,
             composing: None,
@@ -207,22 +222,42 @@ impl Sessions {
         true
     }
 
-    /// The ACK came: messages may flow.
-    pub(in crate::ua) fn acknowledged(&mut self, server: ServerId, env: &mut Env<'_>) {
+    /// The ACK came: messages may flow. It has the answer where our 200 had the offer.
+    pub(in crate::ua) fn acknowledged(
+        &mut self,
+        server: ServerId,
+        ack: &Request,
+        env: &mut Env<'_>,
+    ) {
         let Some(id) = self.book.take_server(server) else {
             return;
         };
         let Some(session) = self.book.get_mut(id) else {
             return;
         };
-        if matches!(session.state, State::Accepted) {
-            session.state = State::Open;
-            if session.first.is_some() {
-                let at = env.now.mono + FIRST_MESSAGE_WAIT;
-                self.timers.set((id, Timer::FirstMessage), at);
-            }
-            self.opened(id, env);
+        if !matches!(session.state, State::Accepted) {
+            return;
         }
+        if session.medium.awaits_answer() {
+            let answer = sdp::media(&ack.body);
+            let taken = answer.iter().find(|media| media.carrier().is_some());
+            if taken
+                .and_then(|media| session.take_answer(media, env))
+                .is_none()
+            {
+                return self.close(id, env);
+            }
+            self.book.note_channel(id);
+        }
+        if self
+            .book
+            .get(id)
+            .is_some_and(|session| session.first.is_some())
+        {
+            let at = env.now.mono + FIRST_MESSAGE_WAIT;
+            self.timers.set((id, Timer::FirstMessage), at);
+        }
+        self.set_up(id, env);
     }
 
     /// The caller cancels an INVITE that is not answered yet.
@@ -320,23 +355,32 @@ pub(super) fn offered_again(
         return Ok(response);
     }
     if !offer.is_empty() {
-        let uri = adapt::address::to_uri(&session.ours.bare()).to_string();
-        let own = in_dialog(&env.behaviour(session.domain()), uri);
-        let host = &env.settings.local.host;
-        let taken = offer.iter().position(Media::is_in_dialog);
-        session.description = sdp::answer(host, 0, &offer, taken.ok_or(Refusal::NoMedia)?, &own);
-        session.learn_offer(&offer);
+        session.take_another_offer(&offer, env)?;
     }
     Ok(described(session, request, env))
 }
 
 impl Session {
-    /// What the peer takes, by its offer.
-    fn learn_offer(&mut self, offer: &[Media]) {
-        let media = offer.iter().find(|media| media.is_in_dialog());
-        if let Some(types) = media.and_then(|media| media.accept_types.as_deref()) {
+    /// Answers an offer that changes the session or repeats it. The medium stays: what the session was set up for.
+    fn take_another_offer(&mut self, offer: &[Media], env: &mut Env<'_>) -> Result<(), Refusal> {
+        let fits = |media: &Media| self.medium.continues_with(media);
+        let taken = offer.iter().position(fits).ok_or(Refusal::NoMedia)?;
+        let uri = adapt::address::to_uri(&self.ours.bare()).to_string();
+        let own = self.medium.own(&env.behaviour(self.domain()), Some(uri));
+        let host = &env.settings.local.host;
+        let mut description = sdp::answer(host, self.version, offer, taken, &own);
+        if description != self.description {
+            self.version += 1;
+            description = sdp::answer(host, self.version, offer, taken, &own);
+        }
+        self.description = description;
+        let types = offer
+            .get(taken)
+            .and_then(|media| media.accept_types.as_deref());
+        if let Some(types) = types {
             self.accepted = Accepted::parse(types);
         }
+        Ok(())
     }
 }
 

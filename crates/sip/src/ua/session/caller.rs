@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use stox_core::failure::{Failure, Local};
 
-use super::{Pair, Session, SessionId, Sessions, State, Step, Timer, in_dialog};
+use super::medium::{self, Medium};
+use super::{Pair, Session, SessionId, Sessions, State, Step, Timer};
 use crate::adapt;
 use crate::adapt::im::Accepted;
 use crate::body::sdp;
@@ -84,6 +85,9 @@ impl Sessions {
         let call_id = by_thread
             .filter(|call_id| self.book.spend(call_id, env.settings.limits.threads))
             .unwrap_or_else(|| format!("{}@{}", env.entropy.token(), env.settings.local.host));
+        let medium = Medium::for_offer(&first.to.host, &behaviour, env);
+        let own = medium.own(&behaviour, None);
+        let description = sdp::offer(&env.settings.local.host, 0, &own);
         Session {
             pair,
             ours: first.from.clone(),
@@ -94,17 +98,17 @@ impl Sessions {
             cseq: 1,
             dialog: None,
             state: State::Inviting,
+            medium,
             server: None,
             queue: VecDeque::new(),
             sending: None,
+            message_id: None,
             thread: first.im.thread.clone(),
             accepted: Accepted::default(),
             over: None,
-            description: sdp::offer(
-                &env.settings.local.host,
-                0,
-                &in_dialog(&behaviour, "null".to_owned()),
-            ),
+            answered_from: None,
+            description,
+            version: 0,
             first: None,
             chat_states: false,
             composing: None,
@@ -174,6 +178,7 @@ impl Sessions {
     ) {
         if let Some(session) = self.book.get_mut(id) {
             session.proof = proof;
+            session.answered_from = Some(source.clone());
             if leads_on(response, source) {
                 session.over = Some(source.clone());
             }
@@ -199,23 +204,20 @@ impl Sessions {
         send_ack(ack, &dialog, session.domain(), session.over.clone(), env);
         session.dialog = Some(dialog);
         let wanted = !matches!(session.state, State::GivenUp);
-        let taken = sdp::media(&response.body)
-            .into_iter()
-            .find(sdp::Media::is_in_dialog);
-        match taken.filter(|_| wanted) {
-            Some(media) => {
-                if let Some(types) = &media.accept_types {
-                    session.accepted = Accepted::parse(types);
-                }
-                session.state = State::Open;
-                self.opened(id, env);
-            }
-            None => self.unfit(id, env),
+        let answer = sdp::media(&response.body);
+        let taken = answer.iter().find(|media| media.carrier().is_some());
+        let fits = taken
+            .filter(|_| wanted)
+            .and_then(|media| session.take_answer(media, env));
+        if fits.is_none() {
+            return self.unfit(id, env);
         }
+        self.book.note_channel(id);
+        self.set_up(id, env);
     }
 
     /// The answer takes something that was not offered, or comes too late.
-    fn unfit(&mut self, id: SessionId, env: &mut Env<'_>) {
+    pub(super) fn unfit(&mut self, id: SessionId, env: &mut Env<'_>) {
         let refused = Refused {
             mode: ImMode::Session,
             status: 488,
@@ -318,6 +320,21 @@ fn leads_on(response: &Response, source: &Source) -> bool {
 }
 
 impl Session {
+    /// Takes the answer to our offer; `None` where it does not fit.
+    pub(super) fn take_answer(&mut self, theirs: &sdp::Media, env: &mut Env<'_>) -> Option<()> {
+        if let Some(types) = &theirs.accept_types {
+            self.accepted = Accepted::parse(types);
+        }
+        match &mut self.medium {
+            Medium::Dialog => theirs.is_in_dialog().then_some(()),
+            Medium::Msrp(line) => {
+                let role = medium::caller_role(line.own.setup, theirs.setup)?;
+                let place = (self.theirs.host.as_str(), self.answered_from.as_ref());
+                line.open(theirs, role, place, env)
+            }
+        }
+    }
+
     /// The ACK of a 2xx to our INVITE of that number, with its credentials.
     fn ack(&self, number: u32, dialog: &Dialog) -> Request {
         let mut ack = dialog.ack(number);

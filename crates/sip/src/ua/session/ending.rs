@@ -39,7 +39,7 @@ impl Sessions {
     }
 
     /// Ends a session, and says so on both sides.
-    fn leave(&mut self, id: SessionId, env: &mut Env<'_>) {
+    pub(super) fn leave(&mut self, id: SessionId, env: &mut Env<'_>) {
         self.tell_gone(id, env);
         self.close(id, env);
     }

@@ -66,6 +66,25 @@ impl Session {
 }
 
 impl Sessions {
+    /// INVITE, answer and ACK are through: messages flow once there is a connection.
+    pub(super) fn set_up(&mut self, id: SessionId, env: &mut Env<'_>) {
+        let Some(session) = self.book.get_mut(id) else {
+            return;
+        };
+        if session.medium.is_up() {
+            session.state = State::Open;
+            self.opened(id, env);
+        } else if session
+            .medium
+            .line()
+            .is_some_and(|line| line.channel.is_some())
+        {
+            session.state = State::Linking;
+        } else {
+            self.unfit(id, env);
+        }
+    }
+
     /// A session is up. Of two that both sides opened at the same moment, the one with the lower Call-ID is used by both;
     /// the other ends.
     pub(super) fn opened(&mut self, id: SessionId, env: &mut Env<'_>) {
@@ -115,6 +134,9 @@ impl Sessions {
         let Some(session) = self.book.get_mut(id) else {
             return fail(page, Failure::Local(Local::TransportFailed), env);
         };
+        if session.medium.line().is_some() {
+            return self.transmit_over_msrp(id, page, env);
+        }
         let Ok(content) = adapt::im::write(&page.im, &session.accepted) else {
             return fail(page, Failure::Local(Local::NotAcceptable), env);
         };
@@ -198,7 +220,7 @@ impl Sessions {
     }
 
     /// The dialog is gone at the peer: the message, which was not taken, opens another one.
-    fn send_elsewhere(&mut self, id: SessionId, mut page: Page, env: &mut Env<'_>) {
+    pub(super) fn send_elsewhere(&mut self, id: SessionId, mut page: Page, env: &mut Env<'_>) {
         page.reopened = true;
         page.until = None;
         let Some(session) = self.book.get(id) else {
@@ -230,7 +252,9 @@ impl Sessions {
             return Received::Done;
         };
         match &asked.request.method {
-            &Method::MESSAGE => return self.message(id, asked, env),
+            &Method::MESSAGE if session.medium.line().is_none() => {
+                return self.message(id, asked, env);
+            }
             &Method::INFO => self.info(id, asked, env),
             &Method::BYE => {
                 env.accept(asked);

@@ -13,12 +13,15 @@ use crate::body::keyboard;
 use crate::dialect::Typing;
 use crate::header::{HeaderValue, MediaType};
 use crate::method::Method;
+use crate::msrp::endpoint::{FailureReport, Message};
 use crate::ua::effects::{Asked, Env};
 use crate::ua::refusals::Refusal;
 use crate::ua::typing;
 
 /// While somebody types, the peer is told again and again: it takes silence for the end of it.
-const TYPING_EVERY: Duration = Duration::from_secs(8);
+const KEYBOARD_EVERY: Duration = Duration::from_secs(8);
+/// So it is with isComposing, whose notices say how long they hold (RFC 3994 §3.2).
+const COMPOSING_EVERY: Duration = Duration::from_secs(90);
 /// Nobody types for longer than this without a word.
 const TYPING_LIMIT: Duration = Duration::from_secs(120);
 
@@ -44,9 +47,9 @@ impl Sessions {
             ChatState::Gone => self.gone(id, env),
             ChatState::Composing if !composing => {
                 session.composing = Some(env.now.mono);
+                let again = env.now.mono + session.typing_every(env);
                 self.tell_typing(id, true, env);
-                self.timers
-                    .set((id, Timer::Typing), env.now.mono + TYPING_EVERY);
+                self.timers.set((id, Timer::Typing), again);
             }
             ChatState::Active | ChatState::Paused | ChatState::Inactive if composing => {
                 session.composing = None;
@@ -67,8 +70,9 @@ impl Sessions {
         };
         let goes_on = env.now.mono < since + TYPING_LIMIT;
         if goes_on {
-            self.timers
-                .set((id, Timer::Typing), env.now.mono + TYPING_EVERY);
+            let again = env.now.mono + session.typing_every(env);
+            let end = since + TYPING_LIMIT;
+            self.timers.set((id, Timer::Typing), again.min(end));
         } else {
             session.composing = None;
         }
@@ -83,6 +87,9 @@ impl Sessions {
         if session.deaf || !matches!(session.state, State::Open) || session.sending.is_some() {
             return;
         }
+        if session.medium.line().is_some() {
+            return self.tell_typing_over_msrp(id, active, env);
+        }
         let (method, content_type, body) = match env.behaviour(session.domain()).typing {
             Typing::Off => return,
             Typing::Keyboard => (
@@ -90,12 +97,11 @@ impl Sessions {
                 keyboard::CONTENT_TYPE,
                 keyboard::write(active).to_owned(),
             ),
-            Typing::IsComposing => {
-                let refresh = active.then_some(TYPING_LIMIT);
-                let composing = Composing { active, refresh };
-                let body = iscomposing::write(&composing, Some("text/plain"));
-                (Method::MESSAGE, iscomposing::CONTENT_TYPE, body)
-            }
+            Typing::IsComposing => (
+                Method::MESSAGE,
+                iscomposing::CONTENT_TYPE,
+                composing_document(active),
+            ),
         };
         let Some(mut request) = session.dialog.as_mut().map(|dialog| dialog.request(method)) else {
             return;
@@ -106,6 +112,33 @@ impl Sessions {
         if let Some(outgoing) = session.outgoing(id, Step::Typing, request, env) {
             env.send(outgoing);
         }
+        self.rest(id, env);
+    }
+
+    /// The same over MSRP, where the peer takes such notices. One at a time: a newer one says it all.
+    fn tell_typing_over_msrp(&mut self, id: SessionId, active: bool, env: &mut Env<'_>) {
+        let Some(session) = self.book.get_mut(id) else {
+            return;
+        };
+        let (kind, subtype) = COMPOSING_TYPE;
+        let off = env.behaviour(session.domain()).typing == Typing::Off;
+        let wanted = !off && session.accepted.takes(kind, subtype);
+        let Some(line) = session.medium.line_mut().filter(|_| wanted) else {
+            return;
+        };
+        let Some(channel) = line.channel else {
+            return;
+        };
+        let message = Message {
+            id: env.entropy.token(),
+            content_type: iscomposing::CONTENT_TYPE.to_owned(),
+            body: Bytes::from(composing_document(active)),
+            success_report: false,
+            failure_report: FailureReport::Yes,
+            hint: None,
+        };
+        line.typing = Some(message.id.clone());
+        env.msrp.send(channel, message, env.now);
         self.rest(id, env);
     }
 
@@ -178,7 +211,24 @@ impl Sessions {
     }
 }
 
+/// The type and subtype of isComposing documents.
+const COMPOSING_TYPE: (&str, &str) = ("application", "im-iscomposing+xml");
+
+fn composing_document(active: bool) -> String {
+    let refresh = active.then_some(TYPING_LIMIT);
+    iscomposing::write(&Composing { active, refresh }, Some("text/plain"))
+}
+
 impl Session {
+    /// How often the peer is told that she still types.
+    fn typing_every(&self, env: &Env<'_>) -> Duration {
+        let keyboard = env.behaviour(self.domain()).typing == Typing::Keyboard;
+        match keyboard && self.medium.line().is_none() {
+            true => KEYBOARD_EVERY,
+            false => COMPOSING_EVERY,
+        }
+    }
+
     /// Tells the XMPP user what the peer does.
     pub(super) fn tell_state(&self, state: ChatState, env: &mut Env<'_>) {
         env.tell(SipIn::ChatState {

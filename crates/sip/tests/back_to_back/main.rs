@@ -8,7 +8,9 @@
     reason = "helpers of tests may fail a test"
 )]
 
+#[path = "../agent/mod.rs"]
 mod agent;
+mod msrp;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,6 +18,7 @@ use std::time::Duration;
 
 use agent::address;
 use bytes::Bytes;
+use msrp::Wires;
 use proptest::prelude::*;
 use stox_core::policy::DomainPattern;
 use stox_core::time::{Entropy, Now, SeededEntropy};
@@ -23,10 +26,11 @@ use stox_core::vocab::{
     ChatState, Document, EndReason, Im, Ref, SipIn, SipOut, SubscriptionEvent, Text, Tuple,
     WatcherEvent, WatcherState,
 };
-use stox_sip::dialect::{Overrides, Profile, Rule};
+use stox_sip::dialect::{ImMode, Overrides, Profile, Rule, SessionBy};
+use stox_sip::msrp::endpoint;
 use stox_sip::transport::{Destination, FlowId, Source, Target, Transport};
 use stox_sip::ua::UserAgent;
-use stox_sip::ua::settings::Settings;
+use stox_sip::ua::settings::{Msrp, Settings};
 use stox_sip::ua::trust::{AddressBlock, SipDomain};
 
 const LEFT: &str = "192.0.2.1:5060";
@@ -59,6 +63,7 @@ impl Side {
         let peer: SocketAddr = peer.parse().unwrap();
         let mut settings = Settings::new(format!("gw.{own}"));
         settings.xmpp_domains = vec![DomainPattern::parse(own)];
+        settings.msrp = dialect.overrides.session_by.map(|_| offered_msrp(at));
         settings.sip_domains = vec![SipDomain {
             trusted_addresses: vec![AddressBlock::single(peer.ip())],
             dialect,
@@ -179,6 +184,19 @@ fn shown(note: &str) -> Document {
     }
 }
 
+/// MSRP at an address.
+fn offered_msrp(at: &str) -> Msrp {
+    let at: SocketAddr = at.parse().unwrap();
+    Msrp {
+        host: at.ip().to_string(),
+        tcp_port: Some(2855),
+        tls_port: None,
+        fingerprint: None,
+        networks: Vec::new(),
+        endpoint: endpoint::Settings::default(),
+    }
+}
+
 /// Octets on their way.
 struct Parcel {
     at: Duration,
@@ -202,6 +220,7 @@ struct World {
     link: Vec<Parcel>,
     streams: Vec<Stream>,
     last_flow: u64,
+    wires: Wires,
     chance: SeededEntropy,
     /// Of 100 datagrams so many are lost, and as many come twice.
     bad: u64,
@@ -221,6 +240,7 @@ impl World {
             link: Vec::new(),
             streams: Vec::new(),
             last_flow: 1,
+            wires: Wires::new(bad),
             chance: SeededEntropy(seed ^ 0x5eed),
             bad,
         }
@@ -303,6 +323,13 @@ impl World {
                 }
                 self.sides[index].thinks(self.now);
             }
+            let side = &mut self.sides[index];
+            while self
+                .wires
+                .hears(index, &mut side.ua, self.now, &mut self.chance)
+            {
+                side.thinks(self.now);
+            }
         }
     }
 
@@ -374,6 +401,8 @@ impl World {
     /// All connections are cut: what is on its way is lost, and both ends see it.
     fn cuts(&mut self) {
         let now = self.now;
+        let [left, right] = &mut self.sides;
+        self.wires.cuts([&mut left.ua, &mut right.ua], now);
         for stream in std::mem::take(&mut self.streams) {
             self.link.retain(|parcel| parcel.flow != stream.flow);
             for (index, side) in self.sides.iter_mut().enumerate() {
@@ -391,12 +420,18 @@ impl World {
         let end = self.now.after(time);
         loop {
             let timers = self.sides.iter().filter_map(|side| side.ua.poll_timeout());
-            let next = timers.chain(self.link.iter().map(|parcel| parcel.at)).min();
+            let parcels = self.link.iter().map(|parcel| parcel.at);
+            let next = timers.chain(parcels).chain(self.wires.next()).min();
             let Some(at) = next.filter(|at| *at <= end.mono) else {
                 break;
             };
             self.now = self.now.after(at.saturating_sub(self.now.mono));
             self.arrives();
+            for (index, side) in self.sides.iter_mut().enumerate() {
+                self.wires.arrives(index, &mut side.ua, self.now);
+                side.thinks(self.now);
+            }
+            self.wires.tidy();
             for side in &mut self.sides {
                 side.ua.handle_timeout(self.now);
             }
@@ -606,14 +641,20 @@ proptest! {
     }
 }
 
-/// How the other side is spoken to: as a server that wants sessions, that wants none, or that has to be found out.
+/// How the other side is spoken to: as a server that wants sessions, that wants none, that has to be found out, or that
+/// wants MSRP.
 fn rule(kind: usize) -> Rule {
+    let msrp = kind == 3;
     let overrides = Overrides {
         requests_per_second: Some(0),
+        im: msrp.then_some(ImMode::Session),
+        im_fallback: msrp.then_some(true),
+        session_by: msrp.then_some(SessionBy::Msrp),
         ..Overrides::default()
     };
+    let simple = Some(Profile::Simple);
     Rule {
-        profile: [Some(Profile::Ocs2007R2), Some(Profile::Simple), None][kind],
+        profile: [Some(Profile::Ocs2007R2), simple, None, simple][kind],
         overrides,
     }
 }
@@ -736,7 +777,7 @@ proptest! {
     fn a_conversation_keeps_its_promises(
         seed in any::<u64>(),
         bad in 0_u64..25,
-        kinds in [0_usize..3, 0_usize..3],
+        kinds in [0_usize..4, 0_usize..4],
         turns in proptest::collection::vec(turn(), 1..30),
     ) {
         let mut world = World::between(seed, bad, kinds.map(rule));
@@ -747,7 +788,7 @@ proptest! {
     #[test]
     fn a_conversation_over_connections_keeps_its_promises(
         seed in any::<u64>(),
-        kinds in [0_usize..3, 0_usize..3],
+        kinds in [0_usize..4, 0_usize..4],
         turns in proptest::collection::vec(turn(), 1..30),
     ) {
         let mut world = World::connected(seed, kinds.map(rule));
@@ -758,7 +799,7 @@ proptest! {
     #[test]
     fn words_of_one_thread_keep_their_order(
         seed in any::<u64>(),
-        kinds in [0_usize..3, 0_usize..3],
+        kinds in [0_usize..4, 0_usize..4],
         turns in proptest::collection::vec((0_usize..2, 0_u64..1_500), 1..25),
         thread in prop::sample::select(vec![None, Some("t1")]),
     ) {
@@ -777,5 +818,39 @@ proptest! {
             prop_assert_eq!(&world.sides[1 - side].taken, &expected);
         }
         world.assert_nothing_is_left();
+    }
+}
+
+#[test]
+fn two_sides_talk_over_msrp() {
+    let mut world = World::between(7, 0, [rule(3), rule(3)]);
+    for number in 0..4 {
+        world.says(0, number, Some("t1"));
+    }
+    world.passes(Duration::from_secs(30));
+    world.says(1, 10, Some("t1"));
+    world.passes(Duration::from_secs(30));
+    let texts: Vec<String> = (0..4).map(|number| format!("text {number}")).collect();
+    assert_eq!(world.sides[1].taken, texts);
+    assert_eq!(world.sides[0].taken, ["text 10"]);
+    assert_eq!(world.wires.opened(), 1, "one connection carried them all");
+    let sessions = world.sides.each_ref().map(|side| side.ua.status().sessions);
+    assert_eq!(sessions, [1, 1]);
+    world.passes(Duration::from_secs(1200));
+    world.assert_nothing_is_left();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn a_conversation_over_msrp_keeps_its_promises(
+        seed in any::<u64>(),
+        bad in 0_u64..25,
+        turns in proptest::collection::vec(turn(), 1..30),
+    ) {
+        let mut world = World::between(seed, bad, [rule(3), rule(3)]);
+        let said = play(&mut world, [3, 3], &turns);
+        check_promises(&mut world, &said, &turns)?;
     }
 }

@@ -1,0 +1,302 @@
+//! What carries the messages of a session: the dialog of its INVITE, or MSRP (RFC 4975 §8, RFC 7573 §4).
+
+use std::collections::VecDeque;
+
+use stox_core::vocab::Ref;
+
+use crate::adapt::im::Accepted;
+use crate::body::sdp::{self, Carrier, Media, OwnMsrp, Setup};
+use crate::dialect::{Behaviour, MsrpTls, SessionBy};
+use crate::msrp::endpoint::{Channel, Fingerprint, Plan, Proof, Role, Security};
+use crate::msrp::uri::{self, MsrpUri};
+use crate::transport::Source;
+use crate::ua::effects::Env;
+use crate::ua::routing;
+use crate::ua::settings::Settings;
+use crate::uri::{Scheme, Uri};
+
+/// What we take over MSRP, the best first.
+const ACCEPT_TYPES: &str = "message/cpim text/plain text/html application/im-iscomposing+xml \
+     message/imdn+xml multipart/alternative text/rtf";
+/// What we take inside a message/cpim wrapper.
+const ACCEPT_WRAPPED_TYPES: &str = "text/plain text/html application/im-iscomposing+xml \
+     message/imdn+xml multipart/alternative text/rtf";
+/// The port of those who only connect (RFC 4145 §4.1).
+const DISCARD: u16 = 9;
+/// Messages of one session whose reports are waited for; the oldest goes first.
+const MAX_REPORTED: usize = 64;
+
+/// What carries the messages of one session.
+#[derive(Debug)]
+pub(super) enum Medium {
+    /// MESSAGEs in its dialog.
+    Dialog,
+    /// MSRP.
+    Msrp(Box<Line>),
+}
+
+/// The MSRP part of a session.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// What our description says of it.
+    pub(super) own: OwnMsrp,
+    /// Our own URI.
+    local: MsrpUri,
+    /// The peer's path, once it is known.
+    pub(super) remote: Vec<MsrpUri>,
+    /// Its session, once the peer's path is known.
+    pub(super) channel: Option<Channel>,
+    /// A connection carries it.
+    pub(super) up: bool,
+    /// What the peer takes inside message/cpim.
+    pub(super) wrapped: Accepted,
+    /// The notice of typing that is under way, by Message-ID.
+    pub(super) typing: Option<String>,
+    /// Messages of ours that a report or a notification may come for, by Message-ID.
+    sent: VecDeque<(String, Ref)>,
+}
+
+impl Medium {
+    /// The MSRP part, where it has one.
+    pub(super) fn line(&self) -> Option<&Line> {
+        match self {
+            Self::Dialog => None,
+            Self::Msrp(line) => Some(line),
+        }
+    }
+
+    /// The same, to be changed.
+    pub(super) fn line_mut(&mut self) -> Option<&mut Line> {
+        match self {
+            Self::Dialog => None,
+            Self::Msrp(line) => Some(line),
+        }
+    }
+
+    /// Messages can flow as far as it is concerned.
+    pub(super) fn is_up(&self) -> bool {
+        self.line().is_none_or(|line| line.up)
+    }
+
+    /// The medium of a session that we open to users of a domain.
+    pub(super) fn for_offer(domain: &str, behaviour: &Behaviour, env: &mut Env<'_>) -> Self {
+        if behaviour.session_by == SessionBy::Dialog {
+            return Self::Dialog;
+        }
+        let secure = match behaviour.msrp_tls {
+            MsrpTls::Always => true,
+            MsrpTls::Never => false,
+            MsrpTls::Auto => signals_securely(domain, env.settings),
+        };
+        let setup = match listens(secure, env.settings) {
+            true => Setup::ActPass,
+            false => Setup::Active,
+        };
+        match Line::new(secure, setup, env) {
+            Some(line) => Self::Msrp(Box::new(line)),
+            None => Self::Dialog,
+        }
+    }
+
+    /// The medium of a session that the peer opens, and its number in the offer: the first line that can be taken.
+    pub(super) fn for_answer(
+        offered: &[Media],
+        behaviour: &Behaviour,
+        env: &mut Env<'_>,
+    ) -> Option<(usize, Self)> {
+        offered.iter().enumerate().find_map(|(index, media)| {
+            let medium = match media.carrier()? {
+                Carrier::Dialog => Self::Dialog,
+                Carrier::Msrp { secure: false } if behaviour.msrp_tls == MsrpTls::Always => {
+                    return None;
+                }
+                Carrier::Msrp { secure } => {
+                    let setup = answer_setup(media.setup, listens(secure, env.settings))?;
+                    Self::Msrp(Box::new(Line::new(secure, setup, env)?))
+                }
+            };
+            Some((index, medium))
+        })
+    }
+
+    /// It was offered by us, and the peer's side of it is not known.
+    pub(super) fn awaits_answer(&self) -> bool {
+        self.line().is_some_and(|line| line.channel.is_none())
+    }
+
+    /// Whether a later offer of the peer's goes on with it. MSRP with another path is another MSRP session, for which
+    /// the peer opens another dialog.
+    pub(super) fn continues_with(&self, theirs: &Media) -> bool {
+        match self {
+            Self::Dialog => theirs.is_in_dialog(),
+            Self::Msrp(line) => {
+                let secure = line.own.secure;
+                let path = theirs.path.as_deref().map(uri::parse_path);
+                theirs.carrier() == Some(Carrier::Msrp { secure })
+                    && matches!(path, Some(Ok(path)) if uri::same_path(&path, &line.remote))
+            }
+        }
+    }
+
+    /// Takes an offer that it was chosen for. `None` where it does not fit after all.
+    pub(super) fn take_offer(
+        &mut self,
+        theirs: &Media,
+        place: (&str, Option<&Source>),
+        env: &mut Env<'_>,
+    ) -> Option<()> {
+        match self {
+            Self::Dialog => Some(()),
+            Self::Msrp(line) => line.open(theirs, callee_role(line.own.setup), place, env),
+        }
+    }
+
+    /// Our side of it in a session description. `uri` is ours, for answers.
+    pub(super) fn own(&self, behaviour: &Behaviour, uri: Option<String>) -> sdp::Own {
+        match self {
+            Self::Dialog => super::in_dialog(behaviour, uri.unwrap_or_else(|| "null".to_owned())),
+            Self::Msrp(line) => sdp::Own::Msrp(line.own.clone()),
+        }
+    }
+}
+
+impl Line {
+    /// A new session of ours; `None` where the gateway is not set up for it.
+    fn new(secure: bool, setup: Setup, env: &mut Env<'_>) -> Option<Self> {
+        let msrp = env.settings.msrp.as_ref()?;
+        let fingerprint = msrp.fingerprint.as_ref().filter(|_| secure);
+        if secure && fingerprint.is_none() {
+            return None;
+        }
+        let port = msrp.port(secure).unwrap_or(DISCARD);
+        let local = MsrpUri::new(secure, &msrp.host, port, &env.msrp.fresh_session());
+        let own = OwnMsrp {
+            secure,
+            port,
+            path: local.to_string(),
+            accept_types: ACCEPT_TYPES.to_owned(),
+            accept_wrapped_types: Some(ACCEPT_WRAPPED_TYPES.to_owned()),
+            max_size: u64::try_from(msrp.endpoint.max_message).unwrap_or(u64::MAX),
+            setup,
+            fingerprint: fingerprint.map(Fingerprint::to_string),
+            chatroom: None,
+        };
+        Some(Self {
+            own,
+            local,
+            remote: Vec::new(),
+            channel: None,
+            up: false,
+            wrapped: Accepted::default(),
+            typing: None,
+            sent: VecDeque::new(),
+        })
+    }
+
+    /// Begins the MSRP session with what the peer's description says. `None` where it does not fit ours, or asks us to
+    /// connect to somewhere that is not the peer's.
+    pub(super) fn open(
+        &mut self,
+        theirs: &Media,
+        role: Role,
+        (domain, source): (&str, Option<&Source>),
+        env: &mut Env<'_>,
+    ) -> Option<()> {
+        let secure = self.own.secure;
+        if theirs.carrier() != Some(Carrier::Msrp { secure }) {
+            return None;
+        }
+        let remote = uri::parse_path(theirs.path.as_deref()?).ok()?;
+        let next = remote.first().filter(|next| next.secure == secure)?;
+        if role == Role::Dials && !routing::may_dial(&next.host, domain, source, env.settings) {
+            return None;
+        }
+        let parsed = theirs.fingerprints.iter();
+        let proof = Proof {
+            fingerprints: parsed.filter_map(|text| text.parse().ok()).collect(),
+            name: next.host.clone(),
+        };
+        let plan = Plan {
+            local: self.local.clone(),
+            relays: Vec::new(),
+            remote: remote.clone(),
+            role,
+            security: if secure {
+                Security::Tls(proof)
+            } else {
+                Security::Plain
+            },
+            max_size: theirs.max_size,
+        };
+        if let Some(types) = &theirs.accept_wrapped_types {
+            self.wrapped = Accepted::parse(types);
+        }
+        self.remote = remote;
+        self.channel = Some(env.msrp.open(plan, env.now));
+        Some(())
+    }
+
+    /// Remembers a message that the peer may say something of later.
+    pub(super) fn remember(&mut self, message_id: String, reference: Ref) {
+        if self.sent.len() >= MAX_REPORTED {
+            self.sent.pop_front();
+        }
+        self.sent.push_back((message_id, reference));
+    }
+
+    /// The message that a report is about.
+    pub(super) fn reported(&self, message_id: &str) -> Option<Ref> {
+        let mut sent = self.sent.iter();
+        let found = sent.find(|(known, _)| known == message_id);
+        found.map(|(_, reference)| *reference)
+    }
+}
+
+/// Who connects when the peer answers our offer (RFC 4145 §4.1; RFC 4975 §5.4 where it says nothing). `None`: nobody can.
+pub(super) fn caller_role(ours: Setup, theirs: Option<Setup>) -> Option<Role> {
+    match (ours, theirs) {
+        (_, Some(Setup::HoldConn)) | (Setup::Active, Some(Setup::Active)) => None,
+        (_, Some(Setup::Active)) => Some(Role::Waits),
+        _ => Some(Role::Dials),
+    }
+}
+
+/// Who connects by our answer.
+pub(super) fn callee_role(ours: Setup) -> Role {
+    match ours {
+        Setup::Active => Role::Dials,
+        _ => Role::Waits,
+    }
+}
+
+/// Our `a=setup` for an offer: we wait where we can, since the peer may be where nobody can connect to (RFC 6135 §4).
+/// `None`: nobody could connect.
+fn answer_setup(theirs: Option<Setup>, listens: bool) -> Option<Setup> {
+    match (theirs, listens) {
+        (Some(Setup::HoldConn), _) | (None | Some(Setup::Active), false) => None,
+        (Some(Setup::Passive), _) | (Some(Setup::ActPass), false) => Some(Setup::Active),
+        (None | Some(Setup::Active | Setup::ActPass), true) => Some(Setup::Passive),
+    }
+}
+
+fn listens(secure: bool, settings: &Settings) -> bool {
+    let msrp = settings.msrp.as_ref();
+    msrp.is_some_and(|msrp| msrp.port(secure).is_some())
+}
+
+/// Whether SIP to a domain runs over TLS, as far as its rule tells: by the transport of its next hop, or because its
+/// servers prove themselves by certificates.
+fn signals_securely(domain: &str, settings: &Settings) -> bool {
+    let Some(domain) = settings.sip_domain(domain) else {
+        return true;
+    };
+    let hop = domain.next_hop.as_deref().map(Uri::parse);
+    match hop.and_then(Result::ok) {
+        Some(hop) => {
+            let transport = hop.param("transport");
+            hop.scheme == Scheme::Sips
+                || transport.is_some_and(|word| word.eq_ignore_ascii_case("tls"))
+        }
+        None => domain.trusted_addresses.is_empty(),
+    }
+}

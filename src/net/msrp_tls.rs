@@ -1,0 +1,81 @@
+//! TLS on MSRP connections: certificates count by the fingerprint that SIP has told, or by the host's name
+//! (RFC 4975 §14.4, RFC 8122).
+
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, ServerConfig};
+use stox_sip::msrp::endpoint::{Fingerprint, Proof};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+
+use super::tls::{TlsSettings, Verifier, server_name};
+
+/// The TLS of MSRP connections.
+#[derive(Clone)]
+pub struct MsrpTls {
+    server: Arc<ServerConfig>,
+    client: Arc<ClientConfig>,
+    verifier: Verifier,
+}
+
+impl MsrpTls {
+    /// With our certificate; those of peers are judged after the handshake.
+    #[must_use]
+    pub fn new(tls: &TlsSettings) -> Self {
+        Self {
+            server: tls.xmpp_server.clone(),
+            client: tls.xmpp_client.clone(),
+            verifier: tls.verifier.clone(),
+        }
+    }
+
+    /// The handshake with a client, and the fingerprints of the certificate that it showed.
+    ///
+    /// # Errors
+    /// Why there is no connection, for the administrator.
+    pub async fn accept(
+        &self,
+        stream: TcpStream,
+    ) -> Result<(server::TlsStream<TcpStream>, Option<Vec<Fingerprint>>), String> {
+        let handshake = TlsAcceptor::from(self.server.clone()).accept(stream);
+        let stream = handshake.await.map_err(|error| error.to_string())?;
+        let chain = stream.get_ref().1.peer_certificates();
+        let shown = chain
+            .and_then(<[_]>::first)
+            .map(|leaf| Fingerprint::all_of(leaf));
+        Ok((stream, shown))
+    }
+
+    /// The handshake with a server that must prove itself.
+    ///
+    /// # Errors
+    /// Why there is no connection, for the administrator.
+    pub async fn connect(
+        &self,
+        stream: TcpStream,
+        proof: &Proof,
+    ) -> Result<client::TlsStream<TcpStream>, String> {
+        let name = server_name(&proof.name)?;
+        let handshake = TlsConnector::from(self.client.clone()).connect(name, stream);
+        let stream = handshake.await.map_err(|error| error.to_string())?;
+        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        self.check(chain, proof)?;
+        Ok(stream)
+    }
+
+    fn check(&self, chain: &[CertificateDer<'_>], proof: &Proof) -> Result<(), String> {
+        if proof.fingerprints.is_empty() {
+            return self.verifier.server(chain, &proof.name);
+        }
+        let leaf = chain.first().ok_or("no certificate was shown")?;
+        let shown = Fingerprint::all_of(leaf);
+        let known = proof
+            .fingerprints
+            .iter()
+            .any(|wanted| shown.contains(wanted));
+        known.then_some(()).ok_or_else(|| {
+            "the certificate is not the one whose fingerprint SIP has told".to_owned()
+        })
+    }
+}
