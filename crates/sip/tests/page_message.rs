@@ -11,10 +11,12 @@ mod agent;
 
 use std::time::Duration;
 
+use agent::session::{IN_DIALOG, accepts};
 use agent::{Agent, EDGE, Fields, address, alma, bruno, from_bruno, from_edge, world};
 use stox_core::address::SipAddress;
 use stox_core::failure::{Failure, Local};
 use stox_core::vocab::{ChatState, Im, Ref, SipIn, SipOut, Text};
+use stox_sip::dialect::{LongMessages, Overrides, Profile, Rule};
 use stox_sip::digest::Credential;
 use stox_sip::message::Request;
 use stox_sip::transport::{Destination, Transport};
@@ -587,4 +589,138 @@ fn stray_and_broken_octets() {
     agent.is_silent();
     assert_eq!(agent.ua.status().messages_in, 0);
     assert!(agent.ua.is_quiet());
+}
+
+// ------------------------------------------------------------------------------------- long messages
+
+fn long(word: LongMessages, limit: usize) -> Agent {
+    let mut settings = world();
+    settings.page_limit = limit;
+    settings.sip_domains[0].dialect = Rule {
+        profile: Some(Profile::Simple),
+        overrides: Overrides {
+            long_messages: Some(word),
+            ..Overrides::default()
+        },
+    };
+    Agent::with(settings)
+}
+
+#[test]
+fn a_long_message_goes_in_parts_with_one_outcome() {
+    let mut agent = long(LongMessages::Split, 10);
+    send(&mut agent, 1, bruno(), im("one two three four"));
+    send(&mut agent, 2, bruno(), im("next"));
+    let mut last = 0;
+    for part in ["one two ", "three four"] {
+        let request = agent.says_request("MESSAGE");
+        assert_eq!(body(&request), part);
+        let cseq = request.headers.cseq().unwrap().number;
+        assert!(cseq > last || request.field("Call-ID") != "t");
+        last = cseq;
+        agent.is_silent();
+        agent.hears_answer(&request, 200, "");
+    }
+    assert_eq!(outcome(&mut agent), (1, Ok(())));
+    let next = agent.says_request("MESSAGE");
+    assert_eq!(body(&next), "next");
+    agent.hears_answer(&next, 200, "");
+    assert_eq!(outcome(&mut agent), (2, Ok(())));
+    agent.is_silent();
+    assert!(agent.ua.is_empty());
+    // A character is never cut.
+    let mut agent = long(LongMessages::Split, 10);
+    send(&mut agent, 3, bruno(), im("👨‍👩‍👧"));
+    assert_eq!(outcome(&mut agent), (3, Err(local(Local::TooLarge))));
+    agent.is_silent();
+}
+
+#[test]
+fn a_part_that_fails_ends_the_message() {
+    for (after, words) in [
+        (0, "Words"),
+        (1, "Only 1 of 3 parts arrived: Words"),
+        (2, "Only 2 of 3 parts arrived: Words"),
+    ] {
+        let mut agent = long(LongMessages::Split, 4);
+        send(&mut agent, 1, bruno(), im("aaaabbbbcccc"));
+        for _ in 0..after {
+            let request = agent.says_request("MESSAGE");
+            agent.hears_answer(&request, 200, "");
+        }
+        let request = agent.says_request("MESSAGE");
+        agent.hears_answer(&request, 480, "");
+        let (_, failed) = outcome(&mut agent);
+        assert!(
+            matches!(&failed, Err(Failure::Sip(status)) if status.code == 480 && status.reason == words),
+            "{failed:?}"
+        );
+        agent.is_silent();
+        assert!(agent.ua.is_empty());
+    }
+    let mut agent = long(LongMessages::Split, 4);
+    send(&mut agent, 1, bruno(), im("aaaabbbb"));
+    let request = agent.says_request("MESSAGE");
+    agent.hears_answer(&request, 200, "");
+    agent.passes_seconds(33);
+    let (_, failed) = outcome(&mut agent);
+    assert!(
+        matches!(failed, Err(Failure::Sip(status)) if status.reason.starts_with("Only 1 of 2 parts arrived"))
+    );
+}
+
+#[test]
+fn a_long_message_opens_a_session_and_later_ones_follow() {
+    let mut agent = long(LongMessages::Session, 10);
+    send(&mut agent, 1, bruno(), im("one"));
+    send(&mut agent, 2, bruno(), im("two, which is long"));
+    send(&mut agent, 3, bruno(), im("three"));
+    let one = agent.says_request("MESSAGE");
+    agent.hears_answer(&one, 200, "");
+    assert_eq!(outcome(&mut agent), (1, Ok(())));
+    let invite = agent.says_request("INVITE");
+    agent.is_silent();
+    accepts(&mut agent, &invite, "b1", IN_DIALOG);
+    agent.says_request("ACK");
+    for (reference, words) in [(2, "two, which is long"), (3, "three")] {
+        let request = agent.says_request("MESSAGE");
+        assert_eq!(body(&request), words);
+        assert_eq!(request.tag("To"), "b1");
+        agent.hears_answer(&request, 200, "");
+        assert_eq!(outcome(&mut agent), (reference, Ok(())));
+    }
+    agent.is_silent();
+    // Nothing was learnt of the peer by that.
+    assert_eq!(agent.ua.poll_learned(), None);
+}
+
+#[test]
+fn a_session_that_is_refused_refuses_the_long_message_only() {
+    let mut agent = long(LongMessages::Session, 10);
+    send(&mut agent, 1, bruno(), im("one, which is long"));
+    let invite = agent.says_request("INVITE");
+    agent.hears_answer(&invite, 488, "");
+    agent.says_request("ACK");
+    assert_eq!(outcome(&mut agent), (1, Err(local(Local::TooLarge))));
+    send(&mut agent, 2, bruno(), im("two"));
+    let two = agent.says_request("MESSAGE");
+    agent.hears_answer(&two, 200, "");
+    assert_eq!(outcome(&mut agent), (2, Ok(())));
+    agent.is_silent();
+    assert_eq!(agent.ua.poll_learned(), None);
+    assert!(agent.ua.is_empty());
+}
+
+#[test]
+fn a_peer_that_takes_html_only_gets_it() {
+    let mut agent = Agent::new();
+    send(&mut agent, 1, bruno(), im("a < b"));
+    let plain = agent.says_request("MESSAGE");
+    agent.hears_answer(&plain, 415, "Accept: text/html\r\n");
+    let html = agent.says_request("MESSAGE");
+    assert!(html.field("Content-Type").starts_with("text/html"));
+    assert_eq!(body(&html), "a &lt; b");
+    agent.hears_answer(&html, 415, "Accept: text/html\r\n");
+    assert!(matches!(outcome(&mut agent), (1, Err(Failure::Sip(status))) if status.code == 415));
+    agent.is_silent();
 }
