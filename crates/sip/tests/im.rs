@@ -421,6 +421,37 @@ fn nesting_ends_somewhere() {
     assert_eq!(status(nested(12)), 415);
 }
 
+#[test]
+fn what_xml_allows_arrives_as_it_is() {
+    for words in [
+        "👨‍👩‍👧‍👦 🇩🇪 👍🏽",
+        "e\u{301}\u{323} क्षि",
+        "\u{202e}אב\u{2066}x\u{2069}\u{200f}",
+        "tab\t nel\u{85} c1\u{80}\u{9f} del\u{7f}",
+        "\u{fdd0}\u{1fffe}\u{10ffff}\u{e000}",
+        " ",
+        "x",
+    ] {
+        let wire = words.as_bytes();
+        assert_eq!(text("text/plain;charset=UTF-8", wire), words);
+        assert_eq!(text("text/plain", wire), words);
+    }
+    // What it forbids shows as damage: one sign for each.
+    for (wire, shown) in [
+        ("a\0b\u{1}c", "a\u{fffd}b\u{fffd}c"),
+        ("\u{fffe}\u{ffff}", "\u{fffd}\u{fffd}"),
+        ("a\r\nb\rc", "a\nb\nc"),
+    ] {
+        assert_eq!(text("text/plain", wire.as_bytes()), shown);
+    }
+    let long = "é€😀 ".repeat(6000);
+    assert_eq!(text("text/plain", long.as_bytes()), long);
+    // Each octet of Latin-1 is one character.
+    let latin: Vec<u8> = (0xa0..=0xff).collect();
+    let expected: String = latin.iter().map(|octet| char::from(*octet)).collect();
+    assert_eq!(text("text/plain", &latin), expected);
+}
+
 // ------------------------------------------------------------------------------------------------ CPIM
 
 #[test]

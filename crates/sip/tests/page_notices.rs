@@ -11,8 +11,8 @@ mod agent;
 
 use std::time::Duration;
 
-use agent::session::{im, laptop, sends, settled, shows, state, text};
-use agent::{Agent, Fields, alma, bruno, from_bruno, world};
+use agent::session::{called, im, laptop, sends, settled, shows, state, text};
+use agent::{Agent, Fields, bruno, from_bruno, world};
 use stox_core::address::SipAddress;
 use stox_core::failure::to_sip;
 use stox_core::vocab::{ChatState, Im, Receipt, Ref, SipIn, SipOut, Text, Wants};
@@ -251,6 +251,23 @@ fn a_peer_of_sessions_is_told_inside_them() {
     agent.says_response(200);
     shows(&mut agent, ChatState::Composing);
     agent.is_silent();
+}
+
+#[test]
+fn a_session_takes_over() {
+    let mut agent = typing(PageTyping::Always);
+    shows(&mut agent, ChatState::Composing);
+    takes_notice(&mut agent, true);
+    called(&mut agent, "");
+    sends(&mut agent, 1, im("one", None));
+    let one = agent.says_request("MESSAGE");
+    assert!(!one.tag("To").is_empty());
+    agent.hears_answer(&one, 200, "");
+    assert_eq!(settled(&mut agent), (1, Ok(())));
+    agent.passes_seconds(200);
+    agent.is_silent();
+    shows(&mut agent, ChatState::Composing);
+    assert!(!notice(&mut agent).0.tag("To").is_empty());
 }
 
 // ------------------------------------------------------------------------------------------ receipts
@@ -629,7 +646,6 @@ fn a_message_to_a_device_keeps_the_order_of_its_user() {
     );
     agent.hears_answer(&two, 200, "");
     assert_eq!(settled(&mut agent), (2, Ok(())));
-    assert_eq!(alma().gr, None);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::time::{format_rfc3339, parse_rfc3339};
 pub const CONTENT_TYPE: &str = "message/cpim";
 /// The prefix of the notification headers where a peer does not say which.
 const IMDN_PREFIX: &str = "imdn";
-/// Octets of an identifier that is looked at.
+/// Octets of an identifier or a URI that is looked at.
 const MAX_ID: usize = 256;
 
 /// A wrapper that is not in the form of RFC 3862. The sender is at fault.
@@ -70,7 +70,10 @@ impl<'a> Cpim<'a> {
         let mut wanted = Wanted {
             message_id: self.message_id()?,
             sent_at: self.sent_at(),
-            original_to: self.imdn_header("Original-To").as_deref().map(bare_uri),
+            original_to: self
+                .imdn_header("Original-To")
+                .map(|value| bare_uri(&value))
+                .filter(|uri| uri.len() <= MAX_ID),
             ..Wanted::default()
         };
         imdn::read_words(&self.imdn_header("Disposition-Notification")?, &mut wanted);

@@ -285,6 +285,7 @@ impl UserAgent {
             } => {
                 let (parties, thread) = ((&from, &to), thread.as_deref());
                 if self.sessions.has(&from, &to) {
+                    self.pages.ends_typing(&from, &to);
                     with!(self.sessions.chat_state(parties, thread, state), now);
                 } else {
                     with!(self.pages.chat_state(parties, thread, state), now);
@@ -339,7 +340,10 @@ impl UserAgent {
         };
         match mode {
             ImMode::Page => with!(self.pages.send(page), now),
-            ImMode::Session => with!(self.sessions.send(page), now),
+            ImMode::Session => {
+                self.pages.ends_typing(&page.from, &page.to);
+                with!(self.sessions.send(page), now);
+            }
         }
     }
 

@@ -180,9 +180,8 @@ impl Pages {
         if !self.has_room(&lane, env) {
             return fail(page, Failure::Local(Local::Overloaded), env);
         }
-        let pair = pair(&page.from, &page.to);
-        self.typists.forget(&pair);
-        *self.open.entry(pair).or_default() += 1;
+        self.ends_typing(&page.from, &page.to);
+        *self.open.entry(pair(&page.from, &page.to)).or_default() += 1;
         if self.lanes.contains_key(&lane) {
             let until = env.now.mono + env.settings.limits.queue_wait;
             let until = *page.until.get_or_insert(until);

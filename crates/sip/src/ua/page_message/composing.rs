@@ -126,6 +126,11 @@ impl Pages {
         }
     }
 
+    /// The two have a session now, where all is told; what was told outside runs out by itself.
+    pub(in crate::ua) fn ends_typing(&mut self, from: &SipAddress, to: &SipAddress) {
+        self.typists.forget(&pair(from, to));
+    }
+
     /// Whether a user is told who types to him outside sessions.
     pub(in crate::ua) fn tells_typing(&self, to: &SipAddress, env: &Env<'_>) -> bool {
         let behaviour = env.behaviour(&to.host);
