@@ -17,11 +17,15 @@ use minidom::Element;
 use stox_core::bridge::{self, Bridge};
 use stox_core::policy::{DomainPattern, Policy, SipDomain};
 use stox_core::time::{Now, SeededEntropy};
-use stox_core::vocab::{Command, Im, Input, SipIn, SipOut, StoreIn, StoreOut, Text, XmppIn};
+use stox_core::vocab::{
+    About, Command, Entry, Im, Input, Outcome, Party, Ref, SipIn, SipOut, StoreIn, StoreOut, Text,
+    Unsettled, Way, XmppIn,
+};
 use stox_sip::message::{Message, Response};
 use stox_sip::transport::{FlowId, Source, Target, Transport};
 use stoxgate::config;
 use stoxgate::engine::{BoundPorts, Effect, Engine, LinkName, Settings, StanzaToken};
+use stoxgate::store::{SqliteStore, Store};
 
 const SETTINGS: &str = r#"
 [gateway]
@@ -194,5 +198,69 @@ fn through_the_engine(bench: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, bridge_alone, through_the_engine);
+/// Messages in one transaction of the store.
+const BATCH: u64 = 128;
+
+/// What the store is asked for one message from XMPP to SIP.
+fn asked(number: u64, with_ledger: bool) -> Vec<StoreOut> {
+    let from = format!("romeo{}@jabber.test/orchard", number % 1000);
+    let about = About {
+        arrived: Duration::from_millis(1_800_000_000_000 + number),
+        octets: 19,
+        ..About::default()
+    };
+    let entry = Entry {
+        number: Ref(number),
+        way: Way::ToSip,
+        xmpp: Party::Jid(from.parse().unwrap()),
+        sip: Party::Jid("alice@ocs.test".parse().unwrap()),
+        id: Some(format!("id-{number}")),
+        known: about.arrived + Duration::from_millis(40),
+        about: about.clone(),
+        fate: Outcome::Taken.into(),
+    };
+    let keep = StoreOut::Keep(Unsettled {
+        reference: Ref(number),
+        from: from.parse().unwrap(),
+        to: "alice@ocs.test".parse().unwrap(),
+        id: Some(format!("id-{number}")),
+        about,
+    });
+    let mut commands = vec![keep, StoreOut::Settle(Ref(number))];
+    if with_ledger {
+        commands.push(StoreOut::Record(Box::new(entry)));
+    }
+    commands
+}
+
+fn store(bench: &mut Criterion) {
+    let mut group = bench.benchmark_group("store");
+    group.throughput(Throughput::Elements(BATCH));
+    let rows = [
+        ("a message kept and struck out", false),
+        ("a message kept, struck out and entered in the ledger", true),
+    ];
+    for (name, with_ledger) in rows {
+        let folder = std::env::temp_dir().join(format!("stoxgate-bench-{}", std::process::id()));
+        let mut store = SqliteStore::open(&folder).unwrap();
+        let mut next = 0;
+        group.bench_function(name, |b| {
+            b.iter_batched(
+                || {
+                    next += BATCH;
+                    (next - BATCH..next)
+                        .flat_map(|number| asked(number, with_ledger))
+                        .collect::<Vec<_>>()
+                },
+                |batch| store.apply(&batch).unwrap(),
+                criterion::BatchSize::SmallInput,
+            );
+        });
+        drop(store);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+    group.finish();
+}
+
+criterion_group!(benches, bridge_alone, through_the_engine, store);
 criterion_main!(benches);

@@ -14,6 +14,8 @@ use super::sqlite::{FILE, SCHEMA};
 
 const COLUMNS: &str = "number, arrived, known, direction, xmpp, resource, sip, id, thread, kind, octets, outcome, said_by, code, words";
 
+const NEWEST: &str = "ORDER BY arrived DESC, number DESC LIMIT ?";
+
 /// Which entries to read. What is not set does not matter.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Filter {
@@ -87,11 +89,28 @@ impl LedgerReader {
     /// # Errors
     /// The database cannot be read.
     pub fn read(&self, filter: &Filter, limit: u64) -> Result<Vec<Row>, StoreError> {
-        let (conditions, mut values) = conditions(filter);
-        let sql = format!(
-            "SELECT {COLUMNS} FROM ledger {conditions} ORDER BY arrived DESC, number DESC LIMIT ?"
-        );
-        values.push(Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX)));
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let (common, common_values) = conditions(filter);
+        let mut parts = Vec::new();
+        let mut values = Vec::new();
+        for (term, value) in alternatives(filter) {
+            let terms: Vec<&str> = term
+                .into_iter()
+                .chain(common.iter().map(String::as_str))
+                .collect();
+            let condition = match terms.is_empty() {
+                true => String::new(),
+                false => format!("WHERE {}", terms.join(" AND ")),
+            };
+            parts.push(format!(
+                "SELECT * FROM (SELECT {COLUMNS} FROM ledger {condition} {NEWEST})"
+            ));
+            values.extend(value);
+            values.extend(common_values.iter().cloned());
+            values.push(Value::Integer(limit));
+        }
+        let sql = format!("{} {NEWEST}", parts.join(" UNION "));
+        values.push(Value::Integer(limit));
         let mut statement = self.connection.prepare_cached(&sql)?;
         let rows = statement.query_map(params_from_iter(values), row)?;
         let mut rows = rows.collect::<Result<Vec<_>, _>>()?;
@@ -100,14 +119,29 @@ impl LedgerReader {
     }
 }
 
-fn conditions(filter: &Filter) -> (String, Vec<Value>) {
+/// The sides on which the user, or else the domain, may stand. Each is asked for alone, so that its index gives the newest
+/// first and the search ends at the limit.
+fn alternatives(filter: &Filter) -> Vec<(Option<&'static str>, Option<Value>)> {
+    let text = |value: &String| Some(Value::Text(value.clone()));
+    match (&filter.user, &filter.domain) {
+        (Some((xmpp, sip)), _) => {
+            vec![(Some("xmpp = ?"), text(xmpp)), (Some("sip = ?"), text(sip))]
+        }
+        (None, Some(domain)) => vec![
+            (Some("xmpp_domain = ?"), text(domain)),
+            (Some("sip_domain = ?"), text(domain)),
+        ],
+        (None, None) => vec![(None, None)],
+    }
+}
+
+/// What holds on either side.
+fn conditions(filter: &Filter) -> (Vec<String>, Vec<Value>) {
     let mut terms: Vec<String> = Vec::new();
     let mut values = Vec::new();
-    if let Some((xmpp, sip)) = &filter.user {
-        terms.push("(xmpp = ? OR sip = ?)".to_owned());
-        values.extend([Value::Text(xmpp.clone()), Value::Text(sip.clone())]);
-    }
-    if let Some(domain) = &filter.domain {
+    if filter.user.is_some()
+        && let Some(domain) = &filter.domain
+    {
         terms.push("(xmpp_domain = ? OR sip_domain = ?)".to_owned());
         values.extend([Value::Text(domain.clone()), Value::Text(domain.clone())]);
     }
@@ -132,10 +166,7 @@ fn conditions(filter: &Filter) -> (String, Vec<Value>) {
             values.push(Value::Integer(millis(time)));
         }
     }
-    if terms.is_empty() {
-        return (String::new(), values);
-    }
-    (format!("WHERE {}", terms.join(" AND ")), values)
+    (terms, values)
 }
 
 fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
@@ -156,4 +187,169 @@ fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         code: row.get(13)?,
         words: row.get(14)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use stox_core::vocab::{About, Entry, Fate, Party, Ref, StoreOut};
+
+    use super::super::{SqliteStore, Store as _};
+    use super::*;
+
+    fn entry(number: u64, way: Way, xmpp: &str, sip: &str, outcome: Outcome) -> StoreOut {
+        StoreOut::Record(Box::new(Entry {
+            number: Ref(number),
+            way,
+            xmpp: Party::Jid(xmpp.parse().unwrap()),
+            sip: Party::Jid(sip.parse().unwrap()),
+            id: None,
+            about: About {
+                // The later numbers came first.
+                arrived: Duration::from_secs(100 - number),
+                ..About::default()
+            },
+            known: Duration::from_secs(200 + number),
+            fate: Fate::from(outcome),
+        }))
+    }
+
+    #[test]
+    fn filters_narrow_and_the_newest_stay() {
+        let folder = std::env::temp_dir().join(format!("stoxgate-reader-{}", std::process::id()));
+        assert!(LedgerReader::open(&folder).is_err());
+        let mut store = SqliteStore::open(&folder).unwrap();
+        let (alma, dora) = ("alma@jabber.example/desk", "dora@other.example");
+        let (bruno, carla) = ("Bruno@ocs.example", "o\\27neil@ocs.example");
+        store
+            .apply(&[
+                entry(1, Way::ToSip, alma, bruno, Outcome::Taken),
+                entry(2, Way::ToXmpp, alma, carla, Outcome::Failed),
+                entry(3, Way::ToSip, dora, bruno, Outcome::Unknown),
+                entry(4, Way::ToSip, dora, carla, Outcome::Taken),
+            ])
+            .unwrap();
+        let reader = LedgerReader::open(&folder).unwrap();
+        let all = Filter::default;
+        let user = |xmpp: &str, sip: &str| Some((xmpp.to_owned(), sip.to_owned()));
+        let at = |seconds| Some(Duration::from_secs(seconds));
+        let rows: Vec<(Filter, u64, &[i64])> = vec![
+            (all(), 9, &[4, 3, 2, 1]),
+            (all(), 2, &[2, 1]),
+            (
+                Filter {
+                    user: user("alma@jabber.example", "sip:alma@jabber.example"),
+                    ..all()
+                },
+                9,
+                &[2, 1],
+            ),
+            (
+                Filter {
+                    user: user("bruno@ocs.example", "sip:bruno@ocs.example"),
+                    ..all()
+                },
+                9,
+                &[3, 1],
+            ),
+            (
+                Filter {
+                    user: user("bruno@ocs.example", "sip:bruno@ocs.example"),
+                    ..all()
+                },
+                1,
+                &[1],
+            ),
+            (
+                Filter {
+                    user: user("o\\27neil@ocs.example", "sip:o'neil@ocs.example"),
+                    domain: Some("other.example".to_owned()),
+                    ..all()
+                },
+                9,
+                &[4],
+            ),
+            (
+                Filter {
+                    domain: Some("ocs.example".to_owned()),
+                    ..all()
+                },
+                3,
+                &[3, 2, 1],
+            ),
+            (
+                Filter {
+                    domain: Some("jabber.example".to_owned()),
+                    ..all()
+                },
+                9,
+                &[2, 1],
+            ),
+            (
+                Filter {
+                    domain: Some("nowhere".to_owned()),
+                    ..all()
+                },
+                9,
+                &[],
+            ),
+            (
+                Filter {
+                    outcomes: vec![Outcome::Failed, Outcome::Unknown],
+                    ..all()
+                },
+                9,
+                &[3, 2],
+            ),
+            (
+                Filter {
+                    way: Some(Way::ToXmpp),
+                    ..all()
+                },
+                9,
+                &[2],
+            ),
+            (
+                Filter {
+                    since: at(97),
+                    until: at(99),
+                    ..all()
+                },
+                9,
+                &[3, 2],
+            ),
+            (
+                Filter {
+                    known_since: at(203),
+                    ..all()
+                },
+                u64::MAX,
+                &[4, 3],
+            ),
+        ];
+        for (filter, limit, expected) in rows {
+            let found = reader.read(&filter, limit).unwrap();
+            let numbers: Vec<i64> = found.iter().map(|row| row.number).collect();
+            assert_eq!(numbers, expected, "{filter:?}");
+        }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_database_of_another_release_is_not_read() {
+        let folder = std::env::temp_dir().join(format!("stoxgate-other-{}", std::process::id()));
+        drop(SqliteStore::open(&folder).unwrap());
+        for (schema, words) in [
+            (2u32, "start this release's gateway once"),
+            (99, "newer one"),
+        ] {
+            let connection = Connection::open(folder.join(FILE)).unwrap();
+            connection
+                .pragma_update(None, "user_version", schema)
+                .unwrap();
+            drop(connection);
+            let error = LedgerReader::open(&folder).err().unwrap().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 }
