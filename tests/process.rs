@@ -13,10 +13,11 @@ mod harness;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use harness::{
-    DEADLINE, Folder, Gateway, SETTINGS, binary, peer, receive, request, say_and_read_to_end,
+    DEADLINE, Folder, Gateway, SETTINGS, binary, follow, peer, receive, request,
+    say_and_read_to_end,
 };
 
 fn text(octets: &[u8]) -> String {
@@ -475,6 +476,13 @@ fn messages_shows_what_became_of_a_message() {
     let none = messages(&[]);
     assert_eq!(code(&none), 0, "{}", text(&none.stderr));
     assert!(text(&none.stdout).contains("no message in the ledger matches"));
+    let mut following = binary()
+        .args(["messages", "--follow", "--config"])
+        .arg(&file)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = follow(following.stdout.take().unwrap());
 
     let socket = peer();
     let mut answer = gateway.ask(
@@ -487,6 +495,15 @@ fn messages_shows_what_became_of_a_message() {
     let status: serde_json::Value = serde_json::from_slice(&gateway.status().stdout).unwrap();
     let outcomes = status["bridge"]["outcomes"].as_object().unwrap();
     assert_eq!(outcomes.values().cloned().collect::<Vec<_>>(), [1]);
+    let head = lines.recv_timeout(DEADLINE).unwrap();
+    assert!(head.starts_with("arrived "), "{head}");
+    let line = lines.recv_timeout(DEADLINE).unwrap();
+    assert!(
+        line.contains("sip:bob@ocs.test -> romeo@jabber.test"),
+        "{line}"
+    );
+    following.kill().unwrap();
+    following.wait().unwrap();
     // A clean stop writes all that is queued.
     assert!(gateway.stop().success());
     let found = messages(&["--address", "SIP:Bob@OCS.test", "--since", "1h"]);

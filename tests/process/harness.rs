@@ -225,7 +225,8 @@ pub(crate) fn serve(settings: &Path) -> Child {
         .unwrap()
 }
 
-fn follow(stream: impl Read + Send + 'static) -> Receiver<String> {
+/// The lines of a process, as they come.
+pub(crate) fn follow(stream: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, lines) = channel();
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
