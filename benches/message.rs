@@ -105,8 +105,9 @@ fn bridge_alone(bench: &mut Criterion) {
     group.finish();
 }
 
-fn engine() -> Engine {
-    let config = config::parse(SETTINGS, Path::new("gateway.toml"), []).unwrap();
+fn engine(ledger: &str) -> Engine {
+    let settings = format!("{SETTINGS}[ledger]\nkeep = \"{ledger}\"\n");
+    let config = config::parse(&settings, Path::new("gateway.toml"), []).unwrap();
     Engine::new(Settings::new(&config, BoundPorts::default()), || {
         Box::new(SeededEntropy(7))
     })
@@ -168,19 +169,22 @@ fn through_the_engine(bench: &mut Criterion) {
         .parse()
         .unwrap();
     let name = LinkName::new("ocs.test", "jabber.test");
-    let mut gateway = engine();
     let mut step = 0;
-    group.bench_function("message from XMPP to SIP, stanza to 200", |b| {
-        b.iter(|| {
-            // Far apart, so that finished transactions leave.
-            step += 100_000;
-            let at = now(step);
-            gateway.handle_timeout(at);
-            gateway.stanza(&name, black_box(&stanza), StanzaToken(step), at);
-            assert_eq!(world(&mut gateway, at), 1);
+    for (ledger, words) in [("90d", ""), ("0s", ", no ledger")] {
+        let mut gateway = engine(ledger);
+        let what = format!("message from XMPP to SIP, stanza to 200{words}");
+        group.bench_function(what, |b| {
+            b.iter(|| {
+                // Far apart, so that finished transactions leave.
+                step += 100_000;
+                let at = now(step);
+                gateway.handle_timeout(at);
+                gateway.stanza(&name, black_box(&stanza), StanzaToken(step), at);
+                assert_eq!(world(&mut gateway, at), 1);
+            });
         });
-    });
-    let mut gateway = engine();
+    }
+    let mut gateway = engine("90d");
     group.bench_function("message from SIP to XMPP, datagram to 200 behind the fence", |b| {
         b.iter(|| {
             step += 100_000;

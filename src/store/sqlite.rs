@@ -14,6 +14,11 @@ use super::{Kept, Store, StoreError};
 pub(super) const SCHEMA: u32 = 3;
 /// The database's file in the state folder.
 pub(super) const FILE: &str = "stoxgate.sqlite";
+/// Memory for pages: the ledger's indexes are written all over.
+const CACHE_KIB: i64 = 16_384;
+/// Pages in the write-ahead log (4 KiB each) before they are moved to the file, which waits for the disk. A page that was
+/// written many times is moved once.
+const CHECKPOINT_PAGES: i64 = 4_000;
 /// What schema 1 had.
 const FIRST: &str = "
 CREATE TABLE secret (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -64,6 +69,8 @@ impl SqliteStore {
     fn prepare(mut connection: Connection) -> Result<Self, StoreError> {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         connection.busy_timeout(Duration::from_secs(2))?;
         let transaction = connection.transaction()?;
         let found: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;

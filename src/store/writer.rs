@@ -13,8 +13,11 @@ use super::{Retention, Store};
 
 /// Commands in one database transaction at most.
 const BATCH: usize = 512;
-/// Entries of the ledger that are taken away at one time. More than a batch, so that a flood cannot outgrow it.
-const PRUNE_STEP: u64 = 600;
+/// Entries of the ledger among them. An entry costs several times what another command costs, and a message waits for the
+/// whole batch.
+const LEDGER_SHARE: usize = 128;
+/// Entries that are taken away at one time. More than come with a batch, so that a flood cannot outgrow the limit.
+const PRUNE_STEP: u64 = 200;
 /// Between two steps, for messages.
 const PRUNE_PAUSE: Duration = Duration::from_millis(5);
 /// Until the next look for entries to take away, where the last one has found all there were.
@@ -165,7 +168,7 @@ impl Writer {
         self.told.store(false, Ordering::Release);
         let mut batch = Vec::new();
         batch.extend(self.jobs.try_iter().take(BATCH).flatten());
-        let room = BATCH - batch.len();
+        let room = BATCH.saturating_sub(batch.len()).min(LEDGER_SHARE);
         batch.extend(self.ledger.try_iter().take(room));
         batch
     }
