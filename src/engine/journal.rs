@@ -6,6 +6,8 @@ use stox_sip::adapt::diagnostics::Scope;
 use stox_sip::ua::Trouble;
 use tracing::{debug, info, warn};
 
+mod room;
+
 /// What the bridge is told.
 pub(super) fn input(input: &Input) {
     match input {
@@ -67,6 +69,13 @@ pub(super) fn input(input: &Input) {
         }
         Input::Sip(SipIn::Watcher { reference, event }) => {
             debug!(reference = reference.0, ?event, "watcher from SIP");
+        }
+        Input::Xmpp(XmppIn::Muc(input)) => room::muc_input(input),
+        Input::Sip(SipIn::Conference { leg, event }) => room::conference_event(*leg, event),
+        Input::Sip(SipIn::Focus { leg, event }) => room::focus_event(*leg, event),
+        Input::Sip(SipIn::Invitation(invitation)) => {
+            let (from, to) = (&invitation.from, &invitation.to);
+            debug!(%from, %to, conference = %invitation.conference, "invitation from SIP");
         }
         Input::Store(answer) => debug!(?answer, "store"),
     }
@@ -170,6 +179,16 @@ pub(super) fn command(command: &Command) {
             | SipOut::AcceptWatcher { .. }
             | SipOut::RefuseWatcher { .. }),
         ) => debug!(?out, "to SIP"),
+        Command::Xmpp(XmppOut::Muc(out)) => room::muc_command(out),
+        Command::Sip(SipOut::Conference(out)) => room::conference_command(out),
+        Command::Sip(SipOut::Focus(out)) => room::focus_command(out),
+        Command::Sip(SipOut::AnswerInvitation { reference, outcome }) => {
+            debug!(
+                reference = reference.0,
+                ?outcome,
+                "answer to an invitation from SIP"
+            );
+        }
         Command::Store(_) => {}
     }
 }

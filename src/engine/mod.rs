@@ -392,12 +392,15 @@ impl Engine {
     }
 
     fn send_stanza(&mut self, out: &XmppOut, now: Now) {
-        let (XmppOut::Message { from, to, .. }
-        | XmppOut::MessageError { from, to, .. }
-        | XmppOut::ChatState { from, to, .. }
-        | XmppOut::Receipt { from, to, .. }
-        | XmppOut::Presence { from, to, .. }
-        | XmppOut::PresenceError { from, to, .. }) = out;
+        let (from, to) = match out {
+            XmppOut::Message { from, to, .. }
+            | XmppOut::MessageError { from, to, .. }
+            | XmppOut::ChatState { from, to, .. }
+            | XmppOut::Receipt { from, to, .. }
+            | XmppOut::Presence { from, to, .. }
+            | XmppOut::PresenceError { from, to, .. } => (from, to),
+            XmppOut::Muc(out) => out.addresses(),
+        };
         let name = LinkName::new(&from.domain, &to.domain);
         self.links.send(&name, Outgoing::from_core(out, now), now);
     }

@@ -236,6 +236,7 @@ impl Bridge {
             XmppIn::PresenceError { from, to, error } => {
                 stanzas::presence_error(&mut self.book, cx, &from, &to, &error, now);
             }
+            XmppIn::Muc(_) => {}
         }
     }
 
@@ -272,6 +273,7 @@ impl Bridge {
             SipIn::Watcher { reference, event } => {
                 watchers::watcher(&mut self.book, cx, reference, event);
             }
+            SipIn::Conference { .. } | SipIn::Focus { .. } | SipIn::Invitation(_) => {}
         }
     }
 }

@@ -6,11 +6,16 @@
 
 mod ledger;
 mod rich;
+mod room;
 
 use std::time::Duration;
 
 pub use ledger::{About, Amendment, Entry, Fate, Outcome, Party, Reason, Sayer, Way};
 pub use rich::{Colour, Link, Rich, Run, Style};
+pub use room::{
+    Affiliation, ConferenceEvent, ConferenceOut, Destroyed, End, FocusEvent, FocusOut, Invitation,
+    MucIn, MucOut, NickRefusal, OccupantPresence, Participant, Role, Roster,
+};
 
 use crate::address::{Jid, SipAddress};
 use crate::failure::{Failure, StanzaError};
@@ -320,6 +325,9 @@ pub enum XmppIn {
         /// Handled, or why it was given up. On `Err` the stanza is not in any queue any more.
         outcome: Result<(), Failure>,
     },
+    /// About a room. Messages of rooms are [`XmppIn::Message`], errors [`XmppIn::MessageError`] and
+    /// [`XmppIn::PresenceError`].
+    Muc(MucIn),
 }
 
 /// What goes to the XMPP world.
@@ -392,6 +400,8 @@ pub enum XmppOut {
         /// The error.
         error: StanzaError,
     },
+    /// About a room.
+    Muc(MucOut),
 }
 
 // ---------------------------------------------------------------------------------------------- SIP
@@ -539,6 +549,22 @@ pub enum SipIn {
         /// What happened.
         event: WatcherEvent,
     },
+    /// About an XMPP user in a SIP conference.
+    Conference {
+        /// As given in [`ConferenceOut::Join`].
+        leg: Ref,
+        /// What happened.
+        event: ConferenceEvent,
+    },
+    /// About a SIP user in an XMPP room.
+    Focus {
+        /// Chosen by the SIP adapter at [`FocusEvent::Asked`].
+        leg: Ref,
+        /// What he does.
+        event: FocusEvent,
+    },
+    /// Somebody asks an XMPP user into a conference. Answered with [`SipOut::AnswerInvitation`].
+    Invitation(Invitation),
 }
 
 /// What goes to the SIP world.
@@ -618,6 +644,18 @@ pub enum SipOut {
         state: WatcherState,
         /// The full document, when there is one to show.
         document: Option<Document>,
+    },
+    /// For an XMPP user in a SIP conference.
+    Conference(ConferenceOut),
+    /// For a SIP user in an XMPP room.
+    Focus(FocusOut),
+    /// The answer to [`SipIn::Invitation`]: `Ok` when she has been told. Nobody knows whether she comes: a REFER gets
+    /// 202, an INVITE 480.
+    AnswerInvitation {
+        /// As in [`Invitation::reference`].
+        reference: Ref,
+        /// Told, or why not.
+        outcome: Result<(), Failure>,
     },
 }
 

@@ -8,6 +8,7 @@ pub mod error;
 pub mod iq;
 pub mod jid;
 pub mod message;
+pub mod muc;
 pub mod presence;
 mod xhtml;
 pub(crate) mod xml;
@@ -107,6 +108,7 @@ pub fn write(out: &XmppOut, now: Now) -> Element {
             id,
             error,
         } => error::stanza("presence", from, to, id.as_deref(), error),
+        XmppOut::Muc(out) => muc::write(out, now),
     }
 }
 

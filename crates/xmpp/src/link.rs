@@ -114,6 +114,7 @@ impl Outgoing {
                 | XmppOut::Receipt { .. }
                 | XmppOut::Presence { .. }
                 | XmppOut::PresenceError { .. } => None,
+                XmppOut::Muc(out) => out.reference(),
             },
             element: adapt::write(out, now),
             deadline: None,

@@ -32,7 +32,9 @@ use std::time::Duration;
 use stox_core::address::SipAddress;
 use stox_core::failure::{Failure, Local};
 use stox_core::time::{Entropy, Now};
-use stox_core::vocab::{Ref, SipIn, SipOut, SubscriptionEvent};
+use stox_core::vocab::{
+    ConferenceEvent, ConferenceOut, End, Ref, SipIn, SipOut, SubscriptionEvent,
+};
 
 use self::effects::{Asked, Effects, Env, Fate, Purpose};
 use self::notifier::Watchers;
@@ -324,8 +326,21 @@ impl UserAgent {
                 state,
                 document,
             } => with!(self.watchers.notify(reference, state, document), now),
+            SipOut::Conference(out) => self.refuse_conference(&out),
+            SipOut::Focus(_) | SipOut::AnswerInvitation { .. } => {}
         }
         self.settle(now);
+    }
+
+    /// This user agent knows no conferences.
+    fn refuse_conference(&mut self, out: &ConferenceOut) {
+        if let ConferenceOut::Join { leg, .. } = out {
+            let end = End::Refused(Failure::Local(Local::NotImplemented));
+            self.effects.inputs.push_back(SipIn::Conference {
+                leg: *leg,
+                event: ConferenceEvent::Ended(end),
+            });
+        }
     }
 
     /// Sends a message the way that its peer wants, or the other way when the peer has refused it.

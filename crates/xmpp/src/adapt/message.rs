@@ -9,7 +9,7 @@ use stox_core::time::Now;
 use stox_core::vocab::{ChatState, Im, ImKind, Receipt, Wants, XmppIn};
 use xmpp_parsers::ns;
 
-use super::{Inbound, date, error, jid, xhtml, xml};
+use super::{Inbound, date, error, jid, muc, xhtml, xml};
 
 /// Message processing hints (XEP-0334).
 const HINTS: &str = "urn:xmpp:hints";
@@ -48,6 +48,8 @@ pub fn read(stanza: &Element, from: Jid, to: Jid) -> Inbound {
             id,
             error: error::read(stanza),
         }
+    } else if let Some(input) = muc::read_message(stanza, &from, &to) {
+        XmppIn::Muc(input)
     } else {
         let im = read_content(stanza, kind, id);
         XmppIn::Message { from, to, im }

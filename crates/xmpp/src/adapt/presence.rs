@@ -7,7 +7,7 @@ use stox_core::failure::Condition;
 use stox_core::vocab::{PresenceKind, ResourcePresence, Show, Text, XmppIn};
 use xmpp_parsers::ns;
 
-use super::{Inbound, date, error, message, xml};
+use super::{Inbound, date, error, message, muc, xml};
 
 /// RFC 6121 §4.7.2.1.
 const SHOWS: [(&str, Show); 4] = [
@@ -20,6 +20,9 @@ const SHOWS: [(&str, Show); 4] = [
 /// Reads a presence stanza; one of a type that RFC 6121 §4.7.1 does not know is refused.
 #[must_use]
 pub fn read(stanza: &Element, from: Jid, to: Jid) -> Inbound {
+    if let Some(input) = muc::read_presence(stanza, &from, &to) {
+        return Inbound::Core(XmppIn::Muc(input));
+    }
     let kind = match stanza.attr("type") {
         None => PresenceKind::Available(read_available(stanza)),
         Some("unavailable") => PresenceKind::Unavailable(read_statuses(stanza)),
