@@ -196,7 +196,7 @@ pub enum ConferenceEvent {
     /// in it. She herself may be in it or not.
     Roster(Roster),
     /// The subject of the conference, where it has one: when it is first told, and when it changes. `None`: it has
-    /// been taken away. It comes after the first [`ConferenceEvent::Roster`].
+    /// been taken away. That of a document comes before the roster of the same document.
     Subject(Option<Text>),
     /// A message. Those that she sent herself and the conference repeats do not come. Answered with
     /// [`ConferenceOut::Answer`].
@@ -533,7 +533,7 @@ pub enum MucOut {
     },
     /// Asks whether a SIP user is still an occupant (XEP-0410).
     Ping {
-        /// For [`MucIn::Pong`].
+        /// For [`MucIn::Pong`] and [`super::XmppIn::Settled`].
         reference: Ref,
         /// SIP user, as JID, with the leg's resource.
         from: Jid,
@@ -556,17 +556,15 @@ impl MucOut {
         (from, to)
     }
 
-    /// What its fate comes back under, where somebody waits for it. A ping is answered by its recipient alone.
+    /// What its fate comes back under, where somebody waits for it.
     #[must_use]
     pub fn reference(&self) -> Option<Ref> {
         match self {
             Self::Join { reference, .. }
             | Self::Private { reference, .. }
-            | Self::Invited { reference, .. } => Some(*reference),
-            Self::Occupant { .. }
-            | Self::Subject { .. }
-            | Self::Invite { .. }
-            | Self::Ping { .. } => None,
+            | Self::Invited { reference, .. }
+            | Self::Ping { reference, .. } => Some(*reference),
+            Self::Occupant { .. } | Self::Subject { .. } | Self::Invite { .. } => None,
         }
     }
 }
