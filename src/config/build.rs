@@ -11,6 +11,7 @@ use super::dialect;
 use super::keys::Table;
 use super::msrp;
 use super::presence;
+use super::rooms;
 use super::types::*;
 
 pub(super) fn config(root: &mut Table, folder: &Path) -> Option<Config> {
@@ -24,6 +25,7 @@ pub(super) fn config(root: &mut Table, folder: &Path) -> Option<Config> {
     let presence = root.section("presence", presence::rules);
     let subscriptions = root.section("subscriptions", subscriptions);
     let ledger = root.section("ledger", ledger);
+    let rooms = root.section("rooms", rooms::rooms);
     let limits = root.section("limits", limits);
     let config = Config {
         gateway: gateway?,
@@ -36,9 +38,11 @@ pub(super) fn config(root: &mut Table, folder: &Path) -> Option<Config> {
         presence,
         subscriptions,
         ledger,
+        rooms,
         limits,
     };
     check_no_overlap(root, &config);
+    rooms::check_conferences(root, &config.rooms.conferences, &config.sip.domains);
     Some(config)
 }
 

@@ -8,6 +8,7 @@ mod dialect;
 mod keys;
 mod msrp;
 mod presence;
+mod rooms;
 mod types;
 
 use std::fmt;

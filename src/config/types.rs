@@ -1,5 +1,6 @@
 //! The settings as the program uses them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -36,6 +37,8 @@ pub struct Config {
     pub subscriptions: Subscriptions,
     /// `[ledger]`
     pub ledger: Ledger,
+    /// `[rooms]`
+    pub rooms: Rooms,
     /// `[limits]`
     pub limits: Limits,
 }
@@ -399,6 +402,15 @@ pub struct Ledger {
     pub keep: Duration,
     /// Entries at most, the newest.
     pub max_entries: u64,
+}
+
+/// `[rooms]`
+#[derive(Debug, Clone)]
+pub struct Rooms {
+    /// For the translation.
+    pub settings: stox_core::room::Settings,
+    /// SIP domains whose users are conferences, in lower case.
+    pub conferences: BTreeSet<String>,
 }
 
 /// `[limits]`

@@ -7,12 +7,13 @@ mod journal;
 mod links;
 mod settings;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use minidom::Element;
+use stox_core::address::canonical_domain;
 use stox_core::bridge::{self, Bridge, Snapshot};
 use stox_core::time::{Entropy, Now};
 use stox_core::vocab::{
@@ -67,6 +68,8 @@ pub struct Engine {
     sip: UserAgent,
     links: Links,
     software: Software,
+    /// SIP domains whose users are conferences.
+    conferences: BTreeSet<String>,
     effects: VecDeque<Effect>,
     /// Messages that wait for the store before their stanza counts as handled.
     waiting: BTreeMap<Ref, StanzaToken>,
@@ -86,6 +89,7 @@ impl Engine {
             sip: UserAgent::new(settings.sip, entropy()),
             links: Links::new(settings.link, settings.max_links, Box::new(entropy)),
             software: settings.software,
+            conferences: settings.conferences,
             effects: VecDeque::new(),
             waiting: BTreeMap::new(),
             current: None,
@@ -200,8 +204,10 @@ impl Engine {
         match adapt::read(element) {
             adapt::Inbound::Core(input) => self.tell(Input::Xmpp(input), now),
             adapt::Inbound::Iq(iq) => {
-                if !self.links.receive_iq(name, &iq, now)
-                    && let Some(answer) = server::answer(&self.software, &iq)
+                if let Some(pong) = adapt::muc::read_pong(&iq) {
+                    self.tell(Input::Xmpp(XmppIn::Muc(pong)), now);
+                } else if !self.links.receive_iq(name, &iq, now)
+                    && let Some(answer) = server::answer(&self.software, self.place(&iq), &iq)
                 {
                     self.links.send(name, plain(answer), now);
                 }
@@ -319,6 +325,13 @@ impl Engine {
     }
 
     // ------------------------------------------------------------------------------------------- inside
+
+    fn place(&self, iq: &adapt::Iq) -> server::Place {
+        server::Place {
+            conferences: self.conferences.contains(&canonical_domain(&iq.to.domain)),
+            occupant: self.bridge.in_conference(&iq.from, &iq.to),
+        }
+    }
 
     fn tell(&mut self, input: Input, now: Now) {
         journal::input(&input);

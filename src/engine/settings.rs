@@ -1,5 +1,7 @@
 //! From the administrator's settings to each machine's.
 
+use std::collections::BTreeSet;
+
 use stox_core::bridge;
 use stox_core::policy::{self, Policy};
 use stox_sip::digest::Credential;
@@ -25,6 +27,8 @@ pub struct Settings {
     pub link: link::Settings,
     /// XMPP links at one time.
     pub max_links: usize,
+    /// SIP domains whose users are conferences, in lower case.
+    pub conferences: BTreeSet<String>,
     /// What we say of ourselves.
     pub software: Software,
 }
@@ -53,6 +57,7 @@ impl Settings {
             sip: sip(config, ports),
             link: link(config),
             max_links: MAX_LINKS,
+            conferences: config.rooms.conferences.clone(),
             software: Software {
                 name: "stoxgate".to_owned(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -75,6 +80,7 @@ fn bridge(config: &Config) -> bridge::Settings {
     bridge::Settings {
         policy: Policy::new(domains),
         presence: config.presence.clone(),
+        rooms: config.rooms.settings.clone(),
         restart_spread: config.subscriptions.restart_spread,
         max_pending_per_domain: config.limits.queue,
         ledger: !config.ledger.keep.is_zero(),

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::address::Jid;
 use crate::address::canonical_domain;
+use crate::room::Rooms;
 use crate::subscription::watched;
 use crate::time::{Entropy, Now};
 use crate::vocab::{
@@ -14,7 +16,7 @@ use crate::vocab::{
 };
 
 mod book;
-mod context;
+pub(crate) mod context;
 mod ledger;
 mod messages;
 mod settings;
@@ -32,6 +34,7 @@ use messages::Messages;
 pub struct Bridge {
     cx: Context,
     messages: Messages,
+    rooms: Rooms,
     book: Book,
 }
 
@@ -56,6 +59,12 @@ pub struct Snapshot {
     pub watchers: usize,
     /// Dialogs and polls in which XMPP users watch.
     pub subscriptions: usize,
+    /// XMPP users in SIP conferences.
+    pub in_conferences: usize,
+    /// SIP users in XMPP rooms.
+    pub in_rooms: usize,
+    /// Messages and invitations of rooms without an outcome.
+    pub room_messages: usize,
 }
 
 impl Bridge {
@@ -65,6 +74,7 @@ impl Bridge {
         Self {
             cx: Context::new(settings, entropy),
             messages: Messages::default(),
+            rooms: Rooms::default(),
             book: Book::default(),
         }
     }
@@ -129,6 +139,7 @@ impl Bridge {
                 Timer::Retry(key) => {
                     watching::retry_due(&mut self.book, &mut self.cx, &key, now);
                 }
+                Timer::Room(timer) => self.rooms.due(&mut self.cx, timer, now),
             }
         }
     }
@@ -139,6 +150,7 @@ impl Bridge {
         self.handle_timeout(now);
         self.cx.stopping = true;
         self.messages.shut_down(&mut self.cx, now);
+        self.rooms.shut_down(&mut self.cx);
         let Book {
             contacts, index, ..
         } = &mut self.book;
@@ -161,6 +173,9 @@ impl Bridge {
             watched: count(&self.book, |contact| contact.watched.state.name()),
             watchers: self.book.index.watchers.len(),
             subscriptions: self.book.index.subscriptions.len(),
+            in_conferences: self.rooms.in_conferences(),
+            in_rooms: self.rooms.in_rooms(),
+            room_messages: self.rooms.pending(),
         }
     }
 
@@ -216,11 +231,21 @@ impl Bridge {
         }
     }
 
+    /// Whether an XMPP user's device is in a conference, and where the address names a nickname, under this one.
+    /// `None`: it is in none of that address.
+    #[must_use]
+    pub fn in_conference(&self, user: &Jid, occupant: &Jid) -> Option<bool> {
+        self.rooms.in_conference(user, occupant)
+    }
+
     fn handle_xmpp(&mut self, input: XmppIn, now: Now) {
+        let Some(input) = self.rooms.xmpp(&mut self.cx, input, now) else {
+            return;
+        };
         let cx = &mut self.cx;
         match input {
             XmppIn::Message { from, to, im } => self.messages.xmpp_message(cx, from, to, im, now),
-            XmppIn::Receipt { .. } => {}
+            XmppIn::Receipt { .. } | XmppIn::Muc(_) => {}
             XmppIn::MessageError {
                 from,
                 to,
@@ -236,11 +261,13 @@ impl Bridge {
             XmppIn::PresenceError { from, to, error } => {
                 stanzas::presence_error(&mut self.book, cx, &from, &to, &error, now);
             }
-            XmppIn::Muc(_) => {}
         }
     }
 
     fn handle_sip(&mut self, input: SipIn, now: Now) {
+        let Some(input) = self.rooms.sip(&mut self.cx, input, now) else {
+            return;
+        };
         let cx = &mut self.cx;
         match input {
             SipIn::Message {

@@ -5,6 +5,10 @@
 //! not (RFC 6121 §8.5.1, §8.5.2.1.3; XEP-0030 §8; SEC-13): nothing here knows the asker's subscription, and a client
 //! that learns that its peer has no features sends what SIP can carry. That includes pings: XEP-0199 lets a server
 //! refuse them, and an answer would only tell who exists.
+//!
+//! Conferences are no users: they say what they are, and tell their occupants whether they still are (XEP-0410).
+
+mod conference;
 
 use minidom::Element;
 use rxml::xml_ncname;
@@ -22,6 +26,8 @@ pub struct Software {
     pub version: String,
 }
 
+pub use conference::Place;
+
 /// How one query to a domain is answered.
 type Answer = fn(&Software, &Element) -> Result<Option<Element>, StanzaError>;
 
@@ -35,9 +41,12 @@ const QUERIES: [(&str, &str, Answer); 4] = [
 
 /// The answer to an iq, or nothing when it is an answer itself (RFC 6120 §8.3.1).
 #[must_use]
-pub fn answer(software: &Software, iq: &Iq) -> Option<Element> {
+pub fn answer(software: &Software, place: Place, iq: &Iq) -> Option<Element> {
     let outcome = match &iq.kind {
-        IqKind::Get(payload) if is_domain(iq) => ask_domain(software, payload),
+        IqKind::Get(payload) if is_domain(iq) => {
+            ask_domain(software, payload).map(|answer| conference::with_service(place, answer))
+        }
+        IqKind::Get(payload) if place.is_conference() => conference::ask(place, iq, payload),
         IqKind::Get(_) | IqKind::Set(_) => Err(StanzaError::new(Condition::ServiceUnavailable)),
         IqKind::Result | IqKind::Error(_) => return None,
     };

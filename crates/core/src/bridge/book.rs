@@ -15,7 +15,7 @@ use super::context::Context;
 
 /// An XMPP user and a SIP user, both bare and canonical.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct ContactKey {
+pub(crate) struct ContactKey {
     pub(super) xmpp: Jid,
     pub(super) sip: SipAddress,
 }

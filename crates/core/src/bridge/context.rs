@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::failure::{Failure, Local, StanzaError, to_stanza};
+use crate::room;
 use crate::time::{Entropy, Now};
-use crate::vocab::{Command, Ref, SipOut, StoreOut, XmppOut};
+use crate::vocab::{Command, ConferenceOut, FocusOut, Ref, SipOut, StoreOut, XmppOut};
 
 use super::book::ContactKey;
 use super::ledger::Tally;
@@ -14,18 +15,20 @@ use super::settings::Settings;
 
 /// What a timer is for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Timer {
+pub(crate) enum Timer {
     /// A SIP sender has waited long enough.
     Answer(Ref),
     /// A subscription at a SIP user may be tried again.
     Retry(Arc<ContactKey>),
+    /// For a room.
+    Room(room::Timer),
 }
 
-pub(super) struct Context {
-    pub(super) settings: Settings,
-    pub(super) entropy: Box<dyn Entropy>,
+pub(crate) struct Context {
+    pub(crate) settings: Settings,
+    pub(crate) entropy: Box<dyn Entropy>,
     /// No new work is taken.
-    pub(super) stopping: bool,
+    pub(crate) stopping: bool,
     pub(super) tally: Tally,
     commands: VecDeque<Command>,
     timers: BTreeSet<(Duration, Timer)>,
@@ -33,7 +36,7 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn new(settings: Settings, entropy: Box<dyn Entropy>) -> Self {
+    pub(crate) fn new(settings: Settings, entropy: Box<dyn Entropy>) -> Self {
         Self {
             settings,
             entropy,
@@ -45,47 +48,55 @@ impl Context {
         }
     }
 
-    pub(super) fn xmpp(&mut self, out: XmppOut) {
+    pub(crate) fn xmpp(&mut self, out: XmppOut) {
         self.commands.push_back(Command::Xmpp(out));
     }
 
-    pub(super) fn sip(&mut self, out: SipOut) {
+    pub(crate) fn sip(&mut self, out: SipOut) {
         self.commands.push_back(Command::Sip(out));
     }
 
-    pub(super) fn store(&mut self, out: StoreOut) {
+    pub(crate) fn conference(&mut self, out: ConferenceOut) {
+        self.sip(SipOut::Conference(out));
+    }
+
+    pub(crate) fn focus(&mut self, out: FocusOut) {
+        self.sip(SipOut::Focus(out));
+    }
+
+    pub(crate) fn store(&mut self, out: StoreOut) {
         self.commands.push_back(Command::Store(out));
     }
 
-    pub(super) fn poll_command(&mut self) -> Option<Command> {
+    pub(crate) fn poll_command(&mut self) -> Option<Command> {
         self.commands.pop_front()
     }
 
     /// A name that this process has not used.
-    pub(super) fn fresh_ref(&mut self) -> Ref {
+    pub(crate) fn fresh_ref(&mut self) -> Ref {
         self.last_ref += 1;
         Ref(self.last_ref)
     }
 
     /// Keeps clear of a name from before the restart.
-    pub(super) fn skip_ref(&mut self, taken: Ref) {
+    pub(crate) fn skip_ref(&mut self, taken: Ref) {
         self.last_ref = self.last_ref.max(taken.0);
     }
 
-    pub(super) fn arm(&mut self, at: Duration, timer: Timer) {
+    pub(crate) fn arm(&mut self, at: Duration, timer: Timer) {
         self.timers.insert((at, timer));
     }
 
-    pub(super) fn disarm(&mut self, at: Duration, timer: Timer) {
+    pub(crate) fn disarm(&mut self, at: Duration, timer: Timer) {
         self.timers.remove(&(at, timer));
     }
 
-    pub(super) fn next_timeout(&self) -> Option<Duration> {
+    pub(crate) fn next_timeout(&self) -> Option<Duration> {
         self.timers.first().map(|(at, _)| *at)
     }
 
     /// A timer that is due, taken off the list.
-    pub(super) fn take_due(&mut self, now: Now) -> Option<Timer> {
+    pub(crate) fn take_due(&mut self, now: Now) -> Option<Timer> {
         self.timers
             .first()
             .is_some_and(|(at, _)| *at <= now.mono)
@@ -95,7 +106,7 @@ impl Context {
     }
 
     /// Uniformly below `limit`.
-    pub(super) fn random_below(&mut self, limit: Duration) -> Duration {
+    pub(crate) fn random_below(&mut self, limit: Duration) -> Duration {
         let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         match self.entropy.next_u64().checked_rem(limit) {
             Some(millis) => Duration::from_millis(millis),
@@ -104,7 +115,7 @@ impl Context {
     }
 
     /// Whether users of the two domains may talk now.
-    pub(super) fn admit(&self, xmpp_domain: &str, sip_domain: &str) -> Result<(), Local> {
+    pub(crate) fn admit(&self, xmpp_domain: &str, sip_domain: &str) -> Result<(), Local> {
         if self.stopping {
             Err(Local::ShuttingDown)
         } else if self.settings.policy.allows(xmpp_domain, sip_domain) {
@@ -116,6 +127,6 @@ impl Context {
 }
 
 /// The stanza error for a finding of ours.
-pub(super) fn local_error(local: Local) -> StanzaError {
+pub(crate) fn local_error(local: Local) -> StanzaError {
     to_stanza(&Failure::Local(local))
 }

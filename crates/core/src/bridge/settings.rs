@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::address::canonical_domain;
 use crate::policy::Policy;
-use crate::presence;
+use crate::{presence, room};
 
 /// The settings of a [`super::Bridge`].
 #[derive(Debug, Clone)]
@@ -14,6 +14,8 @@ pub struct Settings {
     pub policy: Policy,
     /// How XMPP users see SIP users.
     pub presence: presence::Rules,
+    /// Group chat.
+    pub rooms: room::Settings,
     /// How long a SIP sender waits for the XMPP side before its MESSAGE is answered with a failure. Well below
     /// 32 s, the end of the sender's transaction (RFC 3261 §17.1.2.2).
     pub answer_within: Duration,
@@ -71,6 +73,7 @@ impl Default for Settings {
         Self {
             policy: Policy::default(),
             presence: presence::Rules::default(),
+            rooms: room::Settings::default(),
             answer_within: Duration::from_secs(20),
             restart_spread: Duration::from_secs(30),
             servers: BTreeMap::new(),

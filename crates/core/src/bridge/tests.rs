@@ -296,6 +296,7 @@ fn xmpp_words(out: &XmppOut) -> String {
                 error.condition.name()
             )
         }
+        XmppOut::Muc(out) => panic!("about a room: {out:?}"),
     }
 }
 
@@ -362,6 +363,9 @@ fn sip_words(out: &SipOut) -> String {
                 },
             };
             format!("NOTIFY {} {state}{}", reference.0, document_words(document))
+        }
+        SipOut::Conference(_) | SipOut::Focus(_) | SipOut::AnswerInvitation { .. } => {
+            panic!("about a room: {out:?}")
         }
     }
 }

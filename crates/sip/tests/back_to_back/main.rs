@@ -131,6 +131,9 @@ impl Side {
             SipIn::Subscription { event, .. } => self.events.push(event),
             SipIn::Watcher { reference, event } => self.watched(reference, &event, now),
             SipIn::ChatState { .. } | SipIn::Receipt { .. } => {}
+            SipIn::Conference { .. } | SipIn::Focus { .. } | SipIn::Invitation(_) => {
+                panic!("nobody enters a room here")
+            }
             SipIn::MessageGone { .. } => panic!("everything is answered at once"),
         }
     }

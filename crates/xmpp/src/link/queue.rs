@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use minidom::Element;
 use stox_core::vocab::Ref;
+use xmpp_parsers::ns;
 
 use super::Outgoing;
 
@@ -37,6 +38,8 @@ impl Kind {
             return Self::Message;
         }
         match (element.name(), element.attr("type")) {
+            // What a room says of an occupant comes in an order that counts, and nothing repeats it.
+            ("presence", _) if element.has_child("x", ns::MUC_USER) => Self::Report,
             ("presence", None | Some("unavailable")) => Self::State((attr("from"), attr("to"))),
             ("iq", _) => Self::Answer,
             _ => Self::Report,

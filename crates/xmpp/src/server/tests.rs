@@ -7,6 +7,10 @@ const S: &str = "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'";
 
 /// What comes back for an iq from alma, with its frame taken off.
 fn ask(to: &str, kind: &str, payload: &str) -> Option<String> {
+    ask_at(Place::default(), to, kind, payload)
+}
+
+fn ask_at(place: Place, to: &str, kind: &str, payload: &str) -> Option<String> {
     let software = Software {
         name: "stoxgate".into(),
         version: "1.0 <beta>".into(),
@@ -19,7 +23,7 @@ fn ask(to: &str, kind: &str, payload: &str) -> Option<String> {
     let Inbound::Iq(iq) = adapt::read(&stanza) else {
         panic!("{stanza:?}");
     };
-    let reply = answer(&software, &iq)?;
+    let reply = answer(&software, place, &iq)?;
     assert_eq!(reply.name(), "iq");
     assert_eq!(reply.attr("id"), Some("q\"1"));
     assert_eq!(reply.attr("to"), Some("alma@jabber.example/x"));
@@ -188,4 +192,52 @@ fn answers_are_not_answered() {
         assert_eq!(ask(to, "result", ""), None);
         assert_eq!(ask(to, "error", "<error type='cancel'/>"), None);
     }
+}
+
+const INFO: &str = "<query xmlns='http://jabber.org/protocol/disco#info'/>";
+const PING: &str = "<ping xmlns='urn:xmpp:ping'/>";
+
+#[test]
+fn a_conference_says_what_it_is() {
+    let known = Place {
+        conferences: true,
+        occupant: None,
+    };
+    let inside = Place {
+        conferences: false,
+        occupant: Some(true),
+    };
+    let service = ask_at(known, "chat.example", "get", INFO).unwrap();
+    assert!(service.contains("category='gateway'"), "{service}");
+    for text in [
+        service,
+        ask_at(known, "verona@chat.example", "get", INFO).unwrap(),
+        ask_at(inside, "verona@chat.example", "get", INFO).unwrap(),
+    ] {
+        assert!(text.starts_with("result: "), "{text}");
+        let is_room = text.contains("category='conference'") && text.contains("type='text'");
+        assert!(is_room, "{text}");
+        assert!(
+            text.contains("<feature var='http://jabber.org/protocol/muc'/>"),
+            "{text}"
+        );
+    }
+    let users = refusal("cancel", "service-unavailable");
+    assert_eq!(ask("verona@chat.example", "get", INFO), users);
+    assert_eq!(ask_at(known, "verona@chat.example", "set", INFO), users);
+}
+
+#[test]
+fn a_conference_tells_its_occupants_whether_they_are_in_it() {
+    let at = |conferences, occupant| {
+        let place = Place {
+            conferences,
+            occupant,
+        };
+        ask_at(place, "verona@chat.example/Romeo", "get", PING)
+    };
+    assert_eq!(at(false, Some(true)), Some("result: ".to_owned()));
+    assert_eq!(at(false, Some(false)), refusal("cancel", "item-not-found"));
+    assert_eq!(at(true, None), refusal("modify", "not-acceptable"));
+    assert_eq!(at(false, None), refusal("cancel", "service-unavailable"));
 }
