@@ -342,3 +342,6 @@ fn name_of<T: PartialEq>(table: &[(&'static str, T)], value: T) -> &'static str 
         .find(|row| row.1 == value)
         .map_or("none", |row| row.0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -178,7 +178,7 @@ fn what_the_room_refuses_is_the_answer_to_the_invite() {
         (Condition::Forbidden, 403),
         (Condition::ItemNotFound, 404),
         (Condition::NotAuthorized, 403),
-        (Condition::ServiceUnavailable, 480),
+        (Condition::ServiceUnavailable, 403),
     ];
     for (condition, code) in rows {
         let mut world = World::new();
