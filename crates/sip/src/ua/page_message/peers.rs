@@ -57,7 +57,7 @@ impl Peers {
         (user.heard + MEMORY > now).then_some(language)
     }
 
-    /// A user has shown or refused something; that is believed for so long.
+    /// A user has shown or refused something; that is believed for so long. A refusal is believed before what he shows.
     pub(super) fn learn(
         &mut self,
         user: &SipAddress,
@@ -65,8 +65,11 @@ impl Peers {
         holds: Duration,
         now: Duration,
     ) {
+        let refused = self.knows(user, skill, now) == Some(false);
         let user = self.user(user, now);
-        user.skills.insert(skill, (known, now + holds));
+        if !(known && refused) {
+            user.skills.insert(skill, (known, now + holds));
+        }
     }
 
     /// A user has written in a language.
@@ -131,6 +134,8 @@ mod tests {
             peers.knows(&user(0), Skill::Typing, late + second(60)),
             None
         );
+        peers.learn(&user(0), (Skill::Typing, true), MEMORY, late);
+        assert_eq!(peers.knows(&user(0), Skill::Typing, late), Some(false));
         assert_eq!(peers.knows(&user(1), Skill::Typing, late), None);
         assert_eq!(peers.knows(&user(2), Skill::Typing, late), Some(true));
         let gruu = SipAddress {
