@@ -19,6 +19,7 @@ mod book;
 pub(crate) mod context;
 mod ledger;
 mod messages;
+mod receipts;
 mod settings;
 mod stanzas;
 mod watchers;
@@ -47,6 +48,8 @@ pub struct Snapshot {
     pub messages_to_xmpp: usize,
     /// Error stanzas that matched no message, or came after its answer.
     pub late_errors: u64,
+    /// Receipts for messages that did not ask for one, or asked too long ago.
+    pub unmatched_receipts: u64,
     /// Messages by how they ended, as it was first known, since the start.
     pub outcomes: BTreeMap<Outcome, u64>,
     /// What became known later, by receipts and late answers.
@@ -167,6 +170,7 @@ impl Bridge {
             messages_to_sip: self.messages.to_sip_count(),
             messages_to_xmpp: self.messages.to_xmpp_count(),
             late_errors: self.messages.late_errors(),
+            unmatched_receipts: self.cx.receipts.unmatched(),
             outcomes: self.cx.tally.first(),
             later: self.cx.tally.later(),
             watching: count(&self.book, |contact| contact.watch.state.name()),
@@ -245,7 +249,15 @@ impl Bridge {
         let cx = &mut self.cx;
         match input {
             XmppIn::Message { from, to, im } => self.messages.xmpp_message(cx, from, to, im, now),
-            XmppIn::Receipt { .. } | XmppIn::Muc(_) => {}
+            XmppIn::Muc(_) => {}
+            XmppIn::Receipt {
+                from,
+                to,
+                id,
+                receipt,
+            } => self
+                .messages
+                .xmpp_receipt(cx, (&from, &to), id, receipt, now),
             XmppIn::MessageError {
                 from,
                 to,
@@ -289,6 +301,7 @@ impl Bridge {
             SipIn::Receipt { reference, receipt } => {
                 let fate = ledger::told(&receipt);
                 self.messages.amend(cx, reference, fate, now);
+                cx.sip_receipt(reference, receipt, now);
             }
             SipIn::MessageGone { reference } => self.messages.sip_gone(cx, reference),
             SipIn::Outcome { reference, outcome } => {

@@ -11,6 +11,7 @@ use crate::vocab::{Command, ConferenceOut, FocusOut, Ref, SipOut, StoreOut, Xmpp
 
 use super::book::ContactKey;
 use super::ledger::Tally;
+use super::receipts::Receipts;
 use super::settings::Settings;
 
 /// What a timer is for.
@@ -30,6 +31,7 @@ pub(crate) struct Context {
     /// No new work is taken.
     pub(crate) stopping: bool,
     pub(super) tally: Tally,
+    pub(super) receipts: Receipts,
     commands: VecDeque<Command>,
     timers: BTreeSet<(Duration, Timer)>,
     last_ref: u64,
@@ -42,6 +44,7 @@ impl Context {
             entropy,
             stopping: false,
             tally: Tally::default(),
+            receipts: Receipts::default(),
             commands: VecDeque::new(),
             timers: BTreeSet::new(),
             last_ref: 0,

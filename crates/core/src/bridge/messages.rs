@@ -9,8 +9,8 @@ use crate::address::{
 use crate::failure::{Failure, Local, StanzaError, to_stanza};
 use crate::time::Now;
 use crate::vocab::{
-    About, ChatState, Fate, Im, ImKind, Outcome, Party, Ref, SipOut, StoreOut, Unsettled, Way,
-    XmppOut,
+    About, ChatState, Fate, Im, ImKind, Outcome, Party, Receipt, Ref, SipOut, StoreOut, Unsettled,
+    Way, XmppOut,
 };
 
 use super::context::{Context, Timer, local_error};
@@ -56,10 +56,21 @@ struct ToXmpp {
 
 /// Recipient, sender (both bare and canonical) and id: what an error stanza about a message has to name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct StanzaKey {
-    to: Jid,
-    from: Jid,
-    id: String,
+pub(super) struct StanzaKey {
+    pub(super) to: Jid,
+    pub(super) from: Jid,
+    pub(super) id: String,
+}
+
+impl StanzaKey {
+    /// The message that a stanza with these addresses answers.
+    pub(super) fn of_answer(from: &Jid, to: &Jid, id: String) -> Self {
+        Self {
+            to: from.bare().canonical(),
+            from: to.bare().canonical(),
+            id,
+        }
+    }
 }
 
 /// All messages under way.
@@ -162,11 +173,12 @@ impl Messages {
     /// The store has the message, or cannot take it.
     pub(super) fn kept(&mut self, cx: &mut Context, reference: Ref, kept: bool, now: Now) {
         if kept {
-            let held = self
-                .to_sip
-                .get_mut(&reference)
-                .and_then(|message| message.held.take());
-            if let Some(Held { from, to, im }) = held {
+            let Some(message) = self.to_sip.get_mut(&reference) else {
+                return;
+            };
+            if let Some(Held { from, to, im }) = message.held.take() {
+                let parties = (&message.from, &message.to, message.id.as_deref());
+                cx.await_sip_receipts(reference, parties, im.wants, now);
                 cx.sip(SipOut::Message {
                     reference,
                     from,
@@ -200,7 +212,9 @@ impl Messages {
                 Ok(()) => Outcome::Taken.into(),
                 Err(failure) => Fate::of(Way::ToSip, failure),
             };
+            let taken = outcome.is_ok();
             self.settle(cx, reference, message, (outcome, fate), now);
+            cx.sip_answered(reference, taken);
         }
     }
 
@@ -267,16 +281,13 @@ impl Messages {
         now: Now,
     ) {
         let reference = id.and_then(|id| {
-            let key = StanzaKey {
-                to: from.bare().canonical(),
-                from: to.bare().canonical(),
-                id,
-            };
+            let key = StanzaKey::of_answer(from, to, id);
             self.by_stanza.get(&key).copied()
         });
         let failure = reported(from, error);
         if let Some(reference) = reference {
             self.enter(cx, reference, Fate::of(Way::ToXmpp, &failure), now);
+            cx.xmpp_answered(reference, false);
         }
         let open = reference.and_then(|reference| self.close(cx, reference));
         let Some(sip_ref) = open else {
@@ -307,9 +318,11 @@ impl Messages {
             self.by_stanza.remove(&message.stanza);
             self.release(&message.domain);
         }
+        let taken = outcome.is_ok();
         if let Some(sip_ref) = open {
             answer(cx, sip_ref, outcome);
         }
+        cx.xmpp_answered(reference, taken);
     }
 
     /// A SIP sender has waited long enough.
@@ -323,6 +336,21 @@ impl Messages {
             let failure = Failure::Local(local);
             self.enter(cx, reference, Fate::of(Way::ToXmpp, &failure), now);
             answer(cx, sip_ref, Err(failure));
+            cx.xmpp_answered(reference, false);
+        }
+    }
+
+    /// A receipt from XMPP, about a message that may have been settled for long.
+    pub(super) fn xmpp_receipt(
+        &mut self,
+        cx: &mut Context,
+        addresses: (&Jid, &Jid),
+        id: String,
+        receipt: Receipt,
+        now: Now,
+    ) {
+        for number in cx.xmpp_receipt(addresses, id, receipt, now) {
+            self.amend(cx, number, Outcome::from(receipt).into(), now);
         }
     }
 
@@ -439,6 +467,7 @@ impl Messages {
             about,
             entered: None,
         };
+        cx.await_xmpp_receipts((reference, sip_ref), &message.stanza, im.wants, now);
         self.to_xmpp.insert(reference, message);
         cx.xmpp(XmppOut::Message {
             reference,

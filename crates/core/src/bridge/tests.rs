@@ -14,6 +14,7 @@ use super::*;
 mod chaos;
 mod ledger;
 mod messages;
+mod receipts;
 mod watchers;
 mod watching;
 
