@@ -2,10 +2,11 @@
 
 use serde_json::{Map, Value};
 
+use crate::msrp_text::MsrpText;
 use crate::operators::{self, Context, equal};
 use crate::output::{Output, Sent};
 use crate::sip_text::SipText;
-use crate::{pidf, sip_path, stanza_path};
+use crate::{msrp_path, pidf, sip_path, stanza_path};
 
 /// Everything sent, and where the part begins that the vector is about.
 #[derive(Clone, Copy)]
@@ -68,8 +69,31 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// Whether the assertion is about a stanza, judged by its paths.
-pub(crate) fn is_about_stanza(assertion: &Map<String, Value>) -> bool {
+/// What an assertion is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Subject {
+    Sip,
+    Msrp,
+    Stanza,
+}
+
+/// Methods of MSRP.
+const MSRP_METHODS: [&str; 2] = ["SEND", "REPORT"];
+
+/// What the assertion is about, judged by its paths.
+pub(crate) fn subject(assertion: &Map<String, Value>) -> Subject {
+    let method = assertion.get("method").and_then(Value::as_str);
+    let by_method = method.is_some_and(|method| MSRP_METHODS.contains(&method));
+    if by_method || assertion.keys().any(|path| msrp_path::is_own(path)) {
+        return Subject::Msrp;
+    }
+    match is_about_stanza(assertion) {
+        true => Subject::Stanza,
+        false => Subject::Sip,
+    }
+}
+
+fn is_about_stanza(assertion: &Map<String, Value>) -> bool {
     let sip = ["method", "status", "request_uri", "reason"];
     let named = |key: &String| {
         key.starts_with('@') || key == "stanza" || key == "chatstate" || key == "received.id"
@@ -132,6 +156,10 @@ fn entry(path: &str, wanted: &Value, output: &Output, scene: &Scene<'_>) -> Resu
         ("pidf.tuple_for", Sent::Sip(sip)) => tuple_for(wanted, sip),
         (_, Sent::Sip(sip)) => {
             let found = sip_path::lookup(sip, path)?;
+            value(path, wanted, found.as_ref(), &scene.context(output, path))
+        }
+        (_, Sent::Msrp(msrp)) => {
+            let found = msrp_path::lookup(msrp, path)?;
             value(path, wanted, found.as_ref(), &scene.context(output, path))
         }
         (_, Sent::Stanza(stanza)) => {
@@ -291,16 +319,28 @@ pub(crate) fn assign(rows: &[Vec<bool>]) -> Option<Vec<usize>> {
 const SAMPLE_SIP: &str =
     "NOTIFY sip:a@b.example SIP/2.0\r\nFrom: <sip:a@b.example>;tag=1\r\nCSeq: 1 NOTIFY\r\n\r\n";
 const SAMPLE_STANZA: &str = "<message xmlns='jabber:client'/>";
+const SAMPLE_MSRP: &str = "MSRP abcd SEND\r\nMessage-ID: 1\r\n-------abcd$\r\n";
 
 /// Looks for paths and operators that this runner does not know, so that none passes because nothing came by.
 ///
 /// # Errors
 /// The first such word.
 pub(crate) fn vet(assertion: &Map<String, Value>) -> Result<(), String> {
-    let what = if is_about_stanza(assertion) {
-        Sent::Stanza(SAMPLE_STANZA.parse().map_err(|_| "no sample")?)
-    } else {
-        Sent::Sip(SipText::parse(SAMPLE_SIP.as_bytes())?)
+    vet_as(subject(assertion), assertion)
+}
+
+/// The same for an assertion about something that its place tells.
+///
+/// # Errors
+/// The first such word.
+pub(crate) fn vet_as(subject: Subject, assertion: &Map<String, Value>) -> Result<(), String> {
+    let what = match subject {
+        Subject::Stanza => Sent::Stanza(SAMPLE_STANZA.parse().map_err(|_| "no sample")?),
+        Subject::Sip => Sent::Sip(SipText::parse(SAMPLE_SIP.as_bytes())?),
+        Subject::Msrp => {
+            let sample = MsrpText::take(&mut SAMPLE_MSRP.as_bytes().to_vec())?;
+            Sent::Msrp(sample.ok_or("no sample")?)
+        }
     };
     let outputs = [Output {
         at: std::time::Duration::ZERO,
@@ -317,10 +357,9 @@ pub(crate) fn vet(assertion: &Map<String, Value>) -> Result<(), String> {
             for group in wanted.as_array().into_iter().flatten() {
                 let mut group = object(group)?.clone();
                 let method = assertion.get("method").or(assertion.get("stanza"));
-                let kind = if is_about_stanza(assertion) {
-                    "stanza"
-                } else {
-                    "method"
+                let kind = match subject {
+                    Subject::Stanza => "stanza",
+                    Subject::Sip | Subject::Msrp => "method",
                 };
                 group.extend(method.map(|method| (kind.to_owned(), method.clone())));
                 vet(&group)?;

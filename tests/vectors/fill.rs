@@ -1,6 +1,7 @@
 //! `{{name}}` in a vector's texts: values from what the gateway has sent.
 
 use crate::output::Output;
+use crate::sip_path;
 use crate::sip_text::{self, SipText};
 use crate::world::World;
 
@@ -64,6 +65,27 @@ pub(crate) fn sip(world: &World, text: &str) -> String {
     });
     text.replace("{{gateway_contact}}", contact)
         .replace("{{totag}}", &of(own_tag))
+}
+
+/// The gateway's path in an MSRP session, as the vectors write it.
+const MSRP_PATH: &str = "msrp://127.0.0.1:8763/gw1;tcp";
+
+/// An MSRP request with the path that the gateway has announced, and the id of its last message.
+pub(crate) fn msrp(world: &World, text: &str) -> String {
+    let sent = || world.outputs.iter().rev().filter_map(Output::msrp_request);
+    let id = sent()
+        .filter(|msrp| msrp.method() == Some("SEND") && !msrp.is_empty_send())
+        .find_map(|msrp| msrp.header("Message-ID"))
+        .unwrap_or(NONE);
+    text.replace("{{message_id_of_send}}", id)
+        .replace(MSRP_PATH, msrp_path(world).as_deref().unwrap_or(NONE))
+}
+
+/// The path in the gateway's last session description.
+pub(crate) fn msrp_path(world: &World) -> Option<String> {
+    let mut sent = world.outputs.iter().rev().filter_map(Output::sip);
+    let path = sent.find_map(|sip| sip_path::lookup(sip, "sdp.path").ok().flatten())?;
+    path.as_str().map(str::to_owned)
 }
 
 /// A stanza with the id of the gateway's last one of the same kind.

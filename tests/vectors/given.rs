@@ -19,6 +19,10 @@ pub(crate) enum Event {
     /// A SIP response.
     Response(String),
     Stanza(String),
+    /// An MSRP request of the peer's.
+    Msrp(String),
+    /// A step of the vector begins.
+    Step,
     /// The gateway has sent something that fits each of these assertions.
     Sends(Vec<Value>),
     /// A step that is left out when the last response lists this token in this header.
@@ -110,6 +114,7 @@ impl Given {
         }
         steps.sort_by_key(|(number, _, _)| *number);
         for (_, name, value) in steps {
+            out.events.push(Event::Step);
             out.event(&name, value)?;
         }
         if let Some(clock) = given.get("clock") {
@@ -239,7 +244,7 @@ impl Given {
             }
             "event" => self.surrounding(&text(value)?)?,
             "clock" => self.clock(&text(value)?)?,
-            "msrp" => return Err("the gateway has no MSRP for this step".to_owned()),
+            "msrp" => self.events.push(Event::Msrp(text(value)?)),
             "steps" => {
                 for step in value.as_array().into_iter().flatten() {
                     self.step(step.as_object().ok_or("a step is no object")?)?;
@@ -251,6 +256,7 @@ impl Given {
     }
 
     fn step(&mut self, step: &Map<String, Value>) -> Result<(), String> {
+        self.events.push(Event::Step);
         let first = self.events.len();
         for (key, value) in step.iter().filter(|(key, _)| *key != "if_response_lacks") {
             self.event(key, value)?;

@@ -12,7 +12,7 @@ use crate::operators::Context;
 use crate::output::Output;
 use crate::play::{Asked, Played, suits};
 use crate::sip_text::SipText;
-use crate::{fill, pidf, stanza_path, states};
+use crate::{fill, judge_msrp, pidf, stanza_path, states};
 
 /// How long the gateway has for what it owes: longer than its least time between two NOTIFYs.
 const WAIT: Duration = Duration::from_secs(6);
@@ -139,6 +139,10 @@ fn one(
         "forbid" | "emit_xmpp_forbid" | "emit_sip_forbid" | "emit_sip_requests_forbid" => {
             forbidden(scene.window(), wanted, &scene)
         }
+        "msrp_response" => judge_msrp::response(played, wanted, &scene),
+        "emit_msrp" => judge_msrp::emitted(played, wanted, &scene),
+        "session_payload" => judge_msrp::payload(wanted, &scene),
+        "session_payload_total" => judge_msrp::payload_total(wanted, &scene),
         "one_of" => alternatives(played, end, wanted),
         "last_sip_request" => last_request(&scene, wanted),
         "order" => ordered(&scene, wanted, expect),
@@ -213,7 +217,10 @@ fn counted(played: &Played, scene: &Scene<'_>, key: &str) -> Result<Option<usize
     let requests = || window().filter_map(Output::request);
     Ok(match base {
         "emit_xmpp_count" => Some(window().filter_map(Output::stanza).count()),
-        "emit_sip_request_count" | "emit_sip_requests_count" => Some(requests().count()),
+        // An ACK is the end of its INVITE.
+        "emit_sip_request_count" | "emit_sip_requests_count" => {
+            Some(requests().filter(|sip| sip.method() != "ACK").count())
+        }
         "emit_sip_invite_count" => Some(requests().filter(|sip| sip.method() == "INVITE").count()),
         "emit_sip_message_count" => {
             Some(requests().filter(|sip| sip.method() == "MESSAGE").count())
@@ -222,6 +229,8 @@ fn counted(played: &Played, scene: &Scene<'_>, key: &str) -> Result<Option<usize
         "emit_sip_subscribe_count" => {
             Some(requests().filter(|sip| sip.method() == "SUBSCRIBE").count())
         }
+        "emit_msrp_count" => Some(judge_msrp::count(scene)),
+        "delivered_copies" => Some(judge_msrp::copies(scene)?),
         // Answers to earlier steps do not count.
         "emit_sip_response_count" => {
             let since = scene
@@ -273,7 +282,11 @@ fn is_of_kind(key: &str, output: &Output) -> bool {
 }
 
 /// For each assertion the index of its output.
-fn matched(list: &[Value], outputs: &[&Output], scene: &Scene<'_>) -> Result<Vec<usize>, String> {
+pub(crate) fn matched(
+    list: &[Value],
+    outputs: &[&Output],
+    scene: &Scene<'_>,
+) -> Result<Vec<usize>, String> {
     let mut rows = Vec::new();
     let mut reasons = Vec::new();
     for wanted in list {

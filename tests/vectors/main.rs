@@ -1,8 +1,9 @@
 //! Runs the interoperability vectors of `fixtures/vectors`, or of the folder that `STOX_VECTORS` names, through the
 //! whole gateway without I/O on virtual time.
 //!
-//! `fixtures/vectors-not-yet.toml` lists the vectors that do not pass yet, each with its reason. For the default folder
-//! the list is exact: a listed vector that passes fails the run, like an unlisted one that fails.
+//! `fixtures/vectors-not-yet.toml` lists the vectors that do not pass yet, and those that never shall, because the
+//! gateway deviates from them on purpose; each with its reason. For the default folder the list is exact: a listed vector
+//! that passes fails the run, like an unlisted one that fails.
 //! `cargo test --test vectors -- TEXT…` runs only the vectors whose id contains one of the texts.
 
 mod address;
@@ -10,6 +11,10 @@ mod assertion;
 mod fill;
 mod given;
 mod judge;
+mod judge_msrp;
+mod msrp_path;
+mod msrp_peer;
+mod msrp_text;
 mod operators;
 mod output;
 mod pidf;
@@ -29,7 +34,7 @@ use std::process::ExitCode;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use report::{Outcome, Report};
+use report::{Listed, Outcome, Report};
 
 /// One file of the folder.
 #[derive(Debug, Deserialize)]
@@ -44,15 +49,19 @@ struct Vector {
 
 /// Vectors with one reason.
 #[derive(Debug, Deserialize)]
-struct NotYet {
+#[serde(deny_unknown_fields)]
+struct Group {
     reason: String,
     vectors: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct NotYetFile {
+#[serde(deny_unknown_fields)]
+struct ListFile {
     #[serde(default, rename = "not-yet")]
-    not_yet: Vec<NotYet>,
+    not_yet: Vec<Group>,
+    #[serde(default, rename = "deviation")]
+    deviations: Vec<Group>,
 }
 
 fn fixtures() -> PathBuf {
@@ -90,21 +99,26 @@ fn read(folder: &Path) -> Result<Vec<Vector>, String> {
     vectors.collect()
 }
 
-fn not_yet() -> Result<BTreeMap<String, String>, String> {
+/// The listed vectors by id.
+fn listed() -> Result<BTreeMap<String, Listed>, String> {
     let path = fixtures().join("vectors-not-yet.toml");
     let text =
         std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let file: NotYetFile =
+    let file: ListFile =
         toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-    let groups = file.not_yet.into_iter();
-    Ok(groups
-        .flat_map(|group| {
-            group
-                .vectors
-                .into_iter()
-                .map(move |id| (id, group.reason.clone()))
-        })
-        .collect())
+    let mut listed = BTreeMap::new();
+    for (groups, as_what) in [
+        (file.not_yet, Listed::NotYet),
+        (file.deviations, Listed::Deviation),
+    ] {
+        for group in groups {
+            if group.reason.is_empty() {
+                return Err(format!("{}: no reason is given", path.display()));
+            }
+            listed.extend(group.vectors.into_iter().map(|id| (id, as_what)));
+        }
+    }
+    Ok(listed)
 }
 
 fn run(vector: &Vector) -> Result<(), String> {
@@ -118,7 +132,7 @@ fn run(vector: &Vector) -> Result<(), String> {
 fn everything(filters: &[String]) -> Result<bool, String> {
     let own = std::env::var_os("STOX_VECTORS").map(PathBuf::from);
     let folder = own.clone().unwrap_or_else(|| fixtures().join("vectors"));
-    let listed = not_yet()?;
+    let listed = listed()?;
     let vectors = read(&folder)?;
     let chosen = |vector: &&Vector| {
         filters.is_empty() || filters.iter().any(|filter| vector.id.contains(filter))
@@ -130,7 +144,7 @@ fn everything(filters: &[String]) -> Result<bool, String> {
             title: &vector.title,
             strength: &vector.strength,
             requirements: &vector.req,
-            listed: listed.get(&vector.id).map(String::as_str),
+            listed: listed.get(&vector.id).copied(),
             result: run(vector),
         };
         report.add(outcome);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use minidom::Element;
 
+use crate::msrp_text::MsrpText;
 use crate::sip_text::SipText;
 
 /// One thing that the gateway sent.
@@ -14,10 +15,11 @@ pub(crate) struct Output {
     pub(crate) what: Sent,
 }
 
-/// A message of either protocol.
+/// A message of one of the protocols.
 #[derive(Debug, Clone)]
 pub(crate) enum Sent {
     Sip(SipText),
+    Msrp(MsrpText),
     Stanza(Element),
 }
 
@@ -25,7 +27,7 @@ impl Output {
     pub(crate) fn sip(&self) -> Option<&SipText> {
         match &self.what {
             Sent::Sip(sip) => Some(sip),
-            Sent::Stanza(_) => None,
+            Sent::Msrp(_) | Sent::Stanza(_) => None,
         }
     }
 
@@ -40,8 +42,19 @@ impl Output {
     pub(crate) fn stanza(&self) -> Option<&Element> {
         match &self.what {
             Sent::Stanza(stanza) => Some(stanza),
-            Sent::Sip(_) => None,
+            Sent::Sip(_) | Sent::Msrp(_) => None,
         }
+    }
+
+    pub(crate) fn msrp(&self) -> Option<&MsrpText> {
+        match &self.what {
+            Sent::Msrp(msrp) => Some(msrp),
+            Sent::Sip(_) | Sent::Stanza(_) => None,
+        }
+    }
+
+    pub(crate) fn msrp_request(&self) -> Option<&MsrpText> {
+        self.msrp().filter(|msrp| msrp.method().is_some())
     }
 
     /// One line for a report.
@@ -51,6 +64,10 @@ impl Output {
                 let state = sip.header("Subscription-State").unwrap_or_default();
                 let call_id = sip.call_id().unwrap_or_default();
                 format!("{} [{call_id}] {state}", sip.start)
+            }
+            Sent::Msrp(msrp) => {
+                let id = msrp.header("Message-ID").unwrap_or_default();
+                format!("{} [{id}]", msrp.start)
             }
             Sent::Stanza(stanza) => {
                 let mut text = String::from(stanza);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use regex::Regex;
 use serde_json::{Map, Value};
 
-use crate::assertion::{self, Scene};
+use crate::assertion::{self, Scene, Subject};
 use crate::given::{Event, Given};
 use crate::output::Output;
 use crate::sip_text::SipText;
@@ -31,6 +31,10 @@ pub(crate) struct Played {
     /// Index of the first output after the last thing given.
     pub(crate) last: usize,
     pub(crate) asked: Vec<Asked>,
+    /// Transactions of the MSRP requests that the vector gave.
+    pub(crate) asked_msrp: Vec<String>,
+    /// Index of the first output after the beginning of each step.
+    pub(crate) steps: Vec<usize>,
     /// Full addresses in the vector.
     pub(crate) known: Vec<String>,
     /// The point in time that the vector's clock runs towards.
@@ -58,6 +62,8 @@ pub(crate) fn play(given: &Map<String, Value>) -> Result<Played, String> {
         last: world.outputs.len(),
         world,
         asked: Vec::new(),
+        asked_msrp: Vec::new(),
+        steps: Vec::new(),
         known: full_addresses(given),
         limit: read.limit,
     };
@@ -144,6 +150,17 @@ impl Played {
                 let text = fill::stanza(&self.world, text);
                 self.given();
                 self.world.stanza(&text)
+            }
+            Event::Msrp(text) => {
+                let text = fill::msrp(&self.world, text);
+                let transaction = text.split(' ').nth(1).unwrap_or_default();
+                self.asked_msrp.push(transaction.to_owned());
+                self.given();
+                self.world.msrp(text.as_bytes())
+            }
+            Event::Step => {
+                self.steps.push(self.world.outputs.len());
+                Ok(())
             }
             Event::Sends(assertions) => assertions.iter().try_for_each(|wanted| self.sends(wanted)),
             Event::Unless {
@@ -232,8 +249,10 @@ impl Played {
 
 /// Whether an output is of the kind that the assertion is about.
 pub(crate) fn suits(assertion: &Map<String, Value>, output: &Output) -> bool {
-    if assertion::is_about_stanza(assertion) {
-        return output.stanza().is_some();
+    match assertion::subject(assertion) {
+        Subject::Stanza => return output.stanza().is_some(),
+        Subject::Msrp => return output.msrp().is_some(),
+        Subject::Sip => {}
     }
     if assertion.contains_key("status") {
         return output.response().is_some();

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 pub(crate) fn file(config: &Map<String, Value>) -> Result<String, String> {
     let mut allowed = vec!["jabber.example".to_owned()];
     let mut sip = String::new();
+    let mut msrp = String::new();
     let mut subscriptions = String::new();
     let mut credentials = String::new();
     let mut behaviour = String::new();
@@ -43,6 +44,7 @@ pub(crate) fn file(config: &Map<String, Value>) -> Result<String, String> {
                 behaviour.push_str(&format!("page_typing = \"{word}\"\n"));
             }
             "session_idle_s" => behaviour.push_str(&format!("session_idle = {value}\n")),
+            "max_msrp_message" => msrp = format!("max_message = {value}\n"),
             "page_mode_limit" => sip = format!("page_limit = {value}\n"),
             // The gateway never asks for less than it takes.
             "min_expires" => {
@@ -75,6 +77,7 @@ pub(crate) fn file(config: &Map<String, Value>) -> Result<String, String> {
          [[sip.domain]]\ndomain = \"ocs.example\"\ntrusted_addresses = [\"127.0.0.1\"]\ndialect = \"simple\"\n\
          [sip.domain.behaviour]\n{behaviour}\
          {credentials}\
+         [msrp]\ntcp = [\"127.0.0.1:8763\"]\nhost = \"127.0.0.1\"\n{msrp}\
          [subscriptions]\n{subscriptions}"
     ))
 }

@@ -7,6 +7,7 @@ use stox_core::address::{Jid, Scheme, SipAddress};
 use stox_core::vocab::{Direction, Grant, Pair};
 
 use crate::fill;
+use crate::msrp_text::MsrpText;
 use crate::output::Output;
 use crate::sip_text::{self, SipText};
 use crate::world::World;
@@ -98,8 +99,10 @@ fn named(world: &mut World, state: &str, details: &mut Map<String, Value>) -> Re
         "msrp-session" => session(
             world,
             "msrp-1",
-            "m=message 7313 TCP/MSRP *\r\na=accept-types:text/plain\r\na=path:msrp://127.0.0.1:7313/k7s;tcp\r\n",
-        ),
+            "m=message 7313 TCP/MSRP *\r\na=accept-types:text/plain application/im-iscomposing+xml\r\n\
+             a=path:msrp://127.0.0.1:7313/k7s;tcp\r\n",
+        )
+        .and_then(|()| bind(world)),
         _ => match state.strip_prefix("s2x-active for ") {
             Some(users) => users
                 .split(" and ")
@@ -369,4 +372,21 @@ fn session(world: &mut World, call_id: &str, media: &str) -> Result<(), String> 
     );
     world.sip(ack.as_bytes())?;
     world.settle()
+}
+
+/// The peer has made the offer, so it connects, and binds the connection to the session (RFC 4975 §5.4).
+fn bind(world: &mut World) -> Result<(), String> {
+    let path = fill::msrp_path(world).ok_or("the gateway announces no path")?;
+    world.open_msrp();
+    let empty = format!(
+        "MSRP bind0001 SEND\r\nTo-Path: {path}\r\nFrom-Path: msrp://127.0.0.1:7313/k7s;tcp\r\n\
+         Message-ID: bind-1\r\nByte-Range: 1-0/0\r\n-------bind0001$\r\n"
+    );
+    world.msrp(empty.as_bytes())?;
+    world.settle()?;
+    let answer = world.outputs.iter().rev().find_map(Output::msrp);
+    match answer.and_then(MsrpText::status) {
+        Some(200) => Ok(()),
+        other => Err(format!("the gateway answers the empty SEND with {other:?}")),
+    }
 }

@@ -19,12 +19,15 @@ use stox_sip::transport::{Destination, FlowId, Source, Target, Transmit, Transpo
 use stox_xmpp::link::Loss;
 use stoxgate::engine::{BoundPorts, Effect, Engine, LinkName, Settings, StanzaToken};
 
+use crate::msrp_peer::{self, MsrpPeer};
 use crate::output::{Output, Sent};
 use crate::sip_text::SipText;
 
 const PING: &str = "urn:xmpp:ping";
 /// 2026-03-01T10:00:00Z
 const START: Duration = Duration::from_secs(1_772_359_200);
+/// Where the gateway listens for MSRP.
+const MSRP_PORT: u16 = 8763;
 /// More rounds than any vector needs; a gateway that goes on for longer never comes to rest.
 const MOST_ROUNDS: usize = 100_000;
 
@@ -79,6 +82,7 @@ pub(crate) struct World {
     framers: BTreeMap<Transport, (FlowId, StreamFramer)>,
     flows: u64,
     tokens: u64,
+    msrp: MsrpPeer,
 }
 
 fn peer() -> SocketAddr {
@@ -95,8 +99,12 @@ impl World {
             let seed = seed.fetch_add(1, Ordering::Relaxed);
             Box::new(SeededEntropy(seed << 32)) as Box<dyn Entropy>
         };
+        let ports = BoundPorts {
+            msrp_tcp: Some(MSRP_PORT),
+            ..BoundPorts::default()
+        };
         Ok(Self {
-            engine: Engine::new(Settings::new(&config, BoundPorts::default()), entropy),
+            engine: Engine::new(Settings::new(&config, ports), entropy),
             now: Now {
                 mono: Duration::ZERO,
                 wall: START,
@@ -114,6 +122,7 @@ impl World {
             framers: BTreeMap::new(),
             flows: 0,
             tokens: 0,
+            msrp: MsrpPeer::default(),
         })
     }
 
@@ -191,6 +200,31 @@ impl World {
         }
     }
 
+    /// The peer opens an MSRP connection.
+    pub(crate) fn open_msrp(&mut self) {
+        let flow = self.new_msrp_flow();
+        self.engine.msrp_accepted(flow, false, None, self.now);
+    }
+
+    fn new_msrp_flow(&mut self) -> FlowId {
+        self.flows += 1;
+        let flow = FlowId(self.flows);
+        self.msrp.opened(flow);
+        flow
+    }
+
+    /// Octets from the peer over the newest MSRP connection.
+    pub(crate) fn msrp(&mut self, octets: &[u8]) -> Result<(), String> {
+        let flow = self.msrp.flow().ok_or("there is no MSRP connection")?;
+        self.msrp_over(flow, octets)
+    }
+
+    fn msrp_over(&mut self, flow: FlowId, octets: &[u8]) -> Result<(), String> {
+        let octets = Bytes::copy_from_slice(octets);
+        self.engine.msrp_received(flow, &octets, self.now);
+        self.pump()
+    }
+
     /// A stanza from the XMPP server of its sender's domain. One that is no XML never gets past the stream.
     pub(crate) fn stanza(&mut self, xml: &str) -> Result<(), String> {
         let Ok(stanza) = xml.parse::<Element>() else {
@@ -239,6 +273,15 @@ impl World {
                     }])
                 };
                 self.engine.sip_resolved(resolve.id, targets, self.now);
+            }
+            Effect::DialMsrp(dial) => {
+                let flow = MsrpPeer::takes(&dial).then(|| self.new_msrp_flow());
+                self.engine.msrp_dialled(dial.id, flow, self.now);
+            }
+            Effect::SendMsrp(flow, octets) => return self.receive_msrp(flow, &octets),
+            Effect::CloseMsrp(flow) => {
+                self.msrp.closed(flow);
+                self.engine.msrp_closed(flow, self.now);
             }
             Effect::Connect(name, attempt) if self.surroundings.xmpp_unreachable => {
                 let loss = Loss::Lasting(Failure::Local(Local::DomainNotFound));
@@ -293,6 +336,17 @@ impl World {
         Ok(())
     }
 
+    fn receive_msrp(&mut self, flow: FlowId, octets: &Bytes) -> Result<(), String> {
+        for message in self.msrp.receive(flow, octets)? {
+            self.outputs.push(Output {
+                at: self.now.mono,
+                what: Sent::Msrp(message),
+            });
+        }
+        self.engine.msrp_written(flow, octets.len(), self.now);
+        Ok(())
+    }
+
     fn write(&mut self, name: LinkName, element: &Element) {
         if element.name() == "iq" && element.has_child("ping", PING) {
             self.fences.push((name, element.clone()));
@@ -310,7 +364,7 @@ impl World {
     pub(crate) fn settle(&mut self) -> Result<(), String> {
         for _ in 0..MOST_ROUNDS {
             self.pump()?;
-            if !self.answer_fence()? && !self.answer_request()? {
+            if !self.answer_fence()? && !self.answer_request()? && !self.answer_msrp()? {
                 return Ok(());
             }
         }
@@ -349,6 +403,14 @@ impl World {
         let answer = request.map(usual_answer).unwrap_or_default();
         self.answered(index);
         self.sip(answer.as_bytes())?;
+        Ok(true)
+    }
+
+    fn answer_msrp(&mut self) -> Result<bool, String> {
+        let Some((flow, answer)) = self.msrp.answer() else {
+            return Ok(false);
+        };
+        self.msrp_over(flow, answer.as_bytes())?;
         Ok(true)
     }
 
@@ -437,6 +499,17 @@ fn usual_answer(request: &SipText) -> String {
             header("Expires"),
         );
     }
-    answer.push_str("Content-Length: 0\r\n\r\n");
+    let body = match request.method() {
+        "INVITE" => msrp_peer::description(request),
+        _ => None,
+    };
+    if body.is_some() {
+        answer.push_str(
+            "Contact: <sip:bruno@edge.ocs.example:5061;transport=tls>\r\n\
+             Content-Type: application/sdp\r\n",
+        );
+    }
+    let body = body.unwrap_or_default();
+    _ = write!(answer, "Content-Length: {}\r\n\r\n{body}", body.len());
     answer
 }
