@@ -12,75 +12,16 @@
 #[path = "process/harness.rs"]
 #[allow(dead_code, reason = "each test file uses its own part")]
 mod harness;
+#[path = "process/tls_peer.rs"]
+mod tls_peer;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::net::TcpListener;
 
-use harness::{DEADLINE, Folder, Gateway, SETTINGS};
+use harness::{Folder, Gateway, SETTINGS};
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, SideData,
-    StreamOwned,
-};
-
-/// An Edge: its certificate in both directions.
-struct Edge {
-    server: Arc<ServerConfig>,
-    client: Arc<ClientConfig>,
-}
-
-impl Edge {
-    /// Known as `localhost`; trusts the gateway's certificate and asks for it.
-    fn new(folder: &Folder) -> Self {
-        let read = |name: &str| CertificateDer::from_pem_file(folder.0.join(name)).unwrap();
-        let chain = vec![read("edge.crt")];
-        let key = PrivateKeyDer::from_pem_file(folder.0.join("edge.key")).unwrap();
-        let mut roots = RootCertStore::empty();
-        roots.add(read("gw.crt")).unwrap();
-        let roots = Arc::new(roots);
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let clients = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone());
-        let server = ServerConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_client_cert_verifier(clients.build().unwrap())
-            .with_single_cert(chain.clone(), key.clone_key())
-            .unwrap();
-        let client = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_client_auth_cert(chain, key)
-            .unwrap();
-        Self {
-            server: Arc::new(server),
-            client: Arc::new(client),
-        }
-    }
-
-    fn dial(&self, gateway: SocketAddr) -> Talk<StreamOwned<ClientConnection, TcpStream>> {
-        let name = ServerName::try_from("gw.ocs.test").unwrap();
-        let tls = ClientConnection::new(self.client.clone(), name).unwrap();
-        Talk::new(StreamOwned::new(
-            tls,
-            patient(TcpStream::connect(gateway).unwrap()),
-        ))
-    }
-
-    fn accept(&self, listener: &TcpListener) -> Talk<StreamOwned<ServerConnection, TcpStream>> {
-        let tls = ServerConnection::new(self.server.clone()).unwrap();
-        let (stream, _) = listener.accept().unwrap();
-        Talk::new(StreamOwned::new(tls, patient(stream)))
-    }
-}
-
-fn patient(stream: TcpStream) -> TcpStream {
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    stream
-}
+use tls_peer::{TlsPeer, shown};
 
 /// SIP on one connection.
 struct Talk<S> {
@@ -137,14 +78,6 @@ impl<S: Read + Write> Talk<S> {
     }
 }
 
-/// The gateway's certificate, as the Edge has seen it.
-fn shown<D: SideData>(tls: &rustls::ConnectionCommon<D>) -> Option<CertificateDer<'static>> {
-    tls.peer_certificates()?
-        .first()
-        .cloned()
-        .map(CertificateDer::into_owned)
-}
-
 fn field<'a>(head: &'a str, name: &str) -> &'a str {
     let start = format!("{}:", name.to_lowercase());
     let line = head
@@ -180,7 +113,7 @@ fn either_side_uses_the_connections_of_both() {
     let folder = Folder::new("edge");
     folder.certificate("gw", &["gw.ocs.test", "ocs.test"]);
     folder.certificate("edge", &["localhost"]);
-    let edge = Edge::new(&folder);
+    let edge = TlsPeer::new(&folder, "edge");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let settings = SETTINGS
@@ -196,7 +129,7 @@ fn either_side_uses_the_connections_of_both() {
     let gateway = Gateway::start_with(&folder, &settings);
 
     // The Edge dials: the offer of compression first, keep-alives in between, then a watcher behind a proxy.
-    let mut theirs = edge.dial(gateway.tls);
+    let mut theirs = Talk::new(edge.dial(gateway.tls));
     let offer = request(
         "NEGOTIATE",
         "sip:127.0.0.1:5061",
@@ -226,7 +159,7 @@ fn either_side_uses_the_connections_of_both() {
     drop(theirs);
 
     // So the gateway dials, and shows its certificate, which the Edge has asked for.
-    let mut ours = edge.accept(&listener);
+    let mut ours = Talk::new(edge.accept(&listener));
     let again = ours.hear();
     assert_eq!(field(&again, "CSeq"), field(&first, "CSeq"));
     let gateways = CertificateDer::from_pem_file(folder.0.join("gw.crt")).unwrap();

@@ -143,7 +143,8 @@ impl Gateway {
         );
     }
 
-    fn address(&self, words: &str) -> SocketAddr {
+    /// Where it listens, by its log.
+    pub(crate) fn address(&self, words: &str) -> SocketAddr {
         let line = self
             .log
             .iter()
