@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from lab.commands import LabError, run
 
 # what to look for: (the Debian package that has it)
 PROGRAMS = {"prosody": "prosody", "erl": "ejabberd", "kamailio": "kamailio", "dnsmasq": "dnsmasq-base",
-            "openssl": "openssl", "ip": "iproute2", "ss": "iproute2", "cc": "gcc"}
+            "openssl": "openssl", "ip": "iproute2", "ss": "iproute2", "cc": "gcc",
+            "baresip": "baresip-core"}
 FILES = {"/usr/sbin/ejabberdctl": "ejabberd",
          "/usr/lib/x86_64-linux-gnu/kamailio/modules/tls.so": "kamailio-tls-modules",
          "/usr/lib/x86_64-linux-gnu/kamailio/modules/presence.so": "kamailio-presence-modules",
@@ -20,8 +22,12 @@ FILES = {"/usr/sbin/ejabberdctl": "ejabberd",
          "/usr/lib/purple-2/libsipe.so": "pidgin-sipe",
          "/usr/include/libpurple/purple.h": "libpurple-dev",
          "/usr/include/libxml2/libxml/parser.h": "libxml2-dev",
-         "/usr/include/stdlib.h": "libc6-dev"}
+         "/usr/include/stdlib.h": "libc6-dev",
+         "/usr/lib/x86_64-linux-gnu/liblinphone.so.10": "liblinphone10"}
 MODULES = {"slixmpp": "python3-slixmpp"}
+# What Debian does not have, from PyPI as it is built there: (the module that it brings).
+WHEELS = {"pjsua2-python==2.15.1.post1": "pjsua2"}
+PYTHON_PACKAGES = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "stoxgate-lab", "python")
 POLICY = Path("/usr/sbin/policy-rc.d")
 
 
@@ -40,6 +46,29 @@ def ensure() -> None:
     """
     if os.geteuid() != 0:
         raise LabError("the lab makes network namespaces: run it as root (or in a user namespace that maps root)")
+    _ensure_packages()
+    _ensure_wheels()
+
+
+def _ensure_wheels() -> None:
+    """Into a folder of the lab's own, so that no Python of the machine is changed."""
+    absent = [name for name, module in WHEELS.items() if not (PYTHON_PACKAGES / module).is_dir()]
+    if not absent:
+        return
+    pip = shutil.which("pip3")
+    if pip is None:
+        _install(["python3-pip"])
+        pip = shutil.which("pip3") or "pip3"
+    print(f"installing {' '.join(absent)}", flush=True)
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    try:
+        run(pip, "install", "--quiet", "--no-deps", "--only-binary=:all:", "--python-version", version,
+            "--target", str(PYTHON_PACKAGES), *absent)
+    except (LabError, OSError) as error:
+        raise LabError(f"put these into {PYTHON_PACKAGES} with pip first: {' '.join(absent)} ({error})") from error
+
+
+def _ensure_packages() -> None:
     absent = missing()
     if not absent:
         return

@@ -23,7 +23,7 @@ class BadCase(Exception):
 @dataclass(frozen=True)
 class User:
     """Somebody in a case. `kind` follows from the domain: xmpp, registered (kamailio), server (ua.test), sipe
-    (corp.test) or nobody.
+    (corp.test) or nobody; with `client` it is client.
 
     `of` in the case file: another device of an XMPP user named above, instead of a domain.
     exists: false for an account that is never made. online: false for one that does not log in by itself.
@@ -31,6 +31,7 @@ class User:
     demand_certificate: a SIP server that wants the gateway's certificate (mutual TLS).
     direct: a SIP user that goes to the gateway itself instead of its registrar.
     partner: `edge` for a SIP user with a domain that is the partner of the stand-in for OCS, and talks in sessions.
+    client: a program of `runner/clients.py` instead of a scripted user.
     mode: how old the server is that a pidgin-sipe user finds, 2007 or 2005. password: what that user believes it is.
     """
 
@@ -43,6 +44,7 @@ class User:
     demand_certificate: bool = False
     direct: bool = False
     partner: str = "gateway"
+    client: str = ""
     mode: int = 2007
     password: str = "secret"
 
@@ -54,6 +56,8 @@ class User:
     def kind(self) -> str:
         if not self.exists:
             return "nobody"
+        if self.client:
+            return "client"
         if self.domain in XMPP_DOMAINS:
             return "xmpp"
         if self.domain in KAMAILIO_DOMAINS:

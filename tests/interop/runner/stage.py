@@ -7,6 +7,7 @@ import ssl
 from pathlib import Path
 
 from agents.accounts import create
+from agents.client_user import ClientUser
 from agents.inbox import Missed
 from agents.ladder import Ladder
 from agents.session_user import SessionUser
@@ -17,6 +18,7 @@ from agents.xmpp_user import XmppUser
 from lab.certificates import Authority
 from lab.hosts import EDGE, EJABBERD, GATEWAY, KAMAILIO, PROSODY, UA_SERVER, USERS, v4
 from lab.world import PEER_HOSTS, World
+from runner import clients
 from runner.case import Case, User
 from runner.office import Office
 from runner.traffic import Traffic
@@ -41,6 +43,7 @@ class Stage:
         self.ladders: dict[str, Ladder] = {}
         self.xmpp: dict[str, XmppUser] = {}
         self.sip: dict[str, SipUser] = {}
+        self.clients: dict[str, ClientUser] = {}
         self.office: Office | None = None
         self.traffic: Traffic | None = None
         self.remarks: list[str] = []
@@ -78,12 +81,15 @@ class Stage:
             agent.close()
         for user in self.xmpp.values():
             user.leave()
+        await asyncio.gather(*(user.leave() for user in self.clients.values()))
 
     async def _enter(self, user: User) -> None:
         if user.kind == "xmpp":
             await self._enter_xmpp(user)
         elif user.kind in ("registered", "server"):
             await self._enter_sip(user)
+        elif user.kind == "client":
+            await self._enter_client(user)
         elif user.kind == "sipe" and self.office is not None:
             await self.office.enter(user)
 
@@ -102,6 +108,16 @@ class Stage:
         self.xmpp[user.name] = agent
         if user.online:
             await agent.login()
+
+    async def _enter_client(self, user: User) -> None:
+        agent = ClientUser(user.address, user.name, self._ladder("clients"))
+        self.clients[user.name] = agent
+        host, port = self._place(user)
+        others = [other.address for other in self.case.users.values() if other is not user]
+        folder = self.folder / "clients"
+        command = clients.command(self.world, user, f"{host}:{port}", folder / user.name, others)
+        await agent.run(self.world.network.exec(USERS, *command), folder, **clients.environment(user.client))
+        await agent.login()
 
     async def _enter_sip(self, user: User) -> None:
         serves = user.kind == "server"
@@ -145,6 +161,11 @@ class Stage:
         context.load_cert_chain(*map(str, self.world.authority.chain(leaf)))
         context.verify_mode = ssl.CERT_REQUIRED if user.demand_certificate else ssl.CERT_NONE
         return context
+
+    @property
+    def users(self) -> dict[str, XmppUser | SipUser | SipeUser | ClientUser]:
+        """Everybody with an inbox."""
+        return {**self.xmpp, **self.sip, **self.sipe, **self.clients}
 
     @property
     def sipe(self) -> dict[str, SipeUser]:
@@ -201,9 +222,9 @@ class Stage:
 
     def check_nothing_left(self) -> None:
         """Whatever no step has read is a surprise. Raises Missed."""
-        surprises = [f"{name}: {event}" for name, user in (self.xmpp | self.sip | self.sipe).items()
-                     for event in user.inbox.events]
+        surprises = [f"{name}: {event}" for name, user in self.users.items() for event in user.inbox.events]
         surprises += [text for user in self.sip.values() for text in user.wire.complaints]
+        surprises += [text for user in self.clients.values() for text in user.complaints]
         if self.office is not None:
             surprises += [f"edge: {event}" for event in self.office.edge.inbox.events if event.kind == "fault"]
             surprises += self.office.complaints()

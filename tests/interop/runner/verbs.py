@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agents.client_user import ClientUser
 from agents.inbox import Missed
 from agents.pidf import Presence
 from agents.session_user import SessionUser
@@ -9,6 +10,7 @@ from agents.sip_user import SipUser
 from agents.sipe_user import SipeUser
 from agents.xmpp_user import XmppUser
 from runner.case import Step
+from runner.client_verbs import CLIENT_VERBS
 from runner.sipe_verbs import EDGE_VERBS, SIPE_VERBS
 from runner.stage import Stage
 from runner.traffic import Traffic
@@ -23,8 +25,8 @@ def _sip(stage: Stage, step: Step) -> SipUser:
     return stage.sip[step.actor]
 
 
-def _anybody(stage: Stage, step: Step) -> XmppUser | SipUser | SipeUser:
-    return (stage.xmpp | stage.sip | stage.sipe)[step.actor]
+def _anybody(stage: Stage, step: Step) -> XmppUser | SipUser | SipeUser | ClientUser:
+    return stage.users[step.actor]
 
 
 # XMPP users: what they do.
@@ -301,6 +303,8 @@ def vocabulary(stage: Stage, actor: str) -> dict[str, Act]:
         return XMPP_VERBS
     if actor in stage.sip:
         return SIP_VERBS | (SESSION_VERBS if isinstance(stage.sip[actor], SessionUser) else {})
+    if actor in stage.clients:
+        return CLIENT_VERBS | {"forgets": forgets, "sees message": sees_message}
     if actor in stage.sipe:
         return SIPE_VERBS
     if actor in stage.world.services:

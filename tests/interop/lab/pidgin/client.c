@@ -1,4 +1,5 @@
-/* Pidgin without its windows: libpurple with Debian's pidgin-sipe, told what to do by lines on its standard input.
+/* Pidgin without its windows: libpurple with Debian's pidgin-sipe, or with its own SIMPLE, told what to do by lines on
+ * its standard input.
  *
  * A line is a verb and its arguments, an event is a word and its particulars; both are separated by tabs, with \\, \t,
  * \n and \r written as two characters. libpurple's debug log goes to standard error. See agents/sipe_user.py.
@@ -16,7 +17,6 @@
 #include <purple.h>
 
 #define UI "stoxlab"
-#define PROTOCOL "prpl-sipe"
 #define GROUP "Other Contacts"
 
 static FILE *events;
@@ -191,7 +191,7 @@ static void do_login(char **arguments)
 {
 	/* pidgin-sipe makes its Call-IDs and tags from rand(), seeded by the second: two clients would make the same. */
 	srand((unsigned)(time(NULL) ^ (getpid() << 12)));
-	purple_account_set_string(account, "server", arguments[0]);
+	purple_account_set_string(account, "server", arguments[0]); /* SIMPLE goes by the domain's records instead */
 	if (purple_account_get_enabled(account, UI))
 		purple_account_connect(account);
 	else
@@ -498,16 +498,29 @@ static void listen_to_all(void)
 	listen_to(purple_connections_get_handle(), "signed-off", (void (*)(void))on_signed_off);
 }
 
-static void make_account(const char *user, const char *password)
+static void make_sipe_account(const char *user)
 {
 	char *name = g_strdup_printf("%s,%.*s", user, (int)strcspn(user, "@"), user);
 
-	account = purple_account_new(name, PROTOCOL);
+	account = purple_account_new(name, "prpl-sipe");
 	g_free(name);
-	purple_account_set_remember_password(account, TRUE);
-	purple_account_set_password(account, password);
 	purple_account_set_string(account, "transport", "tcp");
 	purple_account_set_bool(account, "dont-publish", TRUE); /* its calendar, that is */
+}
+
+/* Over UDP: over TCP it loses what it receives. */
+static void make_simple_account(const char *user)
+{
+	account = purple_account_new(user, "prpl-simple");
+	purple_account_set_bool(account, "udp", TRUE);
+	purple_account_set_bool(account, "dopublish", FALSE);
+}
+
+static void make_account(const char *protocol, const char *user, const char *password)
+{
+	(strcmp(protocol, "prpl-simple") == 0 ? make_simple_account : make_sipe_account)(user);
+	purple_account_set_remember_password(account, TRUE);
+	purple_account_set_password(account, password);
 	purple_accounts_add(account);
 	purple_account_set_status(account, "available", TRUE, NULL);
 }
@@ -516,8 +529,10 @@ int main(int count, char **arguments)
 {
 	GIOChannel *input;
 
-	if (count != 4) {
-		fprintf(stderr, "usage: %s FOLDER USER@DOMAIN PASSWORD\n", arguments[0]);
+	const char *protocol = count == 5 ? arguments[4] : "prpl-sipe";
+
+	if (count != 4 && count != 5) {
+		fprintf(stderr, "usage: %s FOLDER USER@DOMAIN PASSWORD [prpl-sipe|prpl-simple]\n", arguments[0]);
 		return 2;
 	}
 	events = fdopen(dup(STDOUT_FILENO), "w");
@@ -538,12 +553,12 @@ int main(int count, char **arguments)
 	purple_prefs_set_bool("/purple/logging/log_ims", FALSE);
 	purple_prefs_set_bool("/purple/logging/log_system", FALSE);
 	purple_prefs_set_string("/purple/away/idle_reporting", "none");
-	if (purple_find_prpl(PROTOCOL) == NULL) {
-		fprintf(stderr, "libpurple has no " PROTOCOL "\n");
+	if (purple_find_prpl(protocol) == NULL) {
+		fprintf(stderr, "libpurple has no %s\n", protocol);
 		return 2;
 	}
 	listen_to_all();
-	make_account(arguments[2], arguments[3]);
+	make_account(protocol, arguments[2], arguments[3]);
 
 	input = g_io_channel_unix_new(STDIN_FILENO);
 	g_io_channel_set_encoding(input, NULL, NULL);
