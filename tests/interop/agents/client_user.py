@@ -19,7 +19,8 @@ class ClientUser(Program):
         await self.until_signed_on(LOGIN_LIMIT)
 
     def event(self, word: str, fields: list[str]) -> None:
-        peer = fields[0].removeprefix("sip:") if fields else ""
+        # SIMPLE shows a sender's gr parameter as a part of the name, so that each device is another person to it.
+        peer = fields[0].removeprefix("sip:").partition(";")[0] if fields else ""
         known: dict[str, Callable[[], None]] = {
             "ready": lambda: self.tell("login", ""),
             "signed-on": self.signed_on.set,

@@ -73,6 +73,7 @@ class Phone:
         account = pj.AccountConfig()
         account.idUri = f"sip:{user}"
         account.regConfig.registrarUri = f"sip:{registrar}"
+        account.sipConfig.proxies.append(f"sip:{registrar};lr")
         self.account = Account()
         self.account.create(account)
         self.contacts: dict[str, pj.Buddy] = {}
