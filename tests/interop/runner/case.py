@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.names import KAMAILIO_DOMAINS, OCS_DOMAINS, UA_DOMAINS, XMPP_DOMAINS
+from msrp import settings as msrp_settings
+from msrp.settings import Settings as MsrpSettings
 from ocs import settings
 from ocs.settings import Settings
 from subjects import options
@@ -32,6 +34,7 @@ class User:
     direct: a SIP user that goes to the gateway itself instead of its registrar.
     partner: `edge` for a SIP user with a domain that is the partner of the stand-in for OCS, and talks in sessions.
     client: a program of `runner/clients.py` instead of a scripted user.
+    msrp: settings (msrp/settings.py) of a SIP user that talks in MSRP sessions; `{}` for the usual ones.
     mode: how old the server is that a pidgin-sipe user finds, 2007 or 2005. password: what that user believes it is.
     """
 
@@ -45,6 +48,7 @@ class User:
     direct: bool = False
     partner: str = "gateway"
     client: str = ""
+    msrp: MsrpSettings | None = None
     mode: int = 2007
     password: str = "secret"
 
@@ -113,6 +117,8 @@ def load(name: str) -> Case:
 def _user(label: str, suffix: str, entry: str | dict[str, object], others: dict[str, User]) -> User:
     details = {"domain": entry} if isinstance(entry, str) else dict(entry)
     owner = details.pop("of", None)
+    if "msrp" in details:
+        details["msrp"] = msrp_settings.read(details["msrp"])
     address = others[str(owner)].address if owner else f"{label}-{suffix}@{details.pop('domain')}"
     return User(label, address, **details)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import os
 import signal
 import sys
 import time
+import unittest
 from pathlib import Path
 
 from agents.inbox import Missed
@@ -23,6 +25,7 @@ from subjects import Subject, chosen
 from subjects.options import Options
 
 LOG_LINES = 25
+ROOT = Path(__file__).parent.parent
 
 
 def main() -> int:
@@ -31,6 +34,7 @@ def main() -> int:
     try:
         names = _select(arguments.case)
         cases = [load(name) for name in names]
+        _prove_strict_peers()
         if arguments.lab:
             with World(f"sx{os.getpid()}", arguments.logs) as world:
                 return _keep(world)
@@ -58,6 +62,15 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--logs", type=Path, metavar="FOLDER", help="copy all logs and configurations there at the end")
     parser.add_argument("--verbose", "-v", action="store_true", help="draw the ladders of passed cases too")
     return parser.parse_args()
+
+
+def _prove_strict_peers() -> None:
+    """The unit tests of those parts of the lab that judge the gateway. Raises LabError."""
+    suite = unittest.defaultTestLoader.discover(str(ROOT / "msrp" / "tests"), top_level_dir=str(ROOT))
+    report = io.StringIO()
+    result = unittest.TextTestRunner(report).run(suite)
+    if not result.wasSuccessful() or not result.testsRun:
+        raise LabError(f"the lab's own tests fail:\n{report.getvalue()}")
 
 
 def _select(wanted: list[str]) -> list[str]:

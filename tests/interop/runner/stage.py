@@ -18,6 +18,8 @@ from agents.xmpp_user import XmppUser
 from lab.certificates import Authority
 from lab.hosts import EDGE, EJABBERD, GATEWAY, KAMAILIO, PROSODY, UA_SERVER, USERS, v4
 from lab.world import PEER_HOSTS, World
+from msrp.agent import MsrpUser
+from msrp.link import Door
 from runner import clients
 from runner.case import Case, User
 from runner.office import Office
@@ -28,6 +30,7 @@ PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
 LISTENERS = {5061: "ua", 5071: "wrong.ua", 5081: "expired.ua"}
 FIRST_PORT = 20000
 PORT_STEP = 10
+MSRP_OFFSET = 4  # an agent's MSRP port above its SIP port; TLS is at the next
 
 
 class Stage:
@@ -124,12 +127,22 @@ class Stage:
         host, port = self._place(user)
         leaves = LISTENERS if serves else {port + 1: "ua"}
         wire = Wire(user.name, host, port, self._ladder("SIP"), self._security(self.world.authority, user))
-        kind = SessionUser if user.partner == "edge" else SipUser
-        agent = kind(user.address, wire, self._hop(user), serves)
+        agent = self._agent(user, wire, serves)
         self.sip[user.name] = agent
         await wire.open({number: self._listener(leaf, user) for number, leaf in leaves.items()})
+        if isinstance(agent, MsrpUser):
+            await agent.listen()
         if user.online and not serves and not user.direct:
             await agent.register()
+
+    def _agent(self, user: User, wire: Wire, serves: bool) -> SipUser:
+        if user.msrp is not None:
+            authority = self.world.authority
+            certificate, key = authority.chain(user.certificate)
+            door = Door(wire.host, wire.port + MSRP_OFFSET, (str(certificate), str(key)), str(authority.root))
+            return MsrpUser(user.address, wire, self._hop(user), serves, user.msrp, door)
+        kind = SessionUser if user.partner == "edge" else SipUser
+        return kind(user.address, wire, self._hop(user), serves)
 
     @staticmethod
     def _place(user: User) -> tuple[str, int]:
@@ -224,6 +237,8 @@ class Stage:
         """Whatever no step has read is a surprise. Raises Missed."""
         surprises = [f"{name}: {event}" for name, user in self.users.items() for event in user.inbox.events]
         surprises += [text for user in self.sip.values() for text in user.wire.complaints]
+        surprises += [text for user in self.sip.values() if isinstance(user, MsrpUser)
+                      for text in user.unacknowledged()]
         surprises += [text for user in self.clients.values() for text in user.complaints]
         if self.office is not None:
             surprises += [f"edge: {event}" for event in self.office.edge.inbox.events if event.kind == "fault"]

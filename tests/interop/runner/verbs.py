@@ -9,8 +9,10 @@ from agents.session_user import SessionUser
 from agents.sip_user import SipUser
 from agents.sipe_user import SipeUser
 from agents.xmpp_user import XmppUser
+from msrp.agent import MsrpUser
 from runner.case import Step
 from runner.client_verbs import CLIENT_VERBS
+from runner.msrp_verbs import MSRP_VERBS
 from runner.sipe_verbs import EDGE_VERBS, SIPE_VERBS
 from runner.stage import Stage
 from runner.traffic import Traffic
@@ -302,7 +304,9 @@ def vocabulary(stage: Stage, actor: str) -> dict[str, Act]:
     if actor in stage.xmpp:
         return XMPP_VERBS
     if actor in stage.sip:
-        return SIP_VERBS | (SESSION_VERBS if isinstance(stage.sip[actor], SessionUser) else {})
+        user = stage.sip[actor]
+        more = SESSION_VERBS if isinstance(user, SessionUser) else MSRP_VERBS if isinstance(user, MsrpUser) else {}
+        return SIP_VERBS | more
     if actor in stage.clients:
         return CLIENT_VERBS | {"forgets": forgets, "sees message": sees_message}
     if actor in stage.sipe:
