@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, SubElement
 
 from slixmpp import ClientXMPP, Iq, Message, Presence
 from slixmpp.xmlstream import tostring
+from slixmpp.xmlstream.handler import Callback
+from slixmpp.xmlstream.matcher import MatchXPath
 
 from agents.accounts import PASSWORD
 from agents.inbox import Inbox
@@ -15,6 +17,17 @@ from agents.ladder import Ladder
 LOGIN_LIMIT = 10.0
 SUBSCRIPTION = ("subscribe", "subscribed", "unsubscribe", "unsubscribed")
 PRESENCE_EVENTS = (*SUBSCRIPTION, "available", "unavailable", "away", "chat", "dnd", "xa", "error")
+
+
+RECEIPTS = "urn:xmpp:receipts"
+MARKERS = "urn:xmpp:chat-markers:0"
+MUC = "http://jabber.org/protocol/muc"
+TIDINGS = ((RECEIPTS, "received", "receipt"), (MARKERS, "received", "receipt"), (MARKERS, "displayed", "displayed"))
+
+
+def element(namespace: str, name: str, /, **attributes: str) -> Element:
+    """One element, for what slixmpp has no plugin for in use here."""
+    return Element(f"{{{namespace}}}{name}", attributes)
 
 
 class XmppUser:
@@ -31,7 +44,11 @@ class XmppUser:
         self.subscriptions: dict[str, str] = {}
         self.complaints: list[str] = []
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.receipts = True
         self.last_sent = ""
+        self._sent: dict[str, str] = {}
+        self._markable: dict[str, str] = {}
+        self._nicks: dict[str, str] = {}
         self._typing: set[str] = set()
         self._next = 0
         self._prepare()
@@ -46,7 +63,8 @@ class XmppUser:
         client.add_event_handler("session_start", self._started)
         client.add_event_handler("failed_auth", lambda _: self._failed("log-in refused"))
         client.add_event_handler("connection_failed", lambda reason: self._failed(f"connection: {reason}"))
-        client.add_event_handler("message", self._message)
+        # slixmpp's own event is for messages with a body alone.
+        client.register_handler(Callback("every message", MatchXPath("{jabber:client}message"), self._message))
         client.add_event_handler("chatstate", self._chat_state)
         client.add_event_handler("message_error", self._message_error)
         client.add_event_handler("roster_update", self._roster)
@@ -81,14 +99,26 @@ class XmppUser:
 
     # What the user does.
 
-    def say(self, peer: str, text: str) -> str:
-        """Send one text, as from a client that knows chat states; return the stanza's id."""
+    def say(self, peer: str, text: str, *extras: Element) -> str:
+        """Send one text, as from a client that knows chat states, with more elements; return the stanza's id."""
         self._next += 1
-        message = self.client.make_message(peer, mbody=text, mtype="chat")
+        message = self.client.make_message(peer, mbody=text or None, mtype="chat")
         message["id"] = f"{self.label}-{self._next}"
         message["chat_state"] = "active"
+        for extra in extras:
+            message.append(extra)
         message.send()
+        self._sent[str(message["id"])] = text
         return str(message["id"])
+
+    def read(self, peer: str) -> None:
+        """Say that the last markable message has been displayed (XEP-0333)."""
+        self._tell(peer, element(MARKERS, "displayed", id=self._markable.pop(peer)))
+
+    def _tell(self, to: str, extra: Element) -> None:
+        message = self.client.make_message(to, mtype="chat")
+        message.append(extra)
+        message.send()
 
     def chat_state(self, peer: str, word: str) -> None:
         """Send a notice without text: `composing` or `paused` (XEP-0085)."""
@@ -103,6 +133,24 @@ class XmppUser:
     def ask(self, kind: str, peer: str) -> None:
         """Send a subscription stanza."""
         self.client.send_presence_subscription(peer, ptype=kind)
+
+    def join(self, room: str, nick: str) -> None:
+        """Enter a room (XEP-0045), without its history."""
+        self._nicks[room] = nick
+        entry = element(MUC, "x")
+        SubElement(entry, f"{{{MUC}}}history", maxstanzas="0")
+        presence = self.client.make_presence(pto=f"{room}/{nick}")
+        presence.append(entry)
+        presence.send()
+
+    def leave_room(self, room: str) -> None:
+        self.client.send_presence(pto=f"{room}/{self._nicks.get(room, '')}", ptype="unavailable")
+
+    def say_in_room(self, room: str, text: str) -> None:
+        self.client.make_message(room, mbody=text, mtype="groupchat").send()
+
+    def name_subject(self, room: str, subject: str) -> None:
+        self.client.make_message(room, msubject=subject, mtype="groupchat").send()
 
     async def logout(self) -> None:
         """Say good-bye and close the stream."""
@@ -139,9 +187,48 @@ class XmppUser:
                 self.inbox.put("typing-stopped", peer)
 
     def _message(self, message: Message) -> None:
-        if message["type"] in ("chat", "normal") and message["body"]:
-            self.inbox.put("message", message["from"].bare, text=message["body"], id=message["id"],
-                           full=str(message["from"]))
+        peer = message["from"].bare
+        if message["type"] == "groupchat":
+            self._room_message(message, peer)
+        if message["type"] not in ("chat", "normal"):
+            return
+        if peer in self._nicks and message["from"].resource:
+            if message["body"]:
+                self.inbox.put("private", peer, nick=message["from"].resource, text=message["body"])
+            return
+        for namespace, name, kind in TIDINGS:
+            tidings = message.xml.find(f"{{{namespace}}}{name}")
+            if tidings is not None:
+                self._tidings(peer, kind, tidings.get("id", ""))
+        if message["body"]:
+            wishes = self._wishes(message)
+            self.inbox.put("message", peer, text=message["body"], id=message["id"], full=str(message["from"]),
+                           **({"wishes": ",".join(wishes)} if wishes else {}))
+
+    def _room_message(self, message: Message, room: str) -> None:
+        if message["body"]:
+            self.inbox.put("room-text", room, nick=message["from"].resource, text=message["body"])
+        elif message["subject"]:
+            self.inbox.put("subject", room, text=message["subject"])
+
+    def _tidings(self, peer: str, kind: str, about: str) -> None:
+        """A receipt or marker: it must be about a message of ours."""
+        if about in self._sent:
+            self.inbox.put(kind, peer, text=self._sent[about])
+        else:
+            self.complaints.append(f"{self.user}: {kind} from {peer} about {about!r}, which was never sent")
+
+    def _wishes(self, message: Message) -> list[str]:
+        """What the sender asks for; a receipt is given at once, as clients do."""
+        peer, wishes = message["from"].bare, []
+        if message.xml.find(f"{{{RECEIPTS}}}request") is not None:
+            wishes.append("receipt")
+            if self.receipts:
+                self._tell(str(message["from"]), element(RECEIPTS, "received", id=message["id"]))
+        if message.xml.find(f"{{{MARKERS}}}markable") is not None:
+            wishes.append("markable")
+            self._markable[peer] = message["id"]
+        return wishes
 
     def _message_error(self, message: Message) -> None:
         error = message["error"]

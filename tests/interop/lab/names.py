@@ -36,12 +36,14 @@ XMPP_DOMAINS: dict[str, tuple[str, SipRecords, str]] = {
     "tcp.jabber.test": ("xmpp.jabber.test", TCP, "gw.ocs.test"),
     "tls.jabber.test": ("xmpp.jabber.test", TLS, "gw.ocs.test"),
     "v6.jabber.test": ("xmpp6.jabber.test", ALL, "gw6.ocs.test"),
+    "rooms.jabber.test": ("xmpp.jabber.test", ALL, "gw.ocs.test"),
     "wrong.jabber.test": ("xmpp.jabber.test", ALL, "gw.ocs.test"),
     "expired.jabber.test": ("xmpp.jabber.test", ALL, "gw.ocs.test"),
     "ejabberd.test": ("xmpp.ejabberd.test", ALL, "gw.ocs.test"),
     "dead.test": ("dead.dead.test", ALL, "gw.ocs.test"),
 }
 PROSODY_DOMAINS = tuple(name for name, row in XMPP_DOMAINS.items() if row[0].endswith(".jabber.test"))
+ROOM_DOMAINS = ("rooms.jabber.test",)  # of prosody's rooms (XEP-0045)
 EJABBERD_DOMAINS = ("ejabberd.test",)
 
 # SIP domain: (its server, the records that lead there, the gateway's name for XMPP)

@@ -8,7 +8,7 @@ from pathlib import Path
 from lab.certificates import Authority
 from lab.commands import Service
 from lab.hosts import DNS, EJABBERD, KAMAILIO, PROSODY, Network
-from lab.names import KAMAILIO_DOMAINS, PROSODY_DOMAINS, dnsmasq_config
+from lab.names import KAMAILIO_DOMAINS, PROSODY_DOMAINS, ROOM_DOMAINS, dnsmasq_config
 
 TEMPLATES = Path(__file__).parent / "templates"
 SCHEMAS = Path("/usr/share/kamailio/db_sqlite")
@@ -41,10 +41,12 @@ def prosody(network: Network, folder: Path, authority: Authority) -> Service:
 
 
 def _virtual_host(domain: str, authority: Authority) -> str:
+    """A domain of users, or one of rooms."""
     label = domain.split(".")[0]
     leaf = f"{label}.jabber" if label in ("wrong", "expired") else "prosody"
     certificate, key = authority.chain(leaf)
-    return (f'VirtualHost "{domain}"\n'
+    kind = f'Component "{domain}" "muc"' if domain in ROOM_DOMAINS else f'VirtualHost "{domain}"'
+    return (f'{kind}\n'
             f'  ssl = {{ certificate = "{certificate}", key = "{key}", cafile = "{authority.root}" }}\n')
 
 

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agents.sip_text import SipMessage, address, bare
-from agents.sip_user import Dialog, SipUser, route_set
+from agents.sip_user import Dialog, route_set
 from agents.sip_wire import Hop, Wire
 from msrp import sdp
 from msrp.awkward import VARIANTS, Attack
 from msrp.link import Door, Link
+from msrp.page import PageUser
 from msrp.sdp import Description
 from msrp.settings import Settings
 from msrp.talk import Manner, Talk
@@ -33,14 +34,13 @@ class Meeting:
     acked: bool = True
 
 
-class MsrpUser(SipUser):
+class MsrpUser(PageUser):
     """Its texts go through a session with the peer, which is opened where there is none."""
 
     allow = "INVITE, ACK, BYE, CANCEL, MESSAGE, NOTIFY, SUBSCRIBE, OPTIONS, REFER"
 
     def __init__(self, user: str, wire: Wire, hop: Hop, serves: bool, settings: Settings, door: Door) -> None:
-        super().__init__(user, wire, hop, serves)
-        self.settings = settings
+        super().__init__(user, wire, hop, serves, settings)
         self.door = door
         self.meetings: dict[str, Meeting] = {}
         self._talks: dict[str, Talk] = {}  # by the session id of our path
@@ -118,10 +118,6 @@ class MsrpUser(SipUser):
 
     async def _message(self, peer: str, text: str) -> None:
         await self.say(peer, text, Manner())
-
-    def page(self, peer: str, text: str) -> None:
-        """A text outside of any session."""
-        self._spawn(super()._message(peer, text))
 
     def message_in(self, peer: str, text: str, manner: Manner) -> None:
         self._spawn(self.say(peer, text, manner))

@@ -12,7 +12,8 @@ class Settings:
     cpim: it wraps what it sends. wishes: IMDN that it asks for in its wrappers (`positive-delivery, display`).
     refuse: a status for each INVITE that comes; 1 is a 200 that declines the stream. busy: a code for each SEND that comes,
     1 for no answer at all. reports: it sends the success REPORTs that it is asked for.
-    focus: it is a conference (RFC 7701), whose focus answers.
+    page: the types that it takes outside of sessions. says: `sessions` where its texts go into sessions, or `pages`.
+    chatroom: it can take part in rooms (RFC 7701). focus: it is a room, whose focus answers.
     """
 
     secure: bool = False
@@ -25,6 +26,9 @@ class Settings:
     refuse: int = 0
     busy: int = 0
     reports: bool = True
+    page: str = "text/plain message/cpim application/im-iscomposing+xml"
+    says: str = "sessions"
+    chatroom: bool = False
     focus: bool = False
 
 

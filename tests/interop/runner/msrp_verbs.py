@@ -37,12 +37,11 @@ def manner(words: list[str]) -> Manner:
 # What they do.
 
 async def send(stage: Stage, step: Step, words: list[str]) -> None:
-    _user(stage, step).message_in(address_of(stage, words[0]), words[1], manner(words[2:]))
-
-
-async def pages(stage: Stage, step: Step, words: list[str]) -> None:
-    """A text outside of any session."""
-    _user(stage, step).page(address_of(stage, words[0]), words[1])
+    user, peer = _user(stage, step), address_of(stage, words[0])
+    if user.settings.says == "pages":
+        user.page(peer, *words[1:])
+    else:
+        user.message_in(peer, words[1], manner(words[2:]))
 
 
 async def interleaves(stage: Stage, step: Step, words: list[str]) -> None:
@@ -63,12 +62,19 @@ def calls(method: str) -> Act:
 
 
 async def reads(stage: Stage, step: Step, words: list[str]) -> None:
-    _talk(stage, step, words).read_all()
+    user, peer = _user(stage, step), address_of(stage, words[0])
+    user.page_read(peer)
+    if peer in user.meetings:
+        user.meetings[peer].talk.read_all()
 
 
 def types(state: str) -> Act:
     async def act(stage: Stage, step: Step, words: list[str]) -> None:
-        _talk(stage, step, words[-1:]).typing(state)
+        user, peer = _user(stage, step), address_of(stage, words[-1])
+        if user.settings.says == "pages":
+            user.page_typing(peer, state)
+        else:
+            _talk(stage, step, words[-1:]).typing(state)
     return act
 
 
@@ -89,7 +95,7 @@ def sees(kind: str, *names: str) -> Act:
 
 
 MSRP_VERBS: dict[str, Act] = {
-    "send": send, "pages": pages, "interleaves": interleaves, "reads": reads, "types": types("active"),
+    "send": send, "pages": calls("page"), "interleaves": interleaves, "reads": reads, "types": types("active"),
     "stops": types("idle"), "answers": answers, "invite": calls("invite"), "renews": calls("renew"),
     "hangs-up": calls("hang_up"), "breaks": calls("break_rules"),
     "sees session": sees("session", "side"), "sees invited": sees("invited"), "sees declined": sees("declined", "status"),

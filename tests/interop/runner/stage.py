@@ -20,6 +20,7 @@ from lab.hosts import EDGE, EJABBERD, GATEWAY, KAMAILIO, PROSODY, UA_SERVER, USE
 from lab.world import PEER_HOSTS, World
 from msrp.agent import MsrpUser
 from msrp.link import Door
+from msrp.rooms import Focus, RoomUser
 from runner import clients
 from runner.case import Case, User
 from runner.office import Office
@@ -140,9 +141,10 @@ class Stage:
             authority = self.world.authority
             certificate, key = authority.chain(user.certificate)
             door = Door(wire.host, wire.port + MSRP_OFFSET, (str(certificate), str(key)), str(authority.root))
-            return MsrpUser(user.address, wire, self._hop(user), serves, user.msrp, door)
-        kind = SessionUser if user.partner == "edge" else SipUser
-        return kind(user.address, wire, self._hop(user), serves)
+            kind = Focus if user.msrp.focus else RoomUser
+            return kind(user.address, wire, self._hop(user), serves, user.msrp, door)
+        scripted = SessionUser if user.partner == "edge" else SipUser
+        return scripted(user.address, wire, self._hop(user), serves)
 
     @staticmethod
     def _place(user: User) -> tuple[str, int]:
@@ -239,6 +241,7 @@ class Stage:
         surprises += [text for user in self.sip.values() for text in user.wire.complaints]
         surprises += [text for user in self.sip.values() if isinstance(user, MsrpUser)
                       for text in user.unacknowledged()]
+        surprises += [text for user in self.xmpp.values() for text in user.complaints]
         surprises += [text for user in self.clients.values() for text in user.complaints]
         if self.office is not None:
             surprises += [f"edge: {event}" for event in self.office.edge.inbox.events if event.kind == "fault"]

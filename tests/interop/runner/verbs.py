@@ -9,14 +9,16 @@ from agents.session_user import SessionUser
 from agents.sip_user import SipUser
 from agents.sipe_user import SipeUser
 from agents.xmpp_user import XmppUser
-from msrp.agent import MsrpUser
+from msrp.rooms import Focus, RoomUser
 from runner.case import Step
 from runner.client_verbs import CLIENT_VERBS
 from runner.msrp_verbs import MSRP_VERBS
+from runner.room_verbs import FOCUS_VERBS, GUEST_VERBS, XMPP_ROOM_VERBS
 from runner.sipe_verbs import EDGE_VERBS, SIPE_VERBS
 from runner.stage import Stage
 from runner.traffic import Traffic
 from runner.words import Act, BadStep, address_of, word_at
+from runner.xmpp_verbs import XMPP_DOINGS
 
 
 def _xmpp(stage: Stage, step: Step) -> XmppUser:
@@ -31,34 +33,9 @@ def _anybody(stage: Stage, step: Step) -> XmppUser | SipUser | SipeUser | Client
     return stage.users[step.actor]
 
 
-# XMPP users: what they do.
-
-async def xmpp_send(stage: Stage, step: Step, words: list[str]) -> None:
-    user = _xmpp(stage, step)
-    user.last_sent = user.say(address_of(stage, words[0]), words[1])
-
-
-async def xmpp_login(stage: Stage, step: Step, words: list[str]) -> None:
-    await _xmpp(stage, step).login()
-
-
-async def xmpp_logout(stage: Stage, step: Step, words: list[str]) -> None:
-    await _xmpp(stage, step).logout()
-
-
-async def xmpp_show(stage: Stage, step: Step, words: list[str]) -> None:
-    _xmpp(stage, step).show(words[0], word_at(words, 1))
-
-
 def xmpp_ask(kind: str) -> Act:
     async def act(stage: Stage, step: Step, words: list[str]) -> None:
         _xmpp(stage, step).ask(kind, address_of(stage, words[0]))
-    return act
-
-
-def xmpp_types(word: str) -> Act:
-    async def act(stage: Stage, step: Step, words: list[str]) -> None:
-        _xmpp(stage, step).chat_state(address_of(stage, words[-1]), word)
     return act
 
 
@@ -66,7 +43,8 @@ def xmpp_types(word: str) -> Act:
 
 async def sees_message(stage: Stage, step: Step, words: list[str]) -> None:
     user = _anybody(stage, step)
-    await user.inbox.take("message", address_of(stage, words[0]), step.within, text=words[1])
+    wishes = {"wishes": words[2]} if len(words) > 2 else {}
+    await user.inbox.take("message", address_of(stage, words[0]), step.within, text=words[1], **wishes)
 
 
 async def xmpp_sees_error(stage: Stage, step: Step, words: list[str]) -> None:
@@ -80,6 +58,12 @@ def xmpp_sees(kind: str) -> Act:
     async def act(stage: Stage, step: Step, words: list[str]) -> None:
         await _xmpp(stage, step).inbox.take(kind, address_of(stage, words[0]), step.within)
     return act
+
+
+async def xmpp_sees_tidings(stage: Stage, step: Step, words: list[str]) -> None:
+    """A receipt or a marker, by the text that it is about."""
+    kind = step.words[1]
+    await _xmpp(stage, step).inbox.take(kind, address_of(stage, words[0]), step.within, text=words[1])
 
 
 async def xmpp_sees_presence(stage: Stage, step: Step, words: list[str]) -> None:
@@ -265,11 +249,11 @@ async def traffic_settles(stage: Stage, step: Step, words: list[str]) -> None:
 
 
 XMPP_VERBS: dict[str, Act] = {
-    "send": xmpp_send, "login": xmpp_login, "logout": xmpp_logout, "show": xmpp_show, "forgets": forgets,
+    **XMPP_DOINGS, "forgets": forgets,
     "subscribe": xmpp_ask("subscribe"), "unsubscribe": xmpp_ask("unsubscribe"),
-    "types": xmpp_types("composing"), "stops": xmpp_types("paused"),
     "sees typing": xmpp_sees("typing"), "sees typing-stopped": xmpp_sees("typing-stopped"),
     "approve": xmpp_ask("subscribed"), "deny": xmpp_ask("unsubscribed"), "withdraw": xmpp_ask("unsubscribed"),
+    "sees receipt": xmpp_sees_tidings, "sees displayed": xmpp_sees_tidings,
     "sees message": sees_message, "sees error": xmpp_sees_error, "sees presence": xmpp_sees_presence,
     "sees roster": xmpp_sees_roster, "sees request": xmpp_sees("subscribe"),
     "sees approval": xmpp_sees("subscribed"), "sees refusal": xmpp_sees("unsubscribed"),
@@ -297,15 +281,17 @@ PEER_VERBS: dict[str, Act] = {
     "stop": peer("stop_peer"), "start": peer("start_peer"), "unplug": peer("unplug"), "plug": peer("plug"),
     "cut": peer_cut,
 }
+SIP_KINDS: tuple[tuple[type[SipUser], dict[str, Act]], ...] = (
+    (SessionUser, SESSION_VERBS), (Focus, MSRP_VERBS | FOCUS_VERBS), (RoomUser, MSRP_VERBS | GUEST_VERBS))
 TRAFFIC_VERBS: dict[str, Act] = {"start": traffic_start, "sent": traffic_sent, "settles": traffic_settles}
 
 
 def vocabulary(stage: Stage, actor: str) -> dict[str, Act]:
     if actor in stage.xmpp:
-        return XMPP_VERBS
+        return XMPP_VERBS | XMPP_ROOM_VERBS
     if actor in stage.sip:
         user = stage.sip[actor]
-        more = SESSION_VERBS if isinstance(user, SessionUser) else MSRP_VERBS if isinstance(user, MsrpUser) else {}
+        more = next((verbs for kind, verbs in SIP_KINDS if isinstance(user, kind)), {})
         return SIP_VERBS | more
     if actor in stage.clients:
         return CLIENT_VERBS | {"forgets": forgets, "sees message": sees_message}

@@ -17,5 +17,8 @@ allow_unencrypted_plain_auth = true
 s2s_require_encryption = true
 s2s_secure_auth = false
 s2s_close_timeout = 1
+-- Rooms are there for whoever joins first, without a form to fill in.
+muc_room_locking = false
+restrict_room_creation = false
 
 @HOSTS@
