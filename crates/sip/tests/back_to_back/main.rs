@@ -23,8 +23,8 @@ use proptest::prelude::*;
 use stox_core::policy::DomainPattern;
 use stox_core::time::{Entropy, Now, SeededEntropy};
 use stox_core::vocab::{
-    ChatState, Document, EndReason, Im, Ref, SipIn, SipOut, SubscriptionEvent, Text, Tuple,
-    WatcherEvent, WatcherState,
+    ChatState, Document, EndReason, Im, Receipt, Ref, SipIn, SipOut, SubscriptionEvent, Text,
+    Tuple, Wants, WatcherEvent, WatcherState,
 };
 use stox_sip::dialect::{ImMode, Overrides, Profile, Rule, SessionBy};
 use stox_sip::msrp::endpoint;
@@ -46,6 +46,9 @@ struct Side {
     outcomes: BTreeMap<Ref, Vec<bool>>,
     events: Vec<SubscriptionEvent>,
     watchers: Vec<Ref>,
+    /// Messages that ask for receipts, with their subjects.
+    asked: Vec<(Ref, Wants, Vec<Text>)>,
+    receipts: Vec<(Ref, Receipt)>,
 }
 
 impl Side {
@@ -78,6 +81,8 @@ impl Side {
             outcomes: BTreeMap::new(),
             events: Vec::new(),
             watchers: Vec::new(),
+            asked: Vec::new(),
+            receipts: Vec::new(),
         }
     }
 
@@ -118,6 +123,9 @@ impl Side {
         match input {
             SipIn::Message { reference, im, .. } => {
                 self.taken.push(im.bodies[0].text.clone());
+                if im.wants != Wants::default() {
+                    self.asked.push((reference, im.wants, im.subjects));
+                }
                 let outcome = Ok(());
                 self.ua
                     .command(SipOut::AnswerMessage { reference, outcome }, now);
@@ -130,7 +138,10 @@ impl Side {
             }
             SipIn::Subscription { event, .. } => self.events.push(event),
             SipIn::Watcher { reference, event } => self.watched(reference, &event, now),
-            SipIn::ChatState { .. } | SipIn::Receipt { .. } => {}
+            SipIn::Receipt { reference, receipt } => {
+                self.receipts.push((reference, receipt.unwrap()));
+            }
+            SipIn::ChatState { .. } => {}
             SipIn::Conference { .. } | SipIn::Focus { .. } | SipIn::Invitation(_) => {
                 panic!("nobody enters a room here")
             }
@@ -855,5 +866,54 @@ proptest! {
         let mut world = World::between(seed, bad, [rule(3), rule(3)]);
         let said = play(&mut world, [3, 3], &turns);
         check_promises(&mut world, &said, &turns)?;
+    }
+}
+
+#[test]
+fn receipts_over_msrp_are_told_once_and_only_where_they_were_asked_for() {
+    let all = Wants {
+        delivered: true,
+        displayed: true,
+    };
+    let delivery = Wants {
+        delivered: true,
+        displayed: false,
+    };
+    for wants in [delivery, all] {
+        let mut world = World::between(11, 0, [rule(3), rule(3)]);
+        let subject = Text {
+            lang: Some("de".to_owned()),
+            text: "Betreff \\ \u{e4}".to_owned(),
+        };
+        let im = Im {
+            bodies: vec![Text {
+                lang: Some("de".to_owned()),
+                text: "Text".to_owned(),
+            }],
+            subjects: vec![subject.clone()],
+            wants,
+            ..Im::default()
+        };
+        let out = SipOut::Message {
+            reference: Ref(70),
+            from: address("u", "left.example"),
+            to: address("v", "right.example"),
+            im,
+        };
+        world.command(0, out);
+        world.passes(Duration::from_secs(10));
+        assert_eq!(world.sides[0].outcomes[&Ref(70)], [true]);
+        assert!(world.sides[0].receipts.is_empty(), "a 200 is none");
+        let (reference, asked, subjects) = world.sides[1].asked[0].clone();
+        assert_eq!((asked, subjects), (wants, vec![subject]));
+        for receipt in [Receipt::Delivered, Receipt::Displayed, Receipt::Delivered] {
+            world.command(1, SipOut::Receipt { reference, receipt });
+            world.passes(Duration::from_secs(5));
+        }
+        let mut told = vec![(Ref(70), Receipt::Delivered)];
+        told.extend(wants.displayed.then_some((Ref(70), Receipt::Displayed)));
+        assert_eq!(world.sides[0].receipts, told);
+        world.passes(Duration::from_secs(1200));
+        world.assert_nothing_is_left();
     }
 }

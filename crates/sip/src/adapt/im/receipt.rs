@@ -13,7 +13,7 @@ use crate::body::imdn::{self, Disposition, Notification, Wanted};
 const OF_CONTENT: [&str; 2] = ["Content-Type", "Content-Language"];
 
 /// Puts a message into a wrapper that says what its sender wants to be told, under that name (RFC 5438 §6). A message
-/// that may fail says so in the answer to its request, so that only good news is asked for.
+/// that may fail says so in the answer to its request, so that only good news is asked for. Its subject stands inside, too.
 #[must_use]
 pub fn wrap(
     message: &PageMessage,
@@ -34,11 +34,15 @@ pub fn wrap(
         displayed: wants.displayed,
         ..Wanted::default()
     };
+    let field = |name: &str| {
+        let row = message.headers.iter().find(|(known, _)| *known == name);
+        row.map(|(_, value)| value.as_str())
+    };
     let wrapper = Wrapper {
         from: &from.to_string(),
         to: &to.to_string(),
         sent_at: Some(now.wall),
-        subject: None,
+        subject: field("Subject").map(|subject| (field("Content-Language"), subject)),
         message_id: Some(message_id),
         wanted: Some(&wanted),
     };

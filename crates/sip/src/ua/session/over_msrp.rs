@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use stox_core::address::SipAddress;
 use stox_core::failure::{Failure, Local};
-use stox_core::vocab::{Receipt, Ref, SipIn};
+use stox_core::time::Now;
+use stox_core::vocab::{Im, Receipt, Ref, SipIn, Wants};
 
 use super::{SessionId, Sessions, State, in_session};
 use crate::adapt;
-use crate::adapt::im::{Inbound, PageMessage};
+use crate::adapt::im::{Accepted, Inbound, PageMessage};
 use crate::body::imdn::{Imdn, Wanted};
 use crate::dialect::ImMode;
 use crate::msrp::endpoint::{
@@ -16,6 +18,8 @@ use crate::msrp::endpoint::{
 use crate::ua::effects::Env;
 use crate::ua::page_message::{Page, fail, taken};
 
+/// The type of the wrapper that says more of a message.
+const CPIM: (&str, &str) = ("message", "cpim");
 /// Receipts that XMPP users may still send for messages over MSRP; the oldest goes first.
 const MAX_OWED: usize = 10_000;
 
@@ -151,11 +155,15 @@ impl Sessions {
         let Some(channel) = line.channel else {
             return fail(page, Failure::Local(Local::TransportFailed), env);
         };
-        let Ok(content) = adapt::im::write(&page.im, &session.accepted) else {
+        let id_of_message = env.entropy.token();
+        let parties = (&session.ours, &session.theirs);
+        let accepted = (&session.accepted, &line.wrapped);
+        let content = written(&page.im, &id_of_message, parties, accepted, env.now);
+        let Some(content) = content else {
             return fail(page, Failure::Local(Local::NotAcceptable), env);
         };
         let message = Message {
-            id: env.entropy.token(),
+            id: id_of_message,
             content_type: content.content_type().to_owned(),
             body: content.body,
             success_report: page.im.wants.delivered,
@@ -405,6 +413,31 @@ fn failure_of(fault: Fault) -> Failure {
         Fault::Overloaded => Failure::Local(Local::Overloaded),
         Fault::NotSent | Fault::Closed => Failure::Local(Local::TransportFailed),
     }
+}
+
+/// A message in the form that the peer takes: with a wrapper where it is to say what plain text cannot, or where the peer
+/// takes nothing else. `None`: it takes no text at all.
+fn written(
+    im: &Im,
+    message_id: &str,
+    parties: (&SipAddress, &SipAddress),
+    (bare, wrapped): (&Accepted, &Accepted),
+    now: Now,
+) -> Option<PageMessage> {
+    let plain = adapt::im::write(im, bare).ok();
+    let (kind, subtype) = CPIM;
+    // Delivery is what a success report tells (RFC 7573 §7).
+    let wants = Wants {
+        delivered: false,
+        ..im.wants
+    };
+    let says_more = wants.displayed || !im.subjects.is_empty();
+    if !bare.names(kind, subtype) || (plain.is_some() && !says_more) {
+        return plain;
+    }
+    let inside = adapt::im::write(im, wrapped).ok();
+    let around = inside.map(|inside| adapt::im::wrap(&inside, parties, (message_id, wants), now));
+    around.or(plain)
 }
 
 /// Something to send of which nobody wants to hear again.
