@@ -6,7 +6,7 @@ use super::keys::Table;
 use super::types::{List, Msrp, Network, domain_name};
 
 /// The shortest limit of a message that makes sense: RFC 4975 §7.1.1 lets every chunk have 2048 octets.
-const LEAST_MESSAGE: usize = 2048;
+const LEAST_MESSAGE: u64 = 2048;
 
 /// Reads the section; without listeners and `enabled` there is no MSRP.
 pub(super) fn msrp(table: &mut Table) -> Option<Msrp> {
@@ -14,7 +14,7 @@ pub(super) fn msrp(table: &mut Table) -> Option<Msrp> {
     let tls = table.or("tls", List::<SocketAddr>(Vec::new())).0;
     let enabled = table.or("enabled", !(tcp.is_empty() && tls.is_empty()));
     let host: Option<String> = table.optional("host");
-    let max_message = table.or("max_message", 65_536_usize);
+    let max_message = table.or("max_message", 65_536_u64);
     let networks = table.or("networks", List::<Network>(Vec::new())).0;
     let host = host.and_then(|host| host_name(table, host));
     if max_message < LEAST_MESSAGE {

@@ -208,7 +208,7 @@ pub struct Msrp {
     /// The host in our URIs; that of the gateway without it.
     pub host: Option<String>,
     /// Longest message in octets that is taken.
-    pub max_message: usize,
+    pub max_message: u64,
     /// Networks that may be dialled besides those of the peer's own domain.
     pub networks: Vec<Network>,
 }

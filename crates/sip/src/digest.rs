@@ -81,7 +81,12 @@ pub fn authorize(
             if side.was_rejected(request, challenge) {
                 return Err(DigestError::Rejected);
             }
-            Ok(challenge.answer(credential, request, &entropy.token()))
+            Ok(challenge.answer(
+                credential,
+                request.method.as_str(),
+                &request.uri,
+                &entropy.token(),
+            ))
         })
         .collect::<Result<Vec<_>, _>>()?;
     request.headers.remove(side.answer);
@@ -89,6 +94,31 @@ pub fn authorize(
         request.headers.push(side.answer, answer);
     }
     Ok(())
+}
+
+/// The answer to the first of these challenges that we can answer and that is for the credential's realm. For requests
+/// that are not SIP's (RFC 4976 §5.1).
+///
+/// # Errors
+/// Why there is none.
+pub(crate) fn answer<'a>(
+    challenges: impl Iterator<Item = &'a str>,
+    credential: &Credential,
+    method: &str,
+    uri: &str,
+    entropy: &mut dyn Entropy,
+) -> Result<String, DigestError> {
+    let mut error = DigestError::NoChallenge;
+    for value in challenges.take(MAX_CHALLENGES) {
+        match Challenge::parse(value) {
+            Ok(challenge) if challenge.realm == credential.realm => {
+                return Ok(challenge.answer(credential, method, uri, &entropy.token()));
+            }
+            Ok(_) => error = DigestError::NoCredential,
+            Err(other) => error = other,
+        }
+    }
+    Err(error)
 }
 
 /// The header fields that answers go into.
@@ -260,14 +290,14 @@ impl Challenge {
     }
 
     /// The value of the answering header field.
-    fn answer(&self, credential: &Credential, request: &Request, cnonce: &str) -> String {
-        let response = self.response(credential, request.method.as_str(), &request.uri, cnonce);
+    fn answer(&self, credential: &Credential, method: &str, uri: &str, cnonce: &str) -> String {
+        let response = self.response(credential, method, uri, cnonce);
         let mut value = format!(
             "Digest username={}, realm={}, nonce={}, uri={}, response=\"{response}\"",
             quote(&credential.username),
             quote(&self.realm),
             quote(&self.nonce),
-            quote(&request.uri),
+            quote(uri),
         );
         if self.names_algorithm {
             value.push_str(", algorithm=");

@@ -70,7 +70,7 @@ pub fn to_msrp(failure: &Failure) -> Status {
     let row = MSRP_STATUSES
         .iter()
         .find(|(codes, _)| codes.contains(&status.code));
-    Status::new(row.map_or(403, |row| row.1), &one_line(&status.reason))
+    Status::said(row.map_or(403, |row| row.1), &one_line(&status.reason))
 }
 
 /// The final answer that tells a failure to the sender of `request`. `allow` lists our methods, for 405.

@@ -1,196 +1,382 @@
-//! Frames out of a stream of octets (RFC 4975 §7.1), bounded whatever the peer sends.
+//! Where frames start and end on a connection (RFC 4975 §5.1, §7.1, §9).
 
 use bytes::{Buf, Bytes, BytesMut};
-use memchr::memmem;
+use memchr::{memchr, memmem};
+use thiserror::Error;
 
-use super::frame::{Flag, Head, HeadError};
+use super::frame::{Defect, Flag, Head, HeaderLines, read_start};
 use super::ident::DASHES;
 
-/// Octets of start line and header fields at most.
-const MAX_HEAD: usize = 16 * 1024;
+/// How much of a frame is taken at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Octets of the start line and the headers together.
+    pub head: usize,
+    /// Header lines.
+    pub lines: usize,
+    /// Octets of the body of one frame. Memory does not grow with it: bodies come in pieces.
+    pub body: u64,
+}
 
-/// A part of a frame.
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head: 16 * 1024,
+            lines: 64,
+            body: 256 * 1024 * 1024,
+        }
+    }
+}
+
+/// Why a connection is of no more use. The peer is at fault, always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
+pub enum FrameError {
+    /// Nothing that looks like MSRP: TLS, HTTP, SIP.
+    #[error("not MSRP")]
+    NotMsrp,
+    /// A start line that is none.
+    #[error("malformed start line")]
+    StartLine,
+    /// A line feed without carriage return before it.
+    #[error("bare line feed")]
+    LineEnd,
+    /// Dashes and then no end-line of this frame.
+    #[error("malformed end-line")]
+    EndLine,
+    /// No `To-Path` or `From-Path` that can be read: nobody knows whom to answer.
+    #[error("missing or malformed path")]
+    Path,
+    /// Over [`Limits::head`] or [`Limits::lines`].
+    #[error("headers too large")]
+    HeadTooLarge,
+    /// Over [`Limits::body`].
+    #[error("body too large")]
+    BodyTooLarge,
+}
+
+/// One thing that arrived. A frame is one `Head`, any number of `Body`, one `End`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
-    /// Start line and header fields. `body`: a body follows, which may be empty.
+    /// A frame begins.
     Head {
-        /// What it says.
+        /// Its start line and headers.
         head: Head,
-        /// Whether a body follows.
-        body: bool,
+        /// It has a body, which may be empty.
+        has_body: bool,
+        /// What is wrong with it. A request is answered 400.
+        defect: Option<Defect>,
     },
-    /// The next octets of the body.
+    /// The next octets of its body, at least one.
     Body(Bytes),
-    /// The end-line.
+    /// The frame ends.
     End(Flag),
+}
+
+/// Cuts one connection into frames. However the octets are cut into pushes, the frames and the bodies are the same.
+///
+/// The first error ends the connection: nothing is searched for behind it.
+#[derive(Debug)]
+pub struct Framer {
+    limits: Limits,
+    buffer: BytesMut,
+    state: State,
 }
 
 #[derive(Debug)]
 enum State {
-    /// Before or inside a head; so many octets hold no line end.
+    /// Between frames or inside a head.
     Head {
-        searched: usize,
+        /// Where the line starts that is looked at.
+        line: usize,
+        /// Up to where that line has been looked at.
+        scanned: usize,
+        /// Lines before it.
+        lines: usize,
     },
-    /// Inside the body of this transaction.
-    Body {
-        end: Vec<u8>,
-    },
-    /// Behind a head without body: its end-line is there already.
-    Ending(Flag),
-    Broken,
+    /// A head without body was handed out.
+    Ended(Flag),
+    Body(Box<Search>),
+    /// After an error.
+    Dead,
 }
 
-/// Cuts a stream into [`Item`]s.
+const FRESH: State = State::Head {
+    line: 0,
+    scanned: 0,
+    lines: 0,
+};
+
+/// The search for the end of a body.
 #[derive(Debug)]
-pub struct Framer {
-    buffer: BytesMut,
-    /// Ends of the lines of the head so far.
-    lines: Vec<usize>,
-    state: State,
+struct Search {
+    /// CR LF, dashes, transaction id.
+    end_line: memmem::Finder<'static>,
+    /// No end-line starts before here in the buffer.
+    scanned: usize,
+    /// Octets handed out.
+    taken: u64,
 }
 
-impl Default for Framer {
-    fn default() -> Self {
-        Self {
-            buffer: BytesMut::new(),
-            lines: Vec::new(),
-            state: State::Head { searched: 0 },
-        }
-    }
-}
+/// Flag, CR, LF.
+const TAIL: usize = 3;
 
 impl Framer {
-    /// Takes octets.
-    pub fn push(&mut self, octets: &[u8]) {
-        self.buffer.extend_from_slice(octets);
+    /// A framer for a fresh connection.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            buffer: BytesMut::new(),
+            state: FRESH,
+        }
     }
 
-    /// The next item, when it is there.
+    /// Takes octets in the order in which they arrived. Call [`Framer::poll`] until it returns `None` before pushing
+    /// more: that bounds the buffer.
+    pub fn push(&mut self, octets: &[u8]) {
+        if !matches!(self.state, State::Dead) {
+            self.buffer.extend_from_slice(octets);
+        }
+    }
+
+    /// A frame has begun and not ended.
+    #[must_use]
+    pub fn is_mid_frame(&self) -> bool {
+        !self.buffer.is_empty() || matches!(self.state, State::Body(_) | State::Ended(_))
+    }
+
+    /// The next item, if it is there.
     ///
     /// # Errors
-    /// The stream makes no sense any more; so it does at every later call.
-    pub fn poll(&mut self) -> Result<Option<Item>, HeadError> {
-        let item = match &mut self.state {
-            State::Broken => return Err(HeadError::Start),
-            State::Ending(flag) => {
-                let flag = *flag;
-                self.state = State::Head { searched: 0 };
-                Ok(Some(Item::End(flag)))
+    /// The connection is of no more use. Further calls return `None`.
+    pub fn poll(&mut self) -> Result<Option<Item>, FrameError> {
+        let result = match self.state {
+            State::Head { .. } => self.poll_head(),
+            State::Ended(flag) => {
+                self.state = FRESH;
+                return Ok(Some(Item::End(flag)));
             }
-            State::Head { .. } => self.head(),
-            State::Body { .. } => Ok(self.body()),
+            State::Body(_) => self.poll_body(),
+            State::Dead => return Ok(None),
         };
-        if item.is_err() {
-            self.state = State::Broken;
-            self.buffer.clear();
-        }
-        item
+        result.inspect_err(|_| {
+            self.state = State::Dead;
+            self.buffer = BytesMut::new();
+        })
     }
 
-    /// Looks for the end of a head: an empty line, or the end-line.
-    fn head(&mut self) -> Result<Option<Item>, HeadError> {
-        let State::Head { searched } = self.state else {
+    fn poll_head(&mut self) -> Result<Option<Item>, FrameError> {
+        self.skip_line_ends();
+        let known = self.buffer.len().min(MAGIC.len());
+        if self.buffer.get(..known) != MAGIC.get(..known) {
+            let line_end = self.buffer.as_ref() == b"\r";
+            return if line_end {
+                Ok(None)
+            } else {
+                Err(FrameError::NotMsrp)
+            };
+        }
+        while let Some((line, next)) = self.next_line()? {
+            let octets = self.buffer.get(line..next - 2).unwrap_or_default();
+            if octets.is_empty() || octets.starts_with(DASHES) {
+                return self.end_head(line, next).map(Some);
+            }
+        }
+        if self.buffer.len() > self.limits.head {
+            return Err(FrameError::HeadTooLarge);
+        }
+        Ok(None)
+    }
+
+    /// Line ends between frames are nothing; some peers keep connections alive with them.
+    fn skip_line_ends(&mut self) {
+        if !matches!(
+            self.state,
+            State::Head {
+                lines: 0,
+                line: 0,
+                ..
+            }
+        ) {
+            return;
+        }
+        while self.buffer.starts_with(b"\r\n") {
+            self.buffer.advance(2);
+            self.state = FRESH;
+        }
+    }
+
+    /// Where the next line starts, and where the one after it.
+    fn next_line(&mut self) -> Result<Option<(usize, usize)>, FrameError> {
+        let State::Head {
+            line,
+            scanned,
+            lines,
+        } = &mut self.state
+        else {
             return Ok(None);
         };
-        loop {
-            let begin = self.lines.last().map_or(0, |end| end + 2);
-            let from = searched.saturating_sub(1).max(begin);
-            let rest = self.buffer.get(from..).unwrap_or_default();
-            let Some(at) = memmem::find(rest, b"\r\n") else {
-                self.state = State::Head {
-                    searched: self.buffer.len(),
-                };
-                return match self.buffer.len() > MAX_HEAD {
-                    true => Err(HeadError::Fields),
-                    false => Ok(None),
-                };
-            };
-            let end = from + at;
-            if end > MAX_HEAD {
-                return Err(HeadError::Fields);
-            }
-            let line = self.buffer.get(begin..end).unwrap_or_default();
-            let flag = line.strip_prefix(DASHES).filter(|_| !self.lines.is_empty());
-            if line.is_empty() && !self.lines.is_empty() {
-                return self.take_head(end + 2, None).map(Some);
-            }
-            if let Some(rest) = flag {
-                let transaction = self.transaction().to_vec();
-                if let Some([octet]) = rest.strip_prefix(transaction.as_slice())
-                    && let Some(flag) = Flag::of(*octet)
-                {
-                    return self.take_head(end + 2, Some(flag)).map(Some);
-                }
-            }
-            self.lines.push(end);
+        let rest = self.buffer.get(*scanned..).unwrap_or_default();
+        let Some(step) = memchr(b'\n', rest) else {
+            *scanned = self.buffer.len();
+            return Ok(None);
+        };
+        let (start, next) = (*line, *scanned + step + 1);
+        *lines += 1;
+        (*line, *scanned) = (next, next);
+        // The start line, the paths, and what ends the head come on top of the limit's lines.
+        if next > self.limits.head || *lines > self.limits.lines + 4 {
+            return Err(FrameError::HeadTooLarge);
+        }
+        let octets = self.buffer.get(start..next).unwrap_or_default();
+        if octets.ends_with(b"\r\n") {
+            Ok(Some((start, next)))
+        } else {
+            Err(FrameError::LineEnd)
         }
     }
 
-    /// The transaction id in the start line.
-    fn transaction(&self) -> &[u8] {
-        let end = self.lines.first().copied().unwrap_or_default();
-        let line = self.buffer.get(..end).unwrap_or_default();
-        line.split(|octet| *octet == b' ')
-            .nth(1)
-            .unwrap_or_default()
+    /// The line from `line` to `next` ends the head: it is empty or starts with dashes.
+    fn end_head(&mut self, line: usize, next: usize) -> Result<Item, FrameError> {
+        let block = self.buffer.split_to(line);
+        let last = self.buffer.split_to(next - line);
+        let (head, defect) = read_head(&block)?;
+        let has_body = last.as_ref() == b"\r\n";
+        self.state = if has_body {
+            State::Body(Box::new(Search::new(&head.transaction)))
+        } else {
+            let flag = last
+                .strip_prefix(DASHES)
+                .and_then(|rest| rest.strip_prefix(head.transaction.as_bytes()))
+                .and_then(read_tail);
+            State::Ended(flag.ok_or(FrameError::EndLine)?)
+        };
+        Ok(Item::Head {
+            head,
+            has_body,
+            defect,
+        })
     }
 
-    fn take_head(&mut self, length: usize, flag: Option<Flag>) -> Result<Item, HeadError> {
-        let octets = self.buffer.split_to(length.min(self.buffer.len())).freeze();
-        let mut begin = 0;
-        let mut lines = std::mem::take(&mut self.lines).into_iter().map(|end| {
-            let line = octets.get(begin..end).unwrap_or_default();
-            begin = end + 2;
-            line
-        });
-        let start = lines.next().unwrap_or_default();
-        let head = Head::parse(start, lines)?;
-        self.state = match flag {
-            Some(flag) => State::Ending(flag),
-            None => {
-                let mut end = b"\r\n".to_vec();
-                end.extend_from_slice(DASHES);
-                end.extend_from_slice(head.transaction.as_bytes());
-                State::Body { end }
+    fn poll_body(&mut self) -> Result<Option<Item>, FrameError> {
+        let State::Body(search) = &mut self.state else {
+            return Ok(None);
+        };
+        let found = search.find(&self.buffer);
+        let (piece, rest) = match found {
+            Found::Body(octets) => (octets, None),
+            Found::End { at, skip, flag } => (at, Some((skip, flag))),
+        };
+        if piece > 0 {
+            search.taken += piece as u64;
+            search.scanned = 0;
+            if search.taken > self.limits.body {
+                return Err(FrameError::BodyTooLarge);
             }
-        };
-        let body = flag.is_none();
-        Ok(Item::Head { head, body })
+            return Ok(Some(Item::Body(self.buffer.split_to(piece).freeze())));
+        }
+        Ok(rest.map(|(skip, flag)| {
+            self.buffer.advance(skip);
+            self.state = FRESH;
+            Item::End(flag)
+        }))
+    }
+}
+
+/// What a search found.
+enum Found {
+    /// So many octets belong to the body for sure, and no end in sight.
+    Body(usize),
+    /// The body ends at `at`; the end-line with the CR LF before it is `skip` octets long.
+    End { at: usize, skip: usize, flag: Flag },
+}
+
+impl Search {
+    fn new(transaction: &str) -> Self {
+        let needle = [b"\r\n", DASHES, transaction.as_bytes()].concat();
+        Self {
+            end_line: memmem::Finder::new(&needle).into_owned(),
+            scanned: 0,
+            taken: 0,
+        }
     }
 
-    /// Octets of the body, or its end. What may be the beginning of an end-line is held back.
-    fn body(&mut self) -> Option<Item> {
-        let State::Body { end } = &self.state else {
-            return None;
-        };
-        // The end-line with the line end before it, the flag, and the line end behind it.
-        let whole = end.len() + 3;
-        let mut from = 0;
-        while let Some(found) = self
-            .buffer
-            .get(from..)
-            .and_then(|rest| memmem::find(rest, end))
+    /// Every octet is looked at once, but for the length of an end-line at the end of each push.
+    fn find(&mut self, buffer: &[u8]) -> Found {
+        let length = self.end_line.needle().len();
+        if self.taken == 0
+            && let Some(found) = self.at_once(buffer)
         {
-            let at = from + found;
-            let Some(line) = self.buffer.get(at..at + whole) else {
-                return self.give(at);
-            };
-            let flag = line.get(end.len()).and_then(|octet| Flag::of(*octet));
-            if let Some(flag) = flag.filter(|_| line.ends_with(b"\r\n")) {
-                if at > 0 {
-                    return self.give(at);
-                }
-                self.buffer.advance(whole);
-                self.state = State::Head { searched: 0 };
-                return Some(Item::End(flag));
-            }
-            from = at + 1;
+            return found;
         }
-        let free = self.buffer.len().saturating_sub(whole - 1);
-        self.give(free)
+        while let Some(step) = buffer
+            .get(self.scanned..)
+            .and_then(|rest| self.end_line.find(rest))
+        {
+            let at = self.scanned + step;
+            let Some(tail) = buffer.get(at + length..at + length + TAIL) else {
+                self.scanned = at;
+                return Found::Body(at);
+            };
+            if let Some(flag) = read_tail(tail) {
+                let skip = length + TAIL;
+                return Found::End { at, skip, flag };
+            }
+            self.scanned = at + 1;
+        }
+        let sure = buffer.len().saturating_sub(length - 1).max(self.scanned);
+        self.scanned = sure;
+        Found::Body(sure)
     }
 
-    fn give(&mut self, length: usize) -> Option<Item> {
-        (length > 0).then(|| Item::Body(self.buffer.split_to(length).freeze()))
+    /// Some peers write the end-line of an empty body right after the empty line. `Some` when it is one, or may become
+    /// one.
+    fn at_once(&self, buffer: &[u8]) -> Option<Found> {
+        let end_line = self.end_line.needle().get(2..).unwrap_or_default();
+        let known = buffer.len().min(end_line.len());
+        if buffer.get(..known) != end_line.get(..known) {
+            return None;
+        }
+        let skip = end_line.len() + TAIL;
+        match buffer.get(end_line.len()..skip) {
+            None => Some(Found::Body(0)),
+            Some(tail) => read_tail(tail).map(|flag| Found::End { at: 0, skip, flag }),
+        }
     }
+}
+
+const MAGIC: &[u8] = b"MSRP ";
+
+/// Flag, CR, LF and nothing else.
+fn read_tail(tail: &[u8]) -> Option<Flag> {
+    match tail {
+        [flag, b'\r', b'\n'] => Flag::parse(*flag),
+        _ => None,
+    }
+}
+
+/// The start line and the header lines.
+fn read_head(block: &[u8]) -> Result<(Head, Option<Defect>), FrameError> {
+    let mut lines = block
+        .split(|octet| *octet == b'\n')
+        .filter_map(|line| line.strip_suffix(b"\r"));
+    let start_line = lines
+        .next()
+        .and_then(|line| std::str::from_utf8(line).ok())
+        .ok_or(FrameError::StartLine)?;
+    let (start, transaction) = read_start(start_line).ok_or(FrameError::StartLine)?;
+    let mut read = HeaderLines::default();
+    lines.for_each(|line| read.read(line));
+    if read.to_path.is_empty() || read.from_path.is_empty() {
+        return Err(FrameError::Path);
+    }
+    let head = Head {
+        start,
+        transaction: transaction.to_owned(),
+        to_path: read.to_path,
+        from_path: read.from_path,
+        headers: read.headers,
+    };
+    let defect = read.defect.or_else(|| head.check().err());
+    Ok((head, defect))
 }

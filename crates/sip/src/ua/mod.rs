@@ -130,7 +130,7 @@ impl UserAgent {
     #[must_use]
     pub fn new(mut settings: Settings, mut entropy: Box<dyn Entropy>) -> Self {
         let msrp = settings.msrp.as_ref();
-        let msrp = msrp.map(|msrp| msrp.endpoint.clone()).unwrap_or_default();
+        let msrp = msrp.map(|msrp| msrp.endpoint).unwrap_or_default();
         let msrp = Endpoint::new(msrp, entropy.another());
         settings.transactions.sent_by = settings.local.sent_by();
         Self {

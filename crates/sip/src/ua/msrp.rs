@@ -72,7 +72,7 @@ impl UserAgent {
                 now.mono,
             )
         {
-            let busy = Status::new(408, "Too Many Messages");
+            let busy = Status::said(408, "Too Many Messages");
             return self.msrp.answer(*delivery, busy, now);
         }
         let reference = self.next_ref();

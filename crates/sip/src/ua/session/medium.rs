@@ -176,7 +176,7 @@ impl Line {
             path: local.to_string(),
             accept_types: ACCEPT_TYPES.to_owned(),
             accept_wrapped_types: Some(ACCEPT_WRAPPED_TYPES.to_owned()),
-            max_size: u64::try_from(msrp.endpoint.max_message).unwrap_or(u64::MAX),
+            max_size: msrp.endpoint.max_message,
             setup,
             fingerprint: fingerprint.map(Fingerprint::to_string),
             chatroom: None,
@@ -213,7 +213,7 @@ impl Line {
         }
         let parsed = theirs.fingerprints.iter();
         let proof = Proof {
-            fingerprints: parsed.filter_map(|text| text.parse().ok()).collect(),
+            fingerprints: parsed.filter_map(|text| Fingerprint::parse(text)).collect(),
             name: next.host.clone(),
         };
         let plan = Plan {

@@ -106,7 +106,7 @@ impl Sessions {
             } => self.reported(id, &message_id, &status, env),
             Event::Down { .. } => self.unlinked(id, env),
             Event::Nickname { delivery, .. } => {
-                let status = Status::new(403, "This Is No Chat Room");
+                let status = Status::said(403, "This Is No Chat Room");
                 env.msrp.answer(delivery, status, env.now);
             }
             _ => {}
@@ -261,7 +261,7 @@ impl Sessions {
             State::Open | State::Accepted | State::Linking
         );
         if !flows {
-            let over = Status::new(481, "The Session Is Over");
+            let over = Status::said(481, "The Session Is Over");
             return env.msrp.answer(delivery, over, env.now);
         }
         let (from, to) = (session.theirs.clone(), session.ours.clone());
@@ -299,7 +299,7 @@ impl Sessions {
                 }
             }
             Err(refusal) => {
-                let status = Status::new(refusal.status, refusal.reason);
+                let status = Status::said(refusal.status, refusal.reason);
                 env.msrp.answer(delivery, status, env.now);
             }
         }
