@@ -113,7 +113,7 @@ impl Sessions {
             }
             match self.book.get(id).map(|session| &session.state) {
                 Some(State::Inviting) => self.give_up(id, env),
-                Some(State::Accepted | State::Open) => self.bye(id, env),
+                Some(State::Accepted | State::Linking | State::Open) => self.bye(id, env),
                 _ => {}
             }
         }

@@ -48,6 +48,8 @@ pub(super) struct Line {
     pub(super) channel: Option<Channel>,
     /// A connection carries it.
     pub(super) up: bool,
+    /// None will any more.
+    pub(super) lost: bool,
     /// What the peer takes inside message/cpim.
     pub(super) wrapped: Accepted,
     /// The notice of typing that is under way, by Message-ID.
@@ -187,6 +189,7 @@ impl Line {
             remote: Vec::new(),
             channel: None,
             up: false,
+            lost: false,
             wrapped: Accepted::default(),
             typing: None,
             sent: VecDeque::new(),

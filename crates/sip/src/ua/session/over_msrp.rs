@@ -135,11 +135,12 @@ impl Sessions {
         };
         if let Some(line) = session.medium.line_mut() {
             line.up = false;
+            line.lost = true;
         }
         match session.state {
             State::Linking => self.unfit(id, env),
             State::Open => self.leave(id, env),
-            // The answer to their INVITE is on its way: its end decides.
+            // The answer to their INVITE is on its way: its ACK ends the session.
             _ => {}
         }
     }

@@ -77,7 +77,7 @@ impl Sessions {
         } else if session
             .medium
             .line()
-            .is_some_and(|line| line.channel.is_some())
+            .is_some_and(|line| line.channel.is_some() && !line.lost)
         {
             session.state = State::Linking;
         } else {
@@ -219,7 +219,7 @@ impl Sessions {
         }
     }
 
-    /// The dialog is gone at the peer: the message, which was not taken, opens another one.
+    /// The dialog, or the MSRP session, is gone at the peer: the message, which was not taken, opens another one.
     pub(super) fn send_elsewhere(&mut self, id: SessionId, mut page: Page, env: &mut Env<'_>) {
         page.reopened = true;
         page.until = None;
@@ -227,9 +227,14 @@ impl Sessions {
             return fail(page, Failure::Local(Local::TransportFailed), env);
         };
         let (key, chat_states) = (session.pair.clone(), session.chat_states);
+        // The dialog around an MSRP session is still there.
+        let ends = session.medium.line().is_some() && !matches!(session.state, State::Closing);
         let mut pages = self.take_all(id);
         pages.push_front(page);
-        self.forget(id, env);
+        match ends {
+            true => self.bye(id, env),
+            false => self.forget(id, env),
+        }
         self.resend(key, pages, chat_states, env);
     }
 
