@@ -21,6 +21,9 @@ pub(super) enum Kind {
     Message,
     /// Presence that tells a state: only the last from and to the same addresses matters.
     State(Addresses),
+    /// What a room says of an occupant: the order counts, so none takes another's place. A flood of them costs no contact
+    /// his presence.
+    Occupant,
     /// An answer to a query: whoever asks more than is read loses answers.
     Answer,
     /// Everything else (errors, subscriptions): nothing would repeat it.
@@ -38,8 +41,7 @@ impl Kind {
             return Self::Message;
         }
         match (element.name(), element.attr("type")) {
-            // What a room says of an occupant comes in an order that counts, and nothing repeats it.
-            ("presence", _) if element.has_child("x", ns::MUC_USER) => Self::Report,
+            ("presence", _) if element.has_child("x", ns::MUC_USER) => Self::Occupant,
             ("presence", None | Some("unavailable")) => Self::State((attr("from"), attr("to"))),
             ("iq", _) => Self::Answer,
             _ => Self::Report,

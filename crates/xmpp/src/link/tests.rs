@@ -799,6 +799,26 @@ fn presence_makes_room_and_reports_have_a_reserve() {
     ]);
 }
 
+#[test]
+fn occupants_keep_their_order_and_take_nobodys_place() {
+    let mut bench = Bench::new(small_queue(4));
+    bench.plain("presence", 1, "");
+    for number in [2, 2, 3, 4] {
+        let mut element = stanza("presence", number, "");
+        element.append_child(Element::bare("x", ns::MUC_USER));
+        let outgoing = Outgoing {
+            reference: None,
+            element,
+            deadline: None,
+        };
+        bench.link.send(outgoing, bench.now);
+    }
+    assert_eq!(bench.link.status().counters.overflowed, 1);
+    bench.ready(1);
+    let written = ["connect 1", "write p1", "write p2", "write p2", "write p3"];
+    assert_eq!(bench.take()[..5], written);
+}
+
 // ---------------------------------------------------------------------------------------- properties
 
 #[derive(Debug, Clone)]
