@@ -56,8 +56,8 @@ fn commented_keys_show_their_defaults() {
     let full = read(&example_with_all_keys()).unwrap();
     let dump = |c: &Config| {
         format!(
-            "{:?} {:?} {:?} {:?}",
-            c.subscriptions, c.ledger, c.limits, c.dns.timeout
+            "{:?} {:?} {:?} {:?} {:?}",
+            c.subscriptions, c.ledger, c.rooms.settings, c.limits, c.dns.timeout
         )
     };
     assert_eq!(dump(&plain), dump(&full));
@@ -223,6 +223,31 @@ fn all_problems_are_reported_at_once() {
             "{expected} in {found:#?}"
         );
     }
+}
+
+#[test]
+fn rooms_are_bounded_and_their_domains_known() {
+    let rooms = |text: &str| problems(&EXAMPLE.replace("[rooms]", &format!("[rooms]\n{text}")));
+    assert_eq!(
+        rooms("conferences = [\"Chat.example.net\"]"),
+        [
+            "rooms.conferences: chat.example.net is not served here: name it in a [[sip.domain]], too"
+        ]
+    );
+    for (text, key) in [
+        ("enter_within = \"10m\"", "rooms.enter_within"),
+        ("enter_within = 0", "rooms.enter_within"),
+        ("check_after = \"1s\"", "rooms.check_after"),
+        ("occupants = 0", "rooms.occupants"),
+        ("occupants = 100000", "rooms.occupants"),
+        ("occupant = 1", "rooms.occupant"),
+    ] {
+        let found = rooms(text);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with(&format!("{key}: ")), "{found:?}");
+    }
+    let full = read(&example_with_all_keys()).unwrap();
+    assert!(full.rooms.conferences.contains("ocs.example.com"));
 }
 
 #[test]

@@ -635,8 +635,8 @@ impl Focus {
                     self.left(world, leg);
                 }
             }
-            4 | 5 | 6 => self.to_room(world, pick),
-            7 | 8 | 9 => self.from_room(world),
+            4..=6 => self.room_takes(world, pick),
+            7..=9 => self.room_tells(world),
             10 => {
                 if let Some((leg, reference)) = take(&mut self.undelivered, pick) {
                     let outcome = Ok(());
@@ -675,13 +675,13 @@ impl Focus {
         assert!(!self.unanswered.values().any(|of| *of == leg));
     }
 
-    fn to_room(&mut self, world: &mut World, pick: usize) {
+    fn room_takes(&mut self, world: &mut World, pick: usize) {
         if let Some(settled) = self.room.receive(pick) {
             self.input(world, settled);
         }
     }
 
-    fn from_room(&mut self, world: &mut World) {
+    fn room_tells(&mut self, world: &mut World) {
         if let Some(input) = self.room.from_room.pop_front() {
             self.input(world, input);
         }
@@ -692,8 +692,8 @@ impl Focus {
             if self.room.to_room.is_empty() && self.room.from_room.is_empty() {
                 break;
             }
-            self.to_room(world, 0);
-            self.from_room(world);
+            self.room_takes(world, 0);
+            self.room_tells(world);
         }
         for (leg, reference) in std::mem::take(&mut self.undelivered) {
             let outcome = Ok(());
