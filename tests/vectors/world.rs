@@ -303,9 +303,6 @@ impl World {
                 StoreOut::Settle(_) | StoreOut::Learn(_) | StoreOut::Record(_) | StoreOut::Amend(_),
             )
             | Effect::CloseStream(..)
-            | Effect::DialMsrp(_)
-            | Effect::SendMsrp(..)
-            | Effect::CloseMsrp(_)
             | Effect::Handled(_) => {}
         }
         Ok(())
