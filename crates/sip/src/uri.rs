@@ -461,6 +461,24 @@ fn escape_at(octets: &[u8], at: usize) -> Option<u8> {
     u8::try_from(digit(high)? * 16 + digit(low)?).ok()
 }
 
+/// The name or the value of one header of a URI.
+pub(crate) fn escape_header(text: &str) -> Cow<'_, str> {
+    escape(text, is_unreserved)
+}
+
+/// What the name or the value of a header of a URI stands for. Octets that are not UTF-8 become U+FFFD.
+pub(crate) fn unescape_header(text: &str) -> String {
+    let octets = text.as_bytes();
+    let mut out = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(&octet) = octets.get(at) {
+        let escaped = escape_at(octets, at);
+        out.push(escaped.unwrap_or(octet));
+        at += if escaped.is_some() { 3 } else { 1 };
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
 /// Percent-encodes every octet that is not allowed. A `%` is encoded too: the input is plain text.
 fn escape(text: &str, allowed: fn(u8) -> bool) -> Cow<'_, str> {
     if text.bytes().all(allowed) {

@@ -5,6 +5,7 @@ mod diagnostics;
 mod fields;
 mod name_addr;
 mod params;
+mod refer;
 mod values;
 mod via;
 
@@ -14,6 +15,7 @@ pub(crate) use fields::LineDefect;
 pub use fields::{Field, Headers};
 pub use name_addr::{Contact, NameAddr};
 pub use params::Params;
+pub use refer::{ReferSub, ReferTo};
 pub use values::{
     CSeq, Event, MediaType, SubscriptionState, parse_max_forwards, parse_retry_after, parse_u32,
 };
