@@ -3,6 +3,7 @@
 
 pub mod categories;
 pub mod coding;
+pub mod conference_info;
 pub mod cpim;
 pub mod document;
 pub mod html;
@@ -16,6 +17,7 @@ pub mod multipart;
 pub mod pidf;
 pub mod rtf;
 pub mod sdp;
+pub mod sipfrag;
 pub mod styled;
 pub mod text;
 pub mod time;

@@ -126,6 +126,14 @@ proptest! {
     }
 
     #[test]
+    fn damaged_conference_documents(
+        seed in proptest::sample::select(seeds("fuzz/corpus/conference_info")),
+        changes in proptest::collection::vec(change(), 1..6),
+    ) {
+        body_invariants::conference_info::check(&damaged(&seed, &changes));
+    }
+
+    #[test]
     fn any_octets_are_some_body(octets in proptest::collection::vec(any::<u8>(), 0..200), tag in 0..8_u8) {
         let octets = [vec![tag], octets].concat();
         body_invariants::styled::check(&octets);
@@ -179,4 +187,13 @@ fn whole_session_descriptions() {
     descriptions
         .iter()
         .for_each(|octets| body_invariants::sdp::check(octets));
+}
+
+#[test]
+fn whole_conference_documents() {
+    let documents = files("fuzz/corpus/conference_info");
+    assert!(documents.len() >= 6);
+    documents
+        .iter()
+        .for_each(|octets| body_invariants::conference_info::check(octets));
 }
