@@ -65,6 +65,16 @@ impl<'a> Cpim<'a> {
         parse_rfc3339(find_header(&self.headers, "DateTime")?)
     }
 
+    /// `From`: the name for people, where there is one, and the URI.
+    pub fn sender(&self) -> Option<(Option<String>, &str)> {
+        find_header(&self.headers, "From").and_then(name_and_uri)
+    }
+
+    /// The first `To`, as [`Cpim::sender`].
+    pub fn recipient(&self) -> Option<(Option<String>, &str)> {
+        find_header(&self.headers, "To").and_then(name_and_uri)
+    }
+
     /// What the sender wants to be told of the message. `None` where it has no name or nothing is wanted.
     pub fn wanted(&self) -> Option<Wanted> {
         let mut wanted = Wanted {
@@ -99,6 +109,22 @@ impl<'a> Cpim<'a> {
     }
 }
 
+/// The parts of `Name <uri>` (RFC 3862 §4.1); the brackets may be missing where there is no name.
+fn name_and_uri(value: &str) -> Option<(Option<String>, &str)> {
+    let Some((name, rest)) = value.rsplit_once('<') else {
+        let uri = value.trim();
+        return (!uri.is_empty()).then_some((None, uri));
+    };
+    let uri = rest.split_once('>')?.0.trim();
+    let name = name.trim();
+    let quoted = name
+        .strip_prefix('"')
+        .and_then(|name| name.strip_suffix('"'));
+    let name = clean(&unescape(quoted.unwrap_or(name)));
+    let name = Some(name.trim().to_owned()).filter(|name| !name.is_empty());
+    (!uri.is_empty()).then_some((name, uri))
+}
+
 /// The URI in `Name <uri>`.
 fn bare_uri(value: &str) -> String {
     let inside = value
@@ -128,9 +154,24 @@ pub struct Wrapper<'a> {
 /// are `Content-Type: message/imdn+xml` and `Content-Disposition: notification`).
 #[must_use]
 pub fn write(wrapper: &Wrapper<'_>, content_headers: &[(&str, &str)], content: &[u8]) -> Vec<u8> {
+    write_as(None, wrapper, content_headers, content)
+}
+
+/// As [`write()`], with the sender's name for people.
+#[must_use]
+pub fn write_as(
+    name: Option<&str>,
+    wrapper: &Wrapper<'_>,
+    content_headers: &[(&str, &str)],
+    content: &[u8],
+) -> Vec<u8> {
     let mut out = String::new();
     let mut line = |name: &str, value: &str| out.push_str(&format!("{name}: {value}\r\n"));
-    line("From", &format!("<{}>", uri(wrapper.from)));
+    let name = name.map(|name| format!("\"{}\" ", quoted(name)));
+    line(
+        "From",
+        &format!("{}<{}>", name.unwrap_or_default(), uri(wrapper.from)),
+    );
     line("To", &format!("<{}>", uri(wrapper.to)));
     if let Some(sent_at) = wrapper.sent_at {
         line("DateTime", &format_rfc3339(sent_at));
@@ -212,6 +253,11 @@ fn escape(text: &str) -> String {
         }
     }
     out
+}
+
+/// Text between quotation marks.
+fn quoted(text: &str) -> String {
+    escape(text).replace('"', "\\\"")
 }
 
 /// Undoes [`escape`]. What is no escape stays as it is.
@@ -335,6 +381,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn senders_have_names_or_not() {
+        for (value, expected) in [
+            (
+                "MR SANDERS <im:piglet@100acre.example>",
+                Some((Some("MR SANDERS"), "im:piglet@100acre.example")),
+            ),
+            ("<sip:a@b;gr=x>", Some((None, "sip:a@b;gr=x"))),
+            ("sip:a@b", Some((None, "sip:a@b"))),
+            (
+                "\"A <B>: \\\"c\\\"\" <sip:a@b>",
+                Some((Some("A <B>: \"c\""), "sip:a@b")),
+            ),
+            ("A <>", None),
+            ("A <sip:a@b", None),
+        ] {
+            let found = name_and_uri(value);
+            let found = found.as_ref().map(|(name, uri)| (name.as_deref(), *uri));
+            assert_eq!(found, expected, "{value}");
+        }
+    }
+
     proptest! {
         #[test]
         fn a_wrapper_is_read_as_it_was_written(
@@ -363,6 +431,16 @@ mod tests {
             prop_assert_eq!(read.map(|text| text.trim().to_owned()), Some(clean(&subject).trim().to_owned()));
             let expected = (bits != 0).then(|| Wanted { message_id: id.clone(), sent_at: wrapper.sent_at, ..wanted.clone() });
             prop_assert_eq!(cpim.wanted(), expected);
+        }
+
+        #[test]
+        fn a_sender_is_read_as_it_was_written(name in any::<String>(), uri in "[a-z]{1,4}:[!-;=?-~]{1,20}") {
+            let wrapper = Wrapper { from: &uri, to: "sip:a@b", ..Wrapper::default() };
+            let out = write_as(Some(&name), &wrapper, &[("Content-Type", "text/plain")], b"x");
+            let cpim = Cpim::parse(&out).unwrap_or_else(|error| unreachable!("{error}"));
+            let expected = Some(clean(&name).trim().to_owned()).filter(|name| !name.is_empty());
+            prop_assert_eq!(cpim.sender(), Some((expected, uri.as_str())));
+            prop_assert_eq!(cpim.recipient(), Some((None, "sip:a@b")));
         }
 
         #[test]
