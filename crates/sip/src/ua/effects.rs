@@ -6,6 +6,7 @@ use stox_core::failure::Failure;
 use stox_core::time::{Entropy, Now};
 use stox_core::vocab::{Ref, SipIn};
 
+use super::conference;
 use super::edge;
 use super::page_message::Page;
 use super::refusals::{self, Refusal};
@@ -34,6 +35,10 @@ pub(super) enum Purpose {
     Notice(Ref),
     /// A request of a session.
     Session(SessionId, Step),
+    /// A request for an XMPP user in a SIP conference.
+    Participant(conference::LegId, conference::Step),
+    /// A request for a SIP user in an XMPP room.
+    Focus(conference::LegId, conference::Step),
     /// The ACK of a 2xx, for which nothing comes back.
     Ack,
     /// A request whose fate nobody waits for.
@@ -63,7 +68,7 @@ pub(super) struct Outgoing {
 }
 
 /// A request of a peer, and how it can be answered.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Asked {
     /// The request.
     pub(super) request: Request,

@@ -5,6 +5,7 @@
 //! ([`UserAgent::transport_failed`], [`UserAgent::connection_closed`]); it is polled for octets to send, for names to
 //! resolve, for words to the bridge, and for the time of its next wake-up.
 
+mod conference;
 mod connections;
 mod deadlines;
 mod edge;
@@ -32,10 +33,9 @@ use std::time::Duration;
 use stox_core::address::SipAddress;
 use stox_core::failure::{Failure, Local};
 use stox_core::time::{Entropy, Now};
-use stox_core::vocab::{
-    ConferenceEvent, ConferenceOut, End, Ref, SipIn, SipOut, SubscriptionEvent,
-};
+use stox_core::vocab::{Ref, SipIn, SipOut, SubscriptionEvent};
 
+use self::conference::{Foci, Invitations, Participants};
 use self::effects::{Asked, Effects, Env, Fate, Purpose};
 use self::notifier::Watchers;
 use self::outgoing::{Challenged, Requests, Step};
@@ -75,6 +75,12 @@ pub struct Status {
     pub messages_queued: usize,
     /// IM sessions.
     pub sessions: usize,
+    /// XMPP users in SIP conferences.
+    pub participants: usize,
+    /// SIP users in XMPP rooms.
+    pub guests: usize,
+    /// Subscriptions of theirs to those rooms.
+    pub room_watchers: usize,
     /// Requests that wait for name resolution.
     pub resolving: usize,
     /// Requests that wait for their partner's pace.
@@ -99,6 +105,9 @@ pub struct UserAgent {
     pages: Pages,
     inbox: Inbox,
     sessions: Sessions,
+    participants: Participants,
+    foci: Foci,
+    invitations: Invitations,
     typists: Typists,
     message_rates: Rates,
     notice_rates: Rates,
@@ -145,6 +154,9 @@ impl UserAgent {
             pages: Pages::default(),
             inbox: Inbox::default(),
             sessions: Sessions::default(),
+            participants: Participants::default(),
+            foci: Foci::default(),
+            invitations: Invitations::default(),
             typists: Typists::default(),
             message_rates: Rates::default(),
             notice_rates: Rates::default(),
@@ -326,21 +338,13 @@ impl UserAgent {
                 state,
                 document,
             } => with!(self.watchers.notify(reference, state, document), now),
-            SipOut::Conference(out) => self.refuse_conference(&out),
-            SipOut::Focus(_) | SipOut::AnswerInvitation { .. } => {}
+            SipOut::Conference(out) => self.conference(out, now),
+            SipOut::Focus(out) => self.focus(out, now),
+            SipOut::AnswerInvitation { reference, outcome } => {
+                with!(self.invitations.answer(reference, &outcome), now);
+            }
         }
         self.settle(now);
-    }
-
-    /// This user agent knows no conferences.
-    fn refuse_conference(&mut self, out: &ConferenceOut) {
-        if let ConferenceOut::Join { leg, .. } = out {
-            let end = End::Refused(Failure::Local(Local::NotImplemented));
-            self.effects.inputs.push_back(SipIn::Conference {
-                leg: *leg,
-                event: ConferenceEvent::Ended(end),
-            });
-        }
     }
 
     /// Sends a message the way that its peer wants, or the other way when the peer has refused it.
@@ -365,6 +369,8 @@ impl UserAgent {
     /// The gateway stops: sessions end.
     pub fn shut_down(&mut self, now: Now) {
         with!(self.sessions.shut_down(), now);
+        with!(self.participants.shut_down(), now);
+        with!(self.foci.shut_down(), now);
         self.settle(now);
     }
 
@@ -409,6 +415,7 @@ impl UserAgent {
     pub fn transport_failed(&mut self, destination: &Destination, now: Now) {
         if let Destination::Connection(flow) = destination {
             self.watchers.connection_closed(*flow);
+            self.foci.connection_closed(*flow);
         }
         self.requests.connections.lost(destination);
         self.transactions.transport_failed(destination, now);
@@ -418,6 +425,7 @@ impl UserAgent {
     /// A connection is gone.
     pub fn connection_closed(&mut self, flow: FlowId, now: Now) {
         self.watchers.connection_closed(flow);
+        self.foci.connection_closed(flow);
         self.requests.connections.closed(flow);
         self.transactions.connection_closed(flow, now);
         self.settle(now);
@@ -455,6 +463,8 @@ impl UserAgent {
             self.watchers.next_timeout(),
             self.pages.next_timeout(),
             self.sessions.next_timeout(),
+            self.participants.next_timeout(),
+            self.foci.next_timeout(),
             self.typists.next_timeout(),
             self.requests.next_timeout(),
             self.msrp.poll_timeout(),
@@ -471,6 +481,8 @@ impl UserAgent {
         with!(self.watchers.handle_timeout(), now);
         with!(self.pages.handle_timeout(), now);
         with!(self.sessions.handle_timeout(), now);
+        with!(self.participants.handle_timeout(), now);
+        with!(self.foci.handle_timeout(), now);
         with!(self.typists.handle_timeout(), now);
         self.msrp.handle_timeout(now);
         self.send_paced(now);
@@ -496,10 +508,13 @@ impl UserAgent {
             subscriptions: self.subscriptions.len(),
             established: self.subscriptions.established(),
             watchers: self.watchers.len(),
-            messages_in: self.inbox.len() + self.sessions.unanswered(),
+            messages_in: self.inbox.len() + self.sessions.unanswered() + self.conferences_owe(),
             messages_out,
             messages_queued: messages_queued + self.sessions.waiting(),
             sessions: self.sessions.len(),
+            participants: self.participants.len(),
+            guests: self.foci.len(),
+            room_watchers: self.foci.watching(),
             resolving: self.requests.resolving(),
             paced: self.requests.paced(),
             client_transactions,
@@ -513,6 +528,7 @@ impl UserAgent {
         self.requests.is_empty()
             && self.inbox.len() == 0
             && self.sessions.unanswered() == 0
+            && self.conferences_owe() == 0
             && self.effects.inputs.is_empty()
     }
 
@@ -523,6 +539,8 @@ impl UserAgent {
             && self.is_quiet()
             && self.pages.is_empty()
             && self.sessions.is_empty()
+            && self.participants.is_empty()
+            && self.foci.is_empty()
             && self.msrp.is_empty()
             && self.poll_timeout().is_none()
     }
@@ -586,6 +604,9 @@ impl UserAgent {
                 in_doubt,
             } => {
                 if is_late_answer(&response) && !self.requests.knows(id) {
+                    if with!(self.participants.late_answer(&response), now) {
+                        return;
+                    }
                     return with!(self.sessions.late_answer(&response, &source), now);
                 }
                 if let Some(domain) = self.requests.domain_of(id).map(str::to_owned) {
@@ -601,6 +622,12 @@ impl UserAgent {
                             (purpose, &fate)
                         {
                             self.sessions.answer_came(session, answer, &source, proof);
+                        } else if let (
+                            Purpose::Participant(leg, conference::Step::Invite),
+                            Ok(answer),
+                        ) = (purpose, &fate)
+                        {
+                            self.participants.answer_came(leg, answer, &source, proof);
                         }
                         self.settled(purpose, fate, now);
                     }
@@ -619,11 +646,18 @@ impl UserAgent {
                 with!(self.inbox.server_gone(id), now);
                 with!(self.watchers.server_gone(id), now);
                 with!(self.sessions.server_gone(id), now);
+                with!(self.foci.server_gone(id), now);
+                self.invitations.server_gone(id);
             }
             TransactionEvent::Ack { id, request, .. } => {
+                self.foci.acknowledged(id);
                 with!(self.sessions.acknowledged(id, &request), now);
             }
-            TransactionEvent::Cancelled { id } => with!(self.sessions.cancelled(id), now),
+            TransactionEvent::Cancelled { id } => {
+                with!(self.sessions.cancelled(id), now);
+                with!(self.foci.cancelled(id), now);
+                with!(self.invitations.cancelled(id), now);
+            }
         }
     }
 
@@ -661,6 +695,10 @@ impl UserAgent {
             Purpose::Watcher(reference) => with!(self.watchers.settled(reference, &fate), now),
             Purpose::Notice(reference) => with!(self.watchers.noticed(reference, &fate), now),
             Purpose::Session(id, step) => with!(self.sessions.settled(id, step, fate), now),
+            Purpose::Participant(id, step) => {
+                with!(self.participants.settled(id, step, fate), now);
+            }
+            Purpose::Focus(id, step) => with!(self.foci.settled(id, step, &fate), now),
             Purpose::Ack | Purpose::Stray => {}
         }
     }
@@ -675,6 +713,8 @@ impl UserAgent {
                 self.watchers.next_cseq(reference)
             }
             Purpose::Session(id, step) => self.sessions.next_cseq(id, step),
+            Purpose::Participant(id, step) => self.participants.next_cseq(id, step),
+            Purpose::Focus(id, step) => self.foci.next_cseq(id, step),
             Purpose::Ack | Purpose::Stray => None,
         };
         let Some(cseq) = cseq else {

@@ -5,7 +5,7 @@ use stox_core::time::Now;
 
 use super::effects::Env;
 use super::{UserAgent, with};
-use crate::msrp::endpoint::{Dial, DialId, Event, Fingerprint, Status};
+use crate::msrp::endpoint::{Channel, Dial, DialId, Event, Fingerprint, Status};
 use crate::transport::FlowId;
 
 impl UserAgent {
@@ -65,7 +65,7 @@ impl UserAgent {
         if let Event::Received {
             channel, delivery, ..
         } = &event
-            && let Some(domain) = self.sessions.domain_of(*channel).map(str::to_owned)
+            && let Some(domain) = self.msrp_domain(*channel)
             && !self.message_rates.allow(
                 &domain,
                 self.settings.limits.messages_per_second,
@@ -76,6 +76,16 @@ impl UserAgent {
             return self.msrp.answer(*delivery, busy, now);
         }
         let reference = self.next_ref();
-        _ = with!(self.sessions.happened(event, reference), now);
+        if let Some(event) = with!(self.sessions.happened(event, reference), now) {
+            self.conference_happened(event, now);
+        }
+    }
+
+    /// The SIP domain at the other end of an MSRP session.
+    fn msrp_domain(&self, channel: Channel) -> Option<String> {
+        let domain = self.sessions.domain_of(channel);
+        let domain = domain.or_else(|| self.participants.domain_of(channel));
+        let domain = domain.or_else(|| self.foci.domain_of(channel));
+        domain.map(str::to_owned)
     }
 }

@@ -9,7 +9,7 @@ use stox_core::address::SipAddress;
 use stox_core::failure::{Failure, Local};
 use stox_core::vocab::{Document, EndReason, Ref, SipIn, WatcherEvent, WatcherState};
 
-use self::watcher::{Device, News, Phase, Watcher, granted};
+use self::watcher::{Device, News, Phase, Watcher};
 use super::deadlines::Deadlines;
 use super::effects::{Asked, Env, Fate};
 use super::refusals::Refusal;
@@ -20,10 +20,10 @@ use crate::method::Method;
 use crate::transaction::ServerId;
 use crate::transport::{FlowId, Source};
 
-pub(super) use self::watcher::{leads_back, set_up};
+pub(super) use self::watcher::{granted, leads_back, set_up};
 
 /// Answers to a NOTIFY after which the watcher's dialog or usage is gone (RFC 5057 §5.1, RFC 6665 §4.2.2).
-const ENDS_DIALOG: &[u16] = &[
+pub(super) const ENDS_DIALOG: &[u16] = &[
     404, 405, 408, 410, 416, 480, 481, 482, 483, 484, 485, 489, 501, 604,
 ];
 

@@ -4,6 +4,7 @@ use stox_core::address::SipAddress;
 use stox_core::time::Now;
 use stox_core::vocab::Ref;
 
+use super::conference;
 use super::effects::{Asked, Env};
 use super::notifier::Arrival;
 use super::page_message::{Arrived, Place};
@@ -26,6 +27,12 @@ impl UserAgent {
         }
         if asked.request.method == Method::REFER && self.is_in_session(&asked.request) {
             return self.refuse(&asked, &Refusal::NoTransfer, now);
+        }
+        if asked.request.method == Method::REFER && self.settings.msrp.is_some() {
+            return match refusals::check_refer(&asked.request) {
+                Ok(()) => self.take_refer(asked, now),
+                Err(refusal) => self.refuse(&asked, &refusal, now),
+            };
         }
         if let Err(refusal) = refusals::check(&asked.request) {
             return self.refuse(&asked, &refusal, now);
@@ -93,6 +100,8 @@ impl UserAgent {
         let tag = refusals::to_tag(&asked.request).unwrap_or_default();
         if let Some(reference) = self.subscriptions.find(call_id, &tag) {
             with!(self.subscriptions.notified(reference, asked), now);
+        } else if let Some(leg) = self.participants.find_notified(call_id, &tag) {
+            with!(self.participants.notified(leg, asked), now);
         } else if self.subscriptions.was_closed(call_id, &tag) {
             self.env(now).accept(asked);
         } else {
@@ -101,7 +110,7 @@ impl UserAgent {
     }
 
     /// Who asks whom: a sender that the connection may speak for, and a user of a domain of ours.
-    fn parties(&self, asked: &Asked) -> Result<(SipAddress, SipAddress), Refusal> {
+    pub(super) fn parties(&self, asked: &Asked) -> Result<(SipAddress, SipAddress), Refusal> {
         let from = refusals::sender(&asked.request)?;
         let spoken_for = self
             .settings
@@ -129,6 +138,10 @@ impl UserAgent {
             None => match asked.request.method.clone() {
                 Method::MESSAGE => self.take_message(asked, from, to, None, now),
                 Method::INVITE => {
+                    let parties = (&from, &to);
+                    let Some(asked) = self.take_conference_invite(asked, parties, now) else {
+                        return;
+                    };
                     let invitation = Invitation {
                         reference: self.next_ref(),
                         asked,
@@ -136,6 +149,9 @@ impl UserAgent {
                         to,
                     };
                     with!(self.sessions.arrived(invitation), now);
+                }
+                Method::SUBSCRIBE if is_for_conference(&asked.request) => {
+                    self.take_room_subscribe(&asked, (&from, &to), now);
                 }
                 Method::SUBSCRIBE => self.take_subscribe(asked, from, to, now),
                 _ => self.refuse(&asked, &Refusal::NoDialog, now),
@@ -213,6 +229,10 @@ impl UserAgent {
                 }
             };
         }
+        let Some(asked) = self.take_in_conference(asked, from, tag, now) else {
+            return;
+        };
+        let call_id = asked.request.headers.get("Call-ID").unwrap_or_default();
         let found = self
             .watchers
             .find(call_id, tag)
@@ -245,10 +265,10 @@ impl UserAgent {
         with!(self.watchers.arrived(arrival), now);
     }
 
-    fn is_within_rate(&mut self, request: &Request, domain: &str, now: Now) -> bool {
+    pub(super) fn is_within_rate(&mut self, request: &Request, domain: &str, now: Now) -> bool {
         let limits = &self.settings.limits;
         let (rates, most) = match &request.method {
-            &Method::MESSAGE | &Method::INVITE => {
+            &Method::MESSAGE | &Method::INVITE | &Method::REFER => {
                 (&mut self.message_rates, limits.messages_per_second)
             }
             // Typing must not cost anybody a message.
@@ -263,4 +283,9 @@ impl UserAgent {
         self.last_ref += 1;
         Ref(self.last_ref)
     }
+}
+
+/// A SUBSCRIBE to the state of a conference.
+fn is_for_conference(request: &Request) -> bool {
+    matches!(request.headers.event(), Ok(Some(event)) if event.package == conference::PACKAGE)
 }

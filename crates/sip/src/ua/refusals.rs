@@ -8,7 +8,7 @@ use super::edge;
 use super::effects::Env;
 use crate::adapt;
 use crate::adapt::presence::Format;
-use crate::body::{coding, keyboard, sdp};
+use crate::body::{coding, conference_info, keyboard, sdp};
 use crate::dialog;
 use crate::header::Event;
 use crate::message::{Request, Response};
@@ -71,6 +71,10 @@ pub(super) enum Refusal {
     NoTyping,
     /// REFER: the conversation goes nowhere else.
     NoTransfer,
+    /// SUBSCRIBE to a room: its sender is not in it.
+    NotInRoom,
+    /// SUBSCRIBE to a room: `Accept` lacks conference documents.
+    NoConferenceInfo,
 }
 
 impl Refusal {
@@ -102,6 +106,11 @@ impl Refusal {
                 (415, "Unsupported Media Type", accept)
             }
             Self::NoTransfer => (603, "Decline", None),
+            Self::NotInRoom => (403, "Not In The Room", None),
+            Self::NoConferenceInfo => {
+                let accept = with("Accept", conference_info::CONTENT_TYPE);
+                (406, "Not Acceptable", accept)
+            }
             Self::NoDialog => (481, "Call/Transaction Does Not Exist", None),
             Self::BadEvent => (489, "Bad Event", with("Allow-Events", PACKAGE)),
             Self::StaleCseq => (500, "CSeq Out Of Order", None),
@@ -142,15 +151,25 @@ pub(super) fn options(request: &Request, env: &mut Env<'_>) -> Response {
 /// method, extensions and schemes that we serve. `Proxy-Require` is for proxies, and we are none: `ms-benotify` there
 /// does no harm.
 pub(super) fn check(request: &Request) -> Result<(), Refusal> {
-    const OFFER: Offer<'_> = Offer {
-        methods: SERVED,
-        extensions: &[],
-    };
     validate_request(request).map_err(Refusal::Rejected)?;
     if is_for_session(request) {
         return Err(Refusal::NoDialog);
     }
-    validate_support(request, &OFFER).map_err(Refusal::Rejected)?;
+    support(request, SERVED)
+}
+
+/// The same for a REFER, which only conferences serve.
+pub(super) fn check_refer(request: &Request) -> Result<(), Refusal> {
+    validate_request(request).map_err(Refusal::Rejected)?;
+    support(request, &[Method::REFER])
+}
+
+fn support(request: &Request, methods: &[Method]) -> Result<(), Refusal> {
+    let offer = Offer {
+        methods,
+        extensions: &[],
+    };
+    validate_support(request, &offer).map_err(Refusal::Rejected)?;
     schemes(request)
 }
 

@@ -7,10 +7,10 @@
 
 mod book;
 mod callee;
-mod caller;
+pub(super) mod caller;
 mod ending;
-mod medium;
-mod over_msrp;
+pub(super) mod medium;
+pub(super) mod over_msrp;
 mod traffic;
 mod typing;
 

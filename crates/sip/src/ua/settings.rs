@@ -36,6 +36,9 @@ pub struct Settings {
     pub page_limit: usize,
     /// MSRP, where it is offered and taken.
     pub msrp: Option<Msrp>,
+    /// XMPP domains of rooms: an INVITE to them is for a room, every other one is for a user. Where there are none, an
+    /// offer with `a=chatroom` is for a room (RFC 7701 §8).
+    pub rooms: Vec<DomainPattern>,
     /// Bounds.
     pub limits: Limits,
     /// Answers to digest challenges, each for one realm.
@@ -125,7 +128,9 @@ impl Local {
             .host
             .clone()
             .unwrap_or_else(|| format!("{}:{}", self.uri_host(), self.port(transport)));
-        format!("<sip:{user}{place}{transport_parameter}>")
+        let feature = own.feature.map(|feature| format!(";{feature}"));
+        let feature = feature.unwrap_or_default();
+        format!("<sip:{user}{place}{transport_parameter}>{feature}")
     }
 }
 
@@ -161,6 +166,8 @@ pub(crate) struct OwnUser {
     pub(crate) user: Option<String>,
     /// The domain that stands there in place of our own host and port.
     pub(crate) host: Option<String>,
+    /// A feature tag of the `Contact` (RFC 3840).
+    pub(crate) feature: Option<&'static str>,
 }
 
 impl OwnUser {
@@ -169,6 +176,7 @@ impl OwnUser {
         Self {
             user: user.user.clone(),
             host: (peer.contact_host == ContactHost::Domain).then(|| user.host.clone()),
+            feature: None,
         }
     }
 }
@@ -178,6 +186,8 @@ impl OwnUser {
 pub struct Limits {
     /// Subscriptions of ours and watchers together.
     pub dialogs: usize,
+    /// XMPP users in SIP conferences, and SIP users in XMPP rooms, of either so many.
+    pub legs: usize,
     /// MESSAGEs that wait for an earlier one to the same address, for each address.
     pub queued_per_address: usize,
     /// MESSAGEs that wait, altogether.
@@ -202,6 +212,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             dialogs: 100_000,
+            legs: 10_000,
             queued_per_address: 100,
             queued: 10_000,
             queue_wait: Duration::from_secs(60),
@@ -229,6 +240,7 @@ impl Settings {
             notify_interval: Duration::from_secs(5),
             page_limit: 1300,
             msrp: None,
+            rooms: Vec::new(),
             limits: Limits::default(),
             credentials: Vec::new(),
             product: "stoxgate".to_owned(),
@@ -310,7 +322,7 @@ mod tests {
             let local = Local::new(host);
             let own = OwnUser {
                 user: Some("a".to_owned()),
-                host: None,
+                ..OwnUser::default()
             };
             let contact = local.contact(&own, Transport::Udp);
             assert_eq!(contact, "<sip:a@[2001:db8::1]:5060>");

@@ -136,19 +136,19 @@ fn a_sip_receipt_waits_for_the_answer() {
 
 #[test]
 fn a_late_failure_is_told_once_and_ends_it() {
-    let lost = || Err(Failure::Local(Local::Timeout));
+    let lost = Err(Failure::Local(Local::Timeout));
     let mut world = sent("m1", BOTH);
     world.expect(outcome(1, Ok(())), &["settle 1"]);
     let error = "bruno@ocs.example > alma@jabber.example/desk error m1 remote-server-timeout";
-    world.expect(failing(1, lost()), &[error]);
-    world.expect(failing(1, lost()), &[]);
+    world.expect(failing(1, lost.clone()), &[error]);
+    world.expect(failing(1, lost.clone()), &[]);
     world.expect(told(1, Receipt::Displayed), &[]);
 
     let mut world = sent("m1", DELIVERED);
     world.expect(outcome(1, Ok(())), &["settle 1"]);
     world.bridge.handle(told(1, Receipt::Delivered), world.now);
     world.drain();
-    world.expect(failing(1, lost()), &[]);
+    world.expect(failing(1, lost.clone()), &[]);
 }
 
 #[test]

@@ -280,7 +280,7 @@ fn state_value(state: WatcherState, left: Duration) -> String {
 }
 
 /// The time to grant: what is asked for, an hour by default, and never more (RFC 3856 §6.4).
-pub(super) fn granted(request: &Request, env: &Env<'_>) -> Result<Duration, Refusal> {
+pub(in crate::ua) fn granted(request: &Request, env: &Env<'_>) -> Result<Duration, Refusal> {
     let settings = env.settings;
     let wish = match request.headers.expires() {
         Ok(Some(seconds)) => Duration::from_secs(u64::from(seconds)),

@@ -315,7 +315,7 @@ impl Sessions {
 
 /// Whether requests in the dialog of a response can go back the way that it came: over a connection to a proxy that wants
 /// to stay on the way. So they keep their order.
-fn leads_on(response: &Response, source: &Source) -> bool {
+pub(in crate::ua) fn leads_on(response: &Response, source: &Source) -> bool {
     source.transport.row().reliable && response.headers.contains("Record-Route")
 }
 
@@ -346,7 +346,7 @@ impl Session {
 }
 
 /// Sends the ACK of a 2xx, for which nothing ever comes back.
-fn send_ack(
+pub(in crate::ua) fn send_ack(
     request: Request,
     dialog: &Dialog,
     domain: &str,

@@ -28,7 +28,7 @@ const MAX_REPORTED: usize = 64;
 
 /// What carries the messages of one session.
 #[derive(Debug)]
-pub(super) enum Medium {
+pub(in crate::ua) enum Medium {
     /// MESSAGEs in its dialog.
     Dialog,
     /// MSRP.
@@ -37,30 +37,30 @@ pub(super) enum Medium {
 
 /// The MSRP part of a session.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(in crate::ua) struct Line {
     /// What our description says of it.
-    pub(super) own: OwnMsrp,
+    pub(in crate::ua) own: OwnMsrp,
     /// Our own URI.
     local: MsrpUri,
     /// The peer's path, once it is known.
-    pub(super) remote: Vec<MsrpUri>,
+    pub(in crate::ua) remote: Vec<MsrpUri>,
     /// Its session, once the peer's path is known.
-    pub(super) channel: Option<Channel>,
+    pub(in crate::ua) channel: Option<Channel>,
     /// A connection carries it.
-    pub(super) up: bool,
+    pub(in crate::ua) up: bool,
     /// None will any more.
     pub(super) lost: bool,
     /// What the peer takes inside message/cpim.
-    pub(super) wrapped: Accepted,
+    pub(in crate::ua) wrapped: Accepted,
     /// The notice of typing that is under way, by Message-ID.
-    pub(super) typing: Option<String>,
+    pub(in crate::ua) typing: Option<String>,
     /// Messages of ours that a report or a notification may come for, by Message-ID.
     sent: VecDeque<(String, Ref)>,
 }
 
 impl Medium {
     /// The MSRP part, where it has one.
-    pub(super) fn line(&self) -> Option<&Line> {
+    pub(in crate::ua) fn line(&self) -> Option<&Line> {
         match self {
             Self::Dialog => None,
             Self::Msrp(line) => Some(line),
@@ -68,7 +68,7 @@ impl Medium {
     }
 
     /// The same, to be changed.
-    pub(super) fn line_mut(&mut self) -> Option<&mut Line> {
+    pub(in crate::ua) fn line_mut(&mut self) -> Option<&mut Line> {
         match self {
             Self::Dialog => None,
             Self::Msrp(line) => Some(line),
@@ -76,12 +76,12 @@ impl Medium {
     }
 
     /// Messages can flow as far as it is concerned.
-    pub(super) fn is_up(&self) -> bool {
+    pub(in crate::ua) fn is_up(&self) -> bool {
         self.line().is_none_or(|line| line.up)
     }
 
     /// The medium of a session that we open to users of a domain.
-    pub(super) fn for_offer(domain: &str, behaviour: &Behaviour, env: &mut Env<'_>) -> Self {
+    pub(in crate::ua) fn for_offer(domain: &str, behaviour: &Behaviour, env: &mut Env<'_>) -> Self {
         if behaviour.session_by == SessionBy::Dialog {
             return Self::Dialog;
         }
@@ -100,8 +100,18 @@ impl Medium {
         }
     }
 
+    /// The medium of a conference of a domain that we enter; `None` where the gateway is not set up for it.
+    pub(in crate::ua) fn for_room(domain: &str, env: &mut Env<'_>) -> Option<Self> {
+        let behaviour = Behaviour {
+            session_by: SessionBy::Msrp,
+            ..env.behaviour(domain)
+        };
+        let medium = Self::for_offer(domain, &behaviour, env);
+        medium.line().is_some().then_some(medium)
+    }
+
     /// The medium of a session that the peer opens, and its number in the offer: the first line that can be taken.
-    pub(super) fn for_answer(
+    pub(in crate::ua) fn for_answer(
         offered: &[Media],
         behaviour: &Behaviour,
         env: &mut Env<'_>,
@@ -122,13 +132,13 @@ impl Medium {
     }
 
     /// It was offered by us, and the peer's side of it is not known.
-    pub(super) fn awaits_answer(&self) -> bool {
+    pub(in crate::ua) fn awaits_answer(&self) -> bool {
         self.line().is_some_and(|line| line.channel.is_none())
     }
 
     /// Whether a later offer of the peer's goes on with it. MSRP with another path is another MSRP session, for which
     /// the peer opens another dialog.
-    pub(super) fn continues_with(&self, theirs: &Media) -> bool {
+    pub(in crate::ua) fn continues_with(&self, theirs: &Media) -> bool {
         match self {
             Self::Dialog => theirs.is_in_dialog(),
             Self::Msrp(line) => {
@@ -141,7 +151,7 @@ impl Medium {
     }
 
     /// Takes an offer that it was chosen for. `None` where it does not fit after all.
-    pub(super) fn take_offer(
+    pub(in crate::ua) fn take_offer(
         &mut self,
         theirs: &Media,
         place: (&str, Option<&Source>),
@@ -154,7 +164,7 @@ impl Medium {
     }
 
     /// Our side of it in a session description. `uri` is ours, for answers.
-    pub(super) fn own(&self, behaviour: &Behaviour, uri: Option<String>) -> sdp::Own {
+    pub(in crate::ua) fn own(&self, behaviour: &Behaviour, uri: Option<String>) -> sdp::Own {
         match self {
             Self::Dialog => super::in_dialog(behaviour, uri.unwrap_or_else(|| "null".to_owned())),
             Self::Msrp(line) => sdp::Own::Msrp(line.own.clone()),
@@ -198,7 +208,7 @@ impl Line {
 
     /// Begins the MSRP session with what the peer's description says. `None` where it does not fit ours, or asks us to
     /// connect to somewhere that is not the peer's.
-    pub(super) fn open(
+    pub(in crate::ua) fn open(
         &mut self,
         theirs: &Media,
         role: Role,
@@ -240,7 +250,7 @@ impl Line {
     }
 
     /// Remembers a message that the peer may say something of later.
-    pub(super) fn remember(&mut self, message_id: String, reference: Ref) {
+    pub(in crate::ua) fn remember(&mut self, message_id: String, reference: Ref) {
         if self.sent.len() >= MAX_REPORTED {
             self.sent.pop_front();
         }
@@ -248,7 +258,7 @@ impl Line {
     }
 
     /// The message that a report is about.
-    pub(super) fn reported(&self, message_id: &str) -> Option<Ref> {
+    pub(in crate::ua) fn reported(&self, message_id: &str) -> Option<Ref> {
         let mut sent = self.sent.iter();
         let found = sent.find(|(known, _)| known == message_id);
         found.map(|(_, reference)| *reference)
@@ -256,7 +266,7 @@ impl Line {
 }
 
 /// Who connects when the peer answers our offer (RFC 4145 §4.1; RFC 4975 §5.4 where it says nothing). `None`: nobody can.
-pub(super) fn caller_role(ours: Setup, theirs: Option<Setup>) -> Option<Role> {
+pub(in crate::ua) fn caller_role(ours: Setup, theirs: Option<Setup>) -> Option<Role> {
     match (ours, theirs) {
         (_, Some(Setup::HoldConn)) | (Setup::Active, Some(Setup::Active)) => None,
         (_, Some(Setup::Active)) => Some(Role::Waits),
@@ -265,7 +275,7 @@ pub(super) fn caller_role(ours: Setup, theirs: Option<Setup>) -> Option<Role> {
 }
 
 /// Who connects by our answer.
-pub(super) fn callee_role(ours: Setup) -> Role {
+pub(in crate::ua) fn callee_role(ours: Setup) -> Role {
     match ours {
         Setup::Active => Role::Dials,
         _ => Role::Waits,

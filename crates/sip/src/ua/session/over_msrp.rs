@@ -405,7 +405,7 @@ fn was_not_taken(fault: &Fault) -> bool {
     }
 }
 
-fn failure_of(fault: Fault) -> Failure {
+pub(in crate::ua) fn failure_of(fault: Fault) -> Failure {
     match fault {
         Fault::Refused(status) => adapt::failure::from_msrp(status.code, &status.comment),
         Fault::Timeout => Failure::Local(Local::Timeout),
