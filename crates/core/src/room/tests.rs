@@ -47,8 +47,11 @@ impl World {
         }
     }
 
+    /// All commands that wait, but for those to the ledger.
     fn drain(&mut self) -> Vec<Command> {
-        std::iter::from_fn(|| self.bridge.poll_command()).collect()
+        std::iter::from_fn(|| self.bridge.poll_command())
+            .filter(|command| !matches!(command, Command::Store(StoreOut::Record(_))))
+            .collect()
     }
 
     /// Gives one input and expects exactly these commands.
