@@ -97,6 +97,12 @@ pub struct BridgeStatus {
     pub authorisations: Vec<(String, usize)>,
     /// Messages without an outcome yet.
     pub pending_messages: usize,
+    /// XMPP users in SIP conferences.
+    #[serde(default)]
+    pub in_conferences: usize,
+    /// SIP users in XMPP rooms.
+    #[serde(default)]
+    pub in_rooms: usize,
     /// Messages since the start, by how they ended as it was first known.
     #[serde(default)]
     pub outcomes: BTreeMap<String, u64>,
@@ -250,6 +256,13 @@ pub fn describe(status: &Status) -> String {
         status.bridge.pending_messages
     );
     out.push_str(&describe_outcomes(&status.bridge));
+    let (conferences, rooms) = (status.bridge.in_conferences, status.bridge.in_rooms);
+    if conferences + rooms > 0 {
+        _ = writeln!(
+            out,
+            "Group chat: {conferences} XMPP users in SIP conferences, {rooms} SIP users in XMPP rooms"
+        );
+    }
     _ = writeln!(out, "Contacts:");
     for (state, count) in &status.bridge.authorisations {
         _ = writeln!(out, "  {count} {state}");

@@ -341,7 +341,11 @@ impl EngineTask {
                     .chain(watched)
                     .filter(|(_, count)| *count > 0)
                     .collect(),
-                pending_messages: bridge.messages_to_sip + bridge.messages_to_xmpp,
+                pending_messages: bridge.messages_to_sip
+                    + bridge.messages_to_xmpp
+                    + bridge.room_messages,
+                in_conferences: bridge.in_conferences,
+                in_rooms: bridge.in_rooms,
                 outcomes: by_name(&bridge.outcomes),
                 later: by_name(&bridge.later),
                 left_out: self.ledger.count,
