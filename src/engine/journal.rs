@@ -14,6 +14,9 @@ pub(super) fn input(input: &Input) {
         Input::Xmpp(XmppIn::Message { from, to, im }) => {
             debug!(%from, %to, id = im.id, "message from XMPP");
         }
+        Input::Xmpp(XmppIn::Unreadable { from, to, im, why }) => {
+            debug!(%from, %to, id = im.id, ?why, "unreadable message from XMPP");
+        }
         Input::Xmpp(XmppIn::Receipt {
             from, id, receipt, ..
         }) => {

@@ -203,6 +203,11 @@ impl Engine {
         self.current = Some(token);
         match adapt::read(element) {
             adapt::Inbound::Core(input) => self.tell(Input::Xmpp(input), now),
+            adapt::Inbound::Several(inputs) => {
+                for input in inputs {
+                    self.tell(Input::Xmpp(input), now);
+                }
+            }
             adapt::Inbound::Iq(iq) => {
                 if let Some(pong) = adapt::muc::read_pong(&iq) {
                     self.tell(Input::Xmpp(XmppIn::Muc(pong)), now);

@@ -250,6 +250,9 @@ impl Bridge {
         match input {
             XmppIn::Message { from, to, im } => self.messages.xmpp_message(cx, from, to, im, now),
             XmppIn::Muc(_) => {}
+            XmppIn::Unreadable { from, to, im, why } => {
+                self.messages.xmpp_unreadable(cx, (from, to), im, why, now);
+            }
             XmppIn::Receipt {
                 from,
                 to,

@@ -114,6 +114,8 @@ pub enum Local {
     TooLarge,
     /// The content has nothing that can cross.
     NotAcceptable,
+    /// The content is encrypted from end to end: nobody on the other side could read it.
+    Encrypted,
     /// What was asked is not offered.
     NotImplemented,
     /// A queue is full or the store cannot write: try later.
@@ -126,7 +128,7 @@ pub enum Local {
 
 impl Local {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::BadAddress,
         Self::NoUser,
         Self::DomainNotFound,
@@ -136,6 +138,7 @@ impl Local {
         Self::NotAllowed,
         Self::TooLarge,
         Self::NotAcceptable,
+        Self::Encrypted,
         Self::NotImplemented,
         Self::Overloaded,
         Self::OutcomeUnknown,

@@ -18,7 +18,7 @@ pub use room::{
 };
 
 use crate::address::{Jid, SipAddress};
-use crate::failure::{Failure, StanzaError};
+use crate::failure::{Failure, Local, StanzaError};
 
 /// Names one message, subscription or watcher between a machine and the bridge. Unique within a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -276,6 +276,17 @@ pub enum XmppIn {
         /// Content.
         im: Im,
     },
+    /// A message that cannot cross, and why. It is answered with [`XmppOut::MessageError`].
+    Unreadable {
+        /// Sender.
+        from: Jid,
+        /// SIP user or domain.
+        to: Jid,
+        /// What can be said of it.
+        im: Im,
+        /// Why.
+        why: Local,
+    },
     /// A receipt for a message that we sent, matched by its id. There is no outcome.
     Receipt {
         /// Whose device says so.
@@ -366,6 +377,8 @@ pub enum XmppOut {
         to: Jid,
         /// Id of the message.
         id: String,
+        /// Kind of the message, which is that of its receipt (XEP-0184 §5.3).
+        kind: ImKind,
         /// What the SIP side says.
         receipt: Receipt,
     },

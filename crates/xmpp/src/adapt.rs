@@ -9,6 +9,7 @@ pub mod iq;
 pub mod jid;
 pub mod message;
 pub mod muc;
+pub mod payloads;
 pub mod presence;
 mod xhtml;
 pub(crate) mod xml;
@@ -27,6 +28,8 @@ pub use self::iq::{Iq, IqKind};
 pub enum Inbound {
     /// For the translation core.
     Core(XmppIn),
+    /// For the translation core, in this order: receipts, and the message that carries them.
+    Several(Vec<XmppIn>),
     /// A query or an answer: [`crate::server::answer`] replies to the former, [`crate::link::Link::receive_iq`] waits
     /// for the latter.
     Iq(Iq),
@@ -99,8 +102,9 @@ pub fn write(out: &XmppOut, now: Now) -> Element {
             from,
             to,
             id,
+            kind,
             receipt,
-        } => message::write_receipt(from, to, id, *receipt),
+        } => message::write_receipt(from, to, id, (*kind, *receipt)),
         XmppOut::Presence { from, to, kind } => presence::write(from, to, kind),
         XmppOut::PresenceError {
             from,

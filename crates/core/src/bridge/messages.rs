@@ -137,6 +137,23 @@ impl Messages {
         }
     }
 
+    /// A stanza whose content cannot cross.
+    pub(super) fn xmpp_unreadable(
+        &mut self,
+        cx: &mut Context,
+        (from, to): (Jid, Jid),
+        im: Im,
+        why: Local,
+        now: Now,
+    ) {
+        let local = cx.admit(&from.domain, &to.domain).err().unwrap_or(why);
+        let about = About::of(&im, now.wall);
+        let subject = Subject::to_sip(from.clone(), to.clone(), im.id.clone(), about);
+        let number = cx.fresh_ref();
+        cx.record(number, subject, Fate::refused(Way::ToSip, local), now);
+        refuse(cx, None, (to, from, im.id), local_error(local));
+    }
+
     /// A chat state without a text. Where it cannot go, nobody misses it.
     fn xmpp_chat_state(&self, cx: &mut Context, from: &Jid, to: &Jid, im: Im) {
         let (thread, state) = (im.thread.clone(), im.chat_state);
@@ -178,7 +195,7 @@ impl Messages {
             };
             if let Some(Held { from, to, im }) = message.held.take() {
                 let parties = (&message.from, &message.to, message.id.as_deref());
-                cx.await_sip_receipts(reference, parties, im.wants, now);
+                cx.await_sip_receipts(reference, parties, (im.kind, im.wants), now);
                 cx.sip(SipOut::Message {
                     reference,
                     from,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::address::Jid;
 use crate::failure::{Failure, to_stanza};
 use crate::time::Now;
-use crate::vocab::{Receipt, Ref, SipOut, Wants, XmppOut};
+use crate::vocab::{ImKind, Receipt, Ref, SipOut, Wants, XmppOut};
 
 use super::context::Context;
 use super::messages::StanzaKey;
@@ -34,6 +34,7 @@ struct FromXmpp {
     from: Jid,
     to: Jid,
     id: String,
+    kind: ImKind,
     state: State<Result<Receipt, Failure>>,
 }
 
@@ -83,7 +84,7 @@ impl Context {
         &mut self,
         reference: Ref,
         (from, to, id): (&Jid, &Jid, Option<&str>),
-        wants: Wants,
+        (kind, wants): (ImKind, Wants),
         now: Now,
     ) {
         // A receipt names its message: without an id there is none (XEP-0184 §5.3).
@@ -94,6 +95,7 @@ impl Context {
             from: from.clone(),
             to: to.clone(),
             id: id.to_owned(),
+            kind,
             state: State::new(wants),
         };
         let user = from.bare().canonical();
@@ -146,7 +148,7 @@ impl Context {
             return self.receipts.miss();
         }
         let (from, to) = (message.to.clone(), message.from.clone());
-        let id = message.id.clone();
+        let (id, kind) = (message.id.clone(), message.kind);
         match receipt {
             Ok(receipt) => {
                 for receipt in message.state.due(receipt) {
@@ -155,6 +157,7 @@ impl Context {
                         from,
                         to,
                         id,
+                        kind,
                         receipt,
                     });
                 }

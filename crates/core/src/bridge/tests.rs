@@ -280,6 +280,7 @@ fn xmpp_words(out: &XmppOut) -> String {
             to,
             id,
             receipt,
+            ..
         } => format!("{from} > {to} {receipt:?} {id}"),
         XmppOut::ChatState {
             from, to, state, ..

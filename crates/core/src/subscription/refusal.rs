@@ -39,6 +39,7 @@ pub fn of_subscribe(failure: &Failure) -> watch::Event {
             | Local::NotAllowed
             | Local::TooLarge
             | Local::NotAcceptable
+            | Local::Encrypted
             | Local::NotImplemented => watch::Event::Refused,
         },
     }

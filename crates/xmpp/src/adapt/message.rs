@@ -9,7 +9,7 @@ use stox_core::time::Now;
 use stox_core::vocab::{ChatState, Im, ImKind, Receipt, Wants, XmppIn};
 use xmpp_parsers::ns;
 
-use super::{Inbound, date, error, jid, muc, xhtml, xml};
+use super::{Inbound, date, error, jid, muc, payloads, xhtml, xml};
 
 /// Message processing hints (XEP-0334).
 const HINTS: &str = "urn:xmpp:hints";
@@ -35,25 +35,92 @@ const STATES: [(&str, ChatState); 5] = [
     ("gone", ChatState::Gone),
 ];
 
+/// What receipts and markers say. Who acknowledges a message has seen it.
+const SAID: [(&str, &str, Receipt); 4] = [
+    ("received", ns::RECEIPTS, Receipt::Delivered),
+    ("received", MARKERS, Receipt::Delivered),
+    ("displayed", MARKERS, Receipt::Displayed),
+    ("acknowledged", MARKERS, Receipt::Displayed),
+];
+
 /// Reads a message. Payloads that wrap another stanza (carbons, forwards, archives) are passed over: what is inside is
 /// only the sender's claim.
 #[must_use]
 pub fn read(stanza: &Element, from: Jid, to: Jid) -> Inbound {
     let kind = stanza.attr("type");
     let id = stanza.attr("id").map(str::to_owned);
-    Inbound::Core(if kind == Some("error") {
-        XmppIn::MessageError {
+    if kind == Some("error") {
+        return Inbound::Core(XmppIn::MessageError {
             from,
             to,
             id,
             error: error::read(stanza),
+        });
+    }
+    if let Some(input) = muc::read_message(stanza, &from, &to) {
+        return Inbound::Core(XmppIn::Muc(input));
+    }
+    let mut im = read_content(stanza, kind, id);
+    let mut inputs = receipts(stanza, &im, (&from, &to));
+    match payloads::apply(stanza, &mut im) {
+        // To answer a room with an error is to leave it (XEP-0045 §18.4): the others learn why there is no text.
+        Err(_) if im.kind == ImKind::Groupchat => {
+            im.bodies = vec![payloads::unreadable()];
+            inputs.push(XmppIn::Message { from, to, im });
         }
-    } else if let Some(input) = muc::read_message(stanza, &from, &to) {
-        XmppIn::Muc(input)
-    } else {
-        let im = read_content(stanza, kind, id);
-        XmppIn::Message { from, to, im }
-    })
+        Err(why) => {
+            im.bodies.clear();
+            inputs.push(XmppIn::Unreadable { from, to, im, why });
+        }
+        Ok(()) if inputs.is_empty() || !im.bodies.is_empty() || im.chat_state.is_some() => {
+            inputs.push(XmppIn::Message { from, to, im });
+        }
+        Ok(()) => {}
+    }
+    match inputs.len() {
+        1 => inputs
+            .pop()
+            .map_or(Inbound::Several(Vec::new()), Inbound::Core),
+        _ => Inbound::Several(inputs),
+    }
+}
+
+/// The receipts in a message. The oldest form of XEP-0184 names no id: it has that of the message itself.
+fn receipts(stanza: &Element, im: &Im, (from, to): (&Jid, &Jid)) -> Vec<XmppIn> {
+    if im.kind == ImKind::Groupchat {
+        return Vec::new();
+    }
+    let rows = SAID
+        .iter()
+        .filter_map(|(name, namespace, receipt)| {
+            let element = stanza.get_child(*name, *namespace)?;
+            let own = im.id.as_deref().filter(|_| *namespace == ns::RECEIPTS);
+            let id = element.attr("id").or(own)?;
+            Some((id.to_owned(), *receipt))
+        })
+        .collect::<std::collections::BTreeSet<_>>();
+    rows.into_iter()
+        .map(|(id, receipt)| XmppIn::Receipt {
+            from: from.clone(),
+            to: to.clone(),
+            id,
+            receipt,
+        })
+        .collect()
+}
+
+/// What the sender wants to be told. An answer asks for none (XEP-0184 §5.5), and a room message is for everybody.
+fn wants(stanza: &Element, kind: ImKind) -> Wants {
+    let answers = |space| {
+        SAID.iter()
+            .any(|(name, namespace, _)| *namespace == space && stanza.has_child(*name, space))
+    };
+    let asks =
+        |name, space| kind != ImKind::Groupchat && stanza.has_child(name, space) && !answers(space);
+    Wants {
+        delivered: asks("request", ns::RECEIPTS),
+        displayed: asks("markable", MARKERS),
+    }
 }
 
 /// Writes a message; `now` tells whether it needs a delay stamp.
@@ -63,14 +130,7 @@ pub fn write(from: &Jid, to: &Jid, im: &Im, now: Now) -> Element {
     if let Some(id) = &im.id {
         xml::set_attr(&mut stanza, xml_ncname!("id").into(), id);
     }
-    if im.kind != ImKind::Normal {
-        let name = KINDS.iter().find(|row| row.1 == im.kind).map(|row| row.0);
-        xml::set_attr(
-            &mut stanza,
-            xml_ncname!("type").into(),
-            name.unwrap_or("normal"),
-        );
-    }
+    set_kind(&mut stanza, im.kind);
     let lang = xml::common_lang(im.subjects.iter().chain(&im.bodies));
     if let Some(tag) = lang {
         xml::set_lang(&mut stanza, tag);
@@ -89,6 +149,12 @@ pub fn write(from: &Jid, to: &Jid, im: &Im, now: Now) -> Element {
     if let Some(state) = im.chat_state {
         stanza.append_child(state_element(state));
     }
+    if im.wants.delivered {
+        stanza.append_child(Element::bare("request", ns::RECEIPTS));
+    }
+    if im.wants.displayed {
+        stanza.append_child(Element::bare("markable", MARKERS));
+    }
     stanza
 }
 
@@ -105,10 +171,17 @@ pub fn write_state(from: &Jid, to: &Jid, thread: Option<&str>, state: ChatState)
     stanza
 }
 
-/// Writes a receipt: XEP-0184 §5.2, or XEP-0333. Its id is fresh to nobody, so it has none (XEP-0184 §5.4: no answer to it).
+/// Writes a receipt: XEP-0184 §5.2, or XEP-0333. Without a hint archives would pass over it, as it has no body, and her
+/// other devices would never know (XEP-0334 §4.4). Its id is fresh to nobody, so it has none (XEP-0184 §5.4: no answer to it).
 #[must_use]
-pub fn write_receipt(from: &Jid, to: &Jid, id: &str, receipt: Receipt) -> Element {
+pub fn write_receipt(
+    from: &Jid,
+    to: &Jid,
+    id: &str,
+    (kind, receipt): (ImKind, Receipt),
+) -> Element {
     let mut stanza = xml::stanza("message", from, to);
+    set_kind(&mut stanza, kind);
     let (name, namespace) = match receipt {
         Receipt::Delivered => ("received", ns::RECEIPTS),
         Receipt::Displayed => ("displayed", MARKERS),
@@ -116,7 +189,15 @@ pub fn write_receipt(from: &Jid, to: &Jid, id: &str, receipt: Receipt) -> Elemen
     let mut element = Element::bare(name, namespace);
     xml::set_attr(&mut element, xml_ncname!("id").into(), id);
     stanza.append_child(element);
+    stanza.append_child(Element::bare("store", HINTS));
     stanza
+}
+
+fn set_kind(stanza: &mut Element, kind: ImKind) {
+    if kind != ImKind::Normal {
+        let name = KINDS.iter().find(|row| row.1 == kind).map(|row| row.0);
+        xml::set_attr(stanza, xml_ncname!("type").into(), name.unwrap_or("normal"));
+    }
 }
 
 fn state_element(state: ChatState) -> Element {
@@ -134,10 +215,11 @@ pub(super) fn delay(stamp: Duration, domain: &str) -> Element {
 }
 
 fn read_content(stanza: &Element, kind: Option<&str>, id: Option<String>) -> Im {
+    let kind = kind
+        .and_then(|name| KINDS.iter().find(|row| row.0 == name))
+        .map_or(ImKind::Normal, |row| row.1);
     Im {
-        kind: kind
-            .and_then(|name| KINDS.iter().find(|row| row.0 == name))
-            .map_or(ImKind::Normal, |row| row.1),
+        kind,
         id,
         thread: xml::children(stanza, "thread")
             .map(Element::text)
@@ -150,6 +232,6 @@ fn read_content(stanza: &Element, kind: Option<&str>, id: Option<String>) -> Im 
             .find(|(name, _)| stanza.has_child(*name, ns::CHATSTATES))
             .map(|(_, state)| *state),
         rich: None,
-        wants: Wants::default(),
+        wants: wants(stanza, kind),
     }
 }

@@ -119,7 +119,7 @@ fn odd_payloads_lose_no_message() {
         ),
         (
             "<body>u</body><x xmlns='jabber:x:oob'><url>http://w.example/</url></x>",
-            &["u"],
+            &["u\nhttp://w.example/"],
         ),
         (
             "<composing xmlns='http://jabber.org/protocol/chatstates'/>",
@@ -704,7 +704,7 @@ proptest! {
                 prop_assert_eq!(reply.attr("to"), Some(from.as_str()));
                 prop_assert_eq!(reply.attr("id"), stanza.attr("id"));
             }
-            Inbound::Core(_) | Inbound::Iq(_) | Inbound::Ignored(_) => {}
+            Inbound::Core(_) | Inbound::Several(_) | Inbound::Iq(_) | Inbound::Ignored(_) => {}
         }
     }
 }

@@ -392,3 +392,22 @@ fn chat_states_cross_where_messages_may_and_are_not_kept() {
     );
     world.expect(typing("mallory@elsewhere.example"), &[]);
 }
+
+#[test]
+fn an_encrypted_message_goes_back() {
+    for (to, condition) in [
+        (BRUNO, "not-acceptable"),
+        ("bruno@other.example", "not-allowed"),
+    ] {
+        let mut world = World::new();
+        let input = Input::Xmpp(XmppIn::Unreadable {
+            from: jid(DESK),
+            to: jid(to),
+            im: im("m1", ""),
+            why: Local::Encrypted,
+        });
+        let error = format!("{to} > {DESK} error m1 {condition}");
+        world.expect(input, &[&error]);
+        world.is_settled();
+    }
+}
