@@ -118,7 +118,7 @@ impl Rooms {
                     || self.invitations.settled(cx, reference, &outcome);
                 (!taken).then_some(XmppIn::Settled { reference, outcome })
             }
-            XmppIn::Receipt { .. } => Some(input),
+            XmppIn::Receipt { .. } | XmppIn::Unreadable { .. } => Some(input),
         }
     }
 
