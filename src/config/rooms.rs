@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use stox_core::policy::DomainPattern;
 use stox_core::room::Settings;
 
 use super::keys::Table;
-use super::types::{List, Rooms, SipDomain, Span};
+use super::types::{List, Rooms, SipDomain, Span, domain_pattern};
 
 /// Longest that entering may take: proxies between us and a SIP user give up after three minutes.
 const LONGEST_ENTER: Duration = Duration::from_secs(120);
@@ -45,7 +46,26 @@ pub(super) fn rooms(table: &mut Table) -> Rooms {
             .into_iter()
             .map(|domain| domain.to_lowercase())
             .collect(),
+        services: services(table),
     }
+}
+
+fn services(table: &mut Table) -> Vec<DomainPattern> {
+    let names: List<String> = table.or("services", List(Vec::new()));
+    let mut patterns = Vec::new();
+    for name in names.0 {
+        match domain_pattern(&name) {
+            Ok(DomainPattern::Any) => {
+                table.problem(
+                    "services",
+                    "cannot be \"*\": then no SIP user could call a user",
+                );
+            }
+            Ok(pattern) => patterns.push(pattern),
+            Err(message) => table.problem("services", format!("`{name}` {message}")),
+        }
+    }
+    patterns
 }
 
 /// A domain of conferences is one of ours.

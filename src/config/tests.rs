@@ -2,6 +2,8 @@ use stox_core::presence::{STATES, Shown};
 use stox_core::vocab::{Show, State};
 use stox_sip::dialect::Profile;
 
+use stox_core::policy::DomainPattern;
+
 use super::*;
 
 const EXAMPLE: &str = include_str!("../../gateway.toml.example");
@@ -241,6 +243,8 @@ fn rooms_are_bounded_and_their_domains_known() {
         ("occupants = 0", "rooms.occupants"),
         ("occupants = 100000", "rooms.occupants"),
         ("occupant = 1", "rooms.occupant"),
+        ("services = [\"*\"]", "rooms.services"),
+        ("services = [\"a b\"]", "rooms.services"),
     ] {
         let found = rooms(text);
         assert_eq!(found.len(), 1, "{found:?}");
@@ -248,6 +252,8 @@ fn rooms_are_bounded_and_their_domains_known() {
     }
     let full = read(&example_with_all_keys()).unwrap();
     assert!(full.rooms.conferences.contains("ocs.example.com"));
+    let service = DomainPattern::parse("conference.xmpp.example.net");
+    assert_eq!(full.rooms.services, [service]);
 }
 
 #[test]

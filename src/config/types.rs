@@ -411,6 +411,8 @@ pub struct Rooms {
     pub settings: stox_core::room::Settings,
     /// SIP domains whose users are conferences, in lower case.
     pub conferences: BTreeSet<String>,
+    /// XMPP domains whose users are rooms; none: the SIP user's call says what it is for.
+    pub services: Vec<DomainPattern>,
 }
 
 /// `[limits]`

@@ -132,6 +132,7 @@ fn sip(config: &Config, ports: BoundPorts) -> sip::Settings {
         .iter()
         .map(|partner| partner.domain.clone())
         .collect();
+    settings.rooms.clone_from(&config.rooms.services);
     settings.sip_domains = config.sip.domains.iter().map(sip_domain).collect();
     settings.subscribe_expires = config.subscriptions.expires;
     settings.watcher_expires = config.subscriptions.expires;
