@@ -345,17 +345,19 @@ impl Subscription {
             return Heard::Nothing;
         }
         timers.clear((self.id, Timer::FirstNotify));
-        let heard = self.read(&asked.request, timers, env);
-        if state.state == "terminated" && heard != Heard::Over {
-            return self.terminated(&state, heard, timers, env);
-        }
-        if heard == Heard::News {
-            self.rest = FIRST_REST;
-        }
-        if let Some(left) = state.expires() {
+        let over = state.state == "terminated";
+        if let Some(left) = state.expires().filter(|_| !over) {
             self.schedule(from_seconds(left), timers, env);
         }
-        heard
+        match self.read(&asked.request, timers, env) {
+            Heard::Over => Heard::Over,
+            heard if over => self.terminated(&state, heard, timers, env),
+            Heard::News => {
+                self.rest = FIRST_REST;
+                Heard::News
+            }
+            heard => heard,
+        }
     }
 
     /// The order of a NOTIFY, and what it says of the subscription; nothing where it is one that was seen.
