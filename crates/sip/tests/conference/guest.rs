@@ -5,11 +5,14 @@ use std::time::Duration;
 use stox_core::failure::{Failure, Local};
 use stox_core::policy::DomainPattern;
 use stox_core::vocab::{
-    End, FocusEvent, FocusOut, Invitation, Participant, Ref, Role, Roster, SipIn, SipOut,
+    End, FocusEvent, FocusOut, Invitation, NickRefusal, Participant, Ref, Role, Roster, SipIn,
+    SipOut,
 };
 use stox_sip::body::conference_info::{self, Extent};
+use stox_sip::body::sdp;
 use stox_sip::header::{HeaderValue, NameAddr};
 use stox_sip::message::{Request, Response};
+use stox_sip::transport::FlowId;
 use stox_sip::ua::settings::Msrp;
 
 use crate::agent::{Agent, Fields, address, bruno};
@@ -191,7 +194,308 @@ fn bye(agent: &mut Agent, answer: &Response) {
     agent.hears(&bye.text());
 }
 
+/// Bruno's MSRP connection.
+struct Line {
+    flow: FlowId,
+    to: String,
+    last: u32,
+}
+
+const OWN_PATH: &str = "msrp://192.0.2.10:7313/abcd;tcp";
+
+impl Line {
+    /// Connects by the answer to the INVITE.
+    fn new(agent: &mut Agent, answer: &Response) -> Self {
+        let line = Self::new_later(agent, answer);
+        assert!(line.hears(agent)[0].contains(" 200 "));
+        line
+    }
+
+    /// The same, where messages may come at once.
+    fn new_later(agent: &mut Agent, answer: &Response) -> Self {
+        let media = sdp::media(&answer.body);
+        let mut line = Self {
+            flow: FlowId(70),
+            to: media[0].path.clone().unwrap(),
+            last: 0,
+        };
+        agent.ua.msrp_accepted(line.flow, false, None, agent.now);
+        line.asks(
+            agent,
+            "SEND",
+            "Message-ID: bind\r\nByte-Range: 1-0/0\r\n",
+            None,
+        );
+        line
+    }
+
+    /// Sends a request; its transaction.
+    fn asks(
+        &mut self,
+        agent: &mut Agent,
+        method: &str,
+        more: &str,
+        body: Option<(&str, &str)>,
+    ) -> String {
+        self.last += 1;
+        let id = format!("tid{:04}", self.last);
+        let body = body.map_or_else(String::new, |(content_type, body)| {
+            let length = body.len();
+            format!(
+                "Message-ID: m{id}\r\nByte-Range: 1-{length}/{length}\r\nContent-Type: {content_type}\r\n\r\n{body}\r\n"
+            )
+        });
+        let text = format!(
+            "MSRP {id} {method}\r\nTo-Path: {}\r\nFrom-Path: {OWN_PATH}\r\n{more}{body}-------{id}$\r\n",
+            self.to
+        );
+        agent
+            .ua
+            .msrp_received(self.flow, text.as_bytes(), agent.now);
+        agent.pump();
+        id
+    }
+
+    /// Says something in a wrapper.
+    fn says(&mut self, agent: &mut Agent, from: &str, to: &str) -> String {
+        let body =
+            format!("From: <{from}>\r\nTo: <{to}>\r\n\r\nContent-Type: text/plain\r\n\r\nTea?");
+        self.asks(agent, "SEND", "", Some(("message/cpim", &body)))
+    }
+
+    /// What comes, frame by frame.
+    fn hears(&self, agent: &mut Agent) -> Vec<String> {
+        let mut text = String::new();
+        while let Some((flow, octets)) = agent.ua.poll_msrp_transmit() {
+            assert_eq!(flow, self.flow);
+            text.push_str(std::str::from_utf8(&octets).unwrap());
+            agent.ua.msrp_written(flow, octets.len(), agent.now);
+        }
+        let frames = text.split("MSRP ").filter(|frame| !frame.is_empty());
+        frames.map(str::to_owned).collect()
+    }
+
+    /// The one answer that comes, to that transaction.
+    fn hears_status(&self, agent: &mut Agent, id: &str) -> u16 {
+        let heard = self.hears(agent);
+        assert_eq!(heard.len(), 1, "{heard:?}");
+        let mut words = heard[0].split(' ');
+        assert_eq!(words.next(), Some(id), "{heard:?}");
+        words.next().unwrap().trim_end().parse().unwrap()
+    }
+}
+
+#[test]
+fn what_he_says_is_answered_when_the_room_has_answered() {
+    let mut agent = agent();
+    let (leg, answer) = inside(&mut agent);
+    let mut line = Line::new(&mut agent, &answer);
+    let outcomes = [
+        (Ok(()), 200),
+        (Err(Failure::Local(Local::NotAllowed)), 403),
+        (Err(Failure::Local(Local::Timeout)), 408),
+        (Err(Failure::Local(Local::TooLarge)), 413),
+    ];
+    for (outcome, status) in outcomes {
+        let id = line.says(
+            &mut agent,
+            "sip:bruno@ocs.example",
+            "sip:tea@rooms.jabber.example",
+        );
+        assert!(line.hears(&mut agent).is_empty());
+        let (of, event) = tells(&mut agent);
+        let FocusEvent::Message { reference, to, im } = event else {
+            panic!("{event:?}");
+        };
+        assert_eq!((of, to, im.bodies[0].text.as_str()), (leg, None, "Tea?"));
+        focus(
+            &mut agent,
+            FocusOut::Answer {
+                reference,
+                outcome: outcome.clone(),
+            },
+        );
+        assert_eq!(line.hears_status(&mut agent, &id), status, "{outcome:?}");
+        // A second answer is ignored.
+        focus(&mut agent, FocusOut::Answer { reference, outcome });
+        assert!(line.hears(&mut agent).is_empty());
+    }
+    bye(&mut agent, &answer);
+    nothing_is_left(&mut agent);
+}
+
+#[test]
+fn he_speaks_for_himself_and_to_those_who_are_there() {
+    let mut agent = agent();
+    let (_, answer) = inside(&mut agent);
+    let mut line = Line::new(&mut agent, &answer);
+    let room = "sip:tea@rooms.jabber.example";
+    let rows = [
+        ("sip:bruno@ocs.example;gr=x", room, None, None),
+        ("sip:anonymous@anonymous.invalid", room, None, None),
+        (
+            "sip:bruno@ocs.example",
+            "sip:tea@rooms.jabber.example;gr=Al%20ma",
+            None,
+            Some("Al%20ma"),
+        ),
+        ("sip:carla@ocs.example", room, Some(403), None),
+        (
+            "sip:tea@rooms.jabber.example;gr=Alma",
+            room,
+            Some(403),
+            None,
+        ),
+        (
+            "sip:bruno@ocs.example",
+            "sip:alma@jabber.example",
+            Some(404),
+            None,
+        ),
+        ("tel:+15550100", room, Some(400), None),
+    ];
+    for (from, to, refused, private) in rows {
+        let id = line.says(&mut agent, from, to);
+        if let Some(status) = refused {
+            assert_eq!(line.hears_status(&mut agent, &id), status, "{from} {to}");
+            agent.is_silent();
+            continue;
+        }
+        let (_, event) = tells(&mut agent);
+        let FocusEvent::Message { to, .. } = event else {
+            panic!("{event:?}");
+        };
+        assert_eq!(to.and_then(|to| to.gr).as_deref(), private);
+    }
+    // Without a wrapper it is for all; a notice of typing is for nobody.
+    line.asks(&mut agent, "SEND", "", Some(("text/plain", "Tea?")));
+    assert!(matches!(
+        tells(&mut agent),
+        (_, FocusEvent::Message { to: None, .. })
+    ));
+    let composing = "<isComposing xmlns='urn:ietf:params:xml:ns:im-iscomposing'><state>active</state></isComposing>";
+    let id = line.asks(
+        &mut agent,
+        "SEND",
+        "",
+        Some(("application/im-iscomposing+xml", composing)),
+    );
+    assert_eq!(line.hears_status(&mut agent, &id), 200);
+    agent.is_silent();
+    // The room never answers: he leaves.
+    bye(&mut agent, &answer);
+    nothing_is_left(&mut agent);
+}
+
+#[test]
+fn a_nickname_is_the_room_s_to_give() {
+    let mut agent = agent();
+    let (leg, answer) = inside(&mut agent);
+    let mut line = Line::new(&mut agent, &answer);
+    let outcomes = [
+        (Ok(()), 200),
+        (Err(NickRefusal::Taken), 425),
+        (Err(NickRefusal::Malformed), 424),
+        (
+            Err(NickRefusal::Refused(Failure::Local(Local::NotAllowed))),
+            403,
+        ),
+    ];
+    for (outcome, status) in outcomes {
+        let id = line.asks(
+            &mut agent,
+            "NICKNAME",
+            "Use-Nickname: \"Bru \\\"no\"\r\n",
+            None,
+        );
+        let nick = "Bru \"no".to_owned();
+        assert_eq!(tells(&mut agent), (leg, FocusEvent::Nick { nick }));
+        let another = line.asks(&mut agent, "NICKNAME", "Use-Nickname: \"X\"\r\n", None);
+        assert_eq!(line.hears_status(&mut agent, &another), 403);
+        focus(&mut agent, FocusOut::NickAnswer { leg, outcome });
+        assert_eq!(line.hears_status(&mut agent, &id), status);
+    }
+    let id = line.asks(&mut agent, "NICKNAME", "Use-Nickname: \" \"\r\n", None);
+    assert_eq!(line.hears_status(&mut agent, &id), 424);
+    agent.is_silent();
+}
+
+#[test]
+fn what_the_room_says_comes_in_a_wrapper() {
+    let mut agent = agent();
+    let (leg, answer) = inside(&mut agent);
+    // The past is told before he has connected.
+    let message = |reference, private| FocusOut::Message {
+        reference: Ref(reference),
+        leg,
+        from: stox_core::address::SipAddress {
+            gr: Some("Alma".to_owned()),
+            ..address("tea", "rooms.jabber.example")
+        },
+        private,
+        im: crate::room::text("Tea!"),
+    };
+    focus(&mut agent, message(900, false));
+    agent.is_silent();
+    let line = Line::new_later(&mut agent, &answer);
+    focus(&mut agent, message(901, true));
+    let heard: Vec<String> = line.hears(&mut agent);
+    let sends: Vec<&String> = heard
+        .iter()
+        .filter(|frame| frame.contains(" SEND\r\n"))
+        .collect();
+    assert_eq!(sends.len(), 2, "{heard:?}");
+    for (frame, to) in sends
+        .iter()
+        .zip(["tea@rooms.jabber.example", "bruno@ocs.example"])
+    {
+        assert!(
+            frame.contains("From: \"Alma\" <sip:tea@rooms.jabber.example;gr=Alma>\r\n"),
+            "{frame}"
+        );
+        assert!(
+            frame.contains(&format!("\r\nTo: <sip:{to}>\r\n")),
+            "{frame}"
+        );
+        let id = frame.split(' ').next().unwrap();
+        let ok = format!(
+            "MSRP {id} 200 OK\r\nTo-Path: {}\r\nFrom-Path: {OWN_PATH}\r\n-------{id}$\r\n",
+            line.to
+        );
+        agent.ua.msrp_received(line.flow, ok.as_bytes(), agent.now);
+        agent.pump();
+    }
+    for expected in [900, 901] {
+        let (of, event) = tells(&mut agent);
+        let fate = FocusEvent::Outcome {
+            reference: Ref(expected),
+            outcome: Ok(()),
+        };
+        assert_eq!((of, event), (leg, fate));
+    }
+    // What is under way when he leaves has its outcome, too.
+    focus(&mut agent, message(902, false));
+    bye(&mut agent, &answer);
+    let (_, event) = tells(&mut agent);
+    assert_eq!(event, FocusEvent::Left);
+    let (_, event) = tells(&mut agent);
+    let FocusEvent::Outcome {
+        reference: Ref(902),
+        outcome: Err(_),
+    } = event
+    else {
+        panic!("{event:?}");
+    };
+    nothing_is_left(&mut agent);
+}
+
 fn nothing_is_left(agent: &mut Agent) {
+    while let Some((flow, octets)) = agent.ua.poll_msrp_transmit() {
+        agent.ua.msrp_written(flow, octets.len(), agent.now);
+    }
+    while let Some(flow) = agent.ua.poll_msrp_close() {
+        agent.ua.msrp_closed(flow, agent.now);
+    }
     agent.passes_seconds(200);
     agent.said();
     while agent.ua.poll_input().is_some() {}
