@@ -444,5 +444,33 @@ fn garbage_hurts_nobody_else() {
     stage.write("w1", "still here", "");
     take(&mut line, "still here");
     assert!(stage.gateway.is_running());
-    assert!(stage.gateway.stop().success());
+    harness::signal(stage.gateway.id(), "TERM");
+    stage
+        .sip
+        .hear("BYE ")
+        .answer("200 OK", stage.sip.address, "");
+    assert!(stage.gateway.wait().success());
+}
+
+#[test]
+fn long_messages_cross_in_chunks() {
+    let mut stage = Stage::new("msrp-long", "");
+    let mut line = stage.plain_line("call-1");
+    let long: String = (0..7_500).map(|number| format!("{number:07} ")).collect();
+    let total = long.len();
+    stage.write("w1", long.trim_end(), "");
+    assert_eq!(line.hear_whole(), long.trim_end());
+
+    let mut sent = 0;
+    for chunk in long.as_bytes().chunks(2048) {
+        let end = sent + chunk.len();
+        let range = format!("{}-{end}/{total}", sent + 1);
+        let flag = if end == total { '$' } else { '+' };
+        let chunk = std::str::from_utf8(chunk).unwrap();
+        let answer = line.send("m1", &range, "", chunk, flag);
+        assert!(answer.starts_with("200"), "{range}: {answer}");
+        sent = end;
+    }
+    let heard = stage.xmpp.hear("<message");
+    assert!(heard.contains(&format!("<body>{long}</body>")), "{heard}");
 }

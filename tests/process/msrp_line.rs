@@ -133,7 +133,7 @@ impl<S: Read + Write> Line<S> {
         self.say(&text);
     }
 
-    /// The next SEND with content, whole; SENDs without are answered on the way.
+    /// The next SEND with content; SENDs without are answered on the way.
     pub(crate) fn hear_text(&mut self) -> Heard {
         loop {
             let heard = self.hear();
@@ -142,6 +142,27 @@ impl<S: Read + Write> Line<S> {
                 return heard;
             }
             self.answer(&heard, "200 OK");
+        }
+    }
+
+    /// The next message with content, its chunks answered and put together.
+    pub(crate) fn hear_whole(&mut self) -> String {
+        let mut whole = String::new();
+        loop {
+            let heard = self.hear_text();
+            let range = heard.field("Byte-Range");
+            let start = format!("{}-", whole.len() + 1);
+            assert!(
+                range.starts_with(&start),
+                "{range} after {} octets",
+                whole.len()
+            );
+            whole.push_str(&heard.body);
+            self.answer(&heard, "200 OK");
+            if heard.flag == '$' {
+                assert!(range.ends_with(&format!("/{}", whole.len())), "{range}");
+                return whole;
+            }
         }
     }
 
