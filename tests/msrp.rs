@@ -107,7 +107,7 @@ impl Stage {
     }
 
     /// The gateway offers bob a session.
-    fn hear_offer(&self) -> Heard {
+    fn hear_offer(&mut self) -> Heard {
         self.sip.hear("INVITE ")
     }
 }
@@ -152,7 +152,7 @@ fn a_caller_and_a_user_of_xmpp_write_to_each_other() {
     let mut line = stage.plain_line("call-1");
 
     assert!(
-        line.send("m1", "1-5/5", "", "hello", '$')
+        line.send("msg-1", "1-5/5", "", "hello", '$')
             .starts_with("200")
     );
     let heard = stage.xmpp.hear("<message");
@@ -164,20 +164,20 @@ fn a_caller_and_a_user_of_xmpp_write_to_each_other() {
 
     // In parts, which may come in any order of transactions but this one.
     assert!(
-        line.send("m2", "1-6/11", "", "hello ", '+')
+        line.send("msg-2", "1-6/11", "", "hello ", '+')
             .starts_with("200")
     );
     assert!(
-        line.send("m2", "7-11/11", "", "world", '$')
+        line.send("msg-2", "7-11/11", "", "world", '$')
             .starts_with("200")
     );
     let heard = stage.xmpp.hear("<message");
     assert!(heard.contains("<body>hello world</body>"), "{heard}");
 
     // What is not taken, each with the status that says why; the session goes on.
-    let answer = line.send("m3", "1-5/900000", "", "12345", '+');
+    let answer = line.send("msg-3", "1-5/900000", "", "12345", '+');
     assert!(answer.starts_with("413"), "{answer}");
-    let png = "Message-ID: m4\r\nByte-Range: 1-3/3\r\nContent-Type: image/png\r\n";
+    let png = "Message-ID: msg-4\r\nByte-Range: 1-3/3\r\nContent-Type: image/png\r\n";
     let transaction = line.request("SEND", png, Some("PNG"), '$');
     let answer = line.hear_answer(&transaction);
     assert!(answer.starts_with("415"), "{answer}");
@@ -199,10 +199,10 @@ fn a_stranger_finds_no_session() {
         "msrp://127.0.0.1:9/stranger;tcp",
         &format!("msrp://{at}/guessed;tcp"),
     );
-    let answer = stranger.send("m1", "1-2/2", "", "hi", '$');
+    let answer = stranger.send("msg-1", "1-2/2", "", "hi", '$');
     assert!(answer.starts_with("481"), "{answer}");
     assert!(
-        line.send("m1", "1-5/5", "", "hello", '$')
+        line.send("msg-1", "1-5/5", "", "hello", '$')
             .starts_with("200")
     );
     let heard = stage.xmpp.hear("<message");
@@ -211,7 +211,7 @@ fn a_stranger_finds_no_session() {
 
 #[test]
 fn a_user_of_xmpp_opens_a_session() {
-    let stage = Stage::new("msrp-offer", "im = \"session\"");
+    let mut stage = Stage::new("msrp-offer", "im = \"session\"");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     stage.write("w1", "first line", "");
     let mut invite = stage.hear_offer();
@@ -236,7 +236,7 @@ fn a_user_of_xmpp_opens_a_session() {
 
 #[test]
 fn a_peer_that_connects_is_waited_for() {
-    let stage = Stage::new("msrp-active", "im = \"session\"");
+    let mut stage = Stage::new("msrp-active", "im = \"session\"");
     stage.write("w1", "first line", "");
     let mut invite = stage.hear_offer();
     let theirs = invite.attribute("path").to_owned();
@@ -255,7 +255,7 @@ fn a_peer_that_connects_is_waited_for() {
 
 #[test]
 fn a_peer_without_sessions_gets_page_messages() {
-    let stage = Stage::new("msrp-fallback", "im = \"session\"\nim_fallback = true");
+    let mut stage = Stage::new("msrp-fallback", "im = \"session\"\nim_fallback = true");
     stage.write("w1", "first line", "");
     let mut invite = stage.hear_offer();
     invite.answer("488 Not Acceptable Here", stage.sip.address, "");
@@ -314,7 +314,7 @@ fn a_caller_proves_itself_by_its_fingerprint() {
     let mut line = Line::new(stream, ours, theirs);
     line.bind();
     assert!(
-        line.send("m1", "1-6/6", "", "secret", '$')
+        line.send("msg-1", "1-6/6", "", "secret", '$')
             .starts_with("200")
     );
     let heard = stage.xmpp.hear("<message");
@@ -334,14 +334,14 @@ fn a_caller_with_another_certificate_is_refused() {
     let theirs = answer.attribute("path");
     let stream = TlsPeer::new(&stage.folder, "eve").dial(place(theirs));
     let mut line = Line::new(stream, ours, theirs);
-    let answer = line.send("m1", "1-6/6", "", "secret", '$');
+    let answer = line.send("msg-1", "1-6/6", "", "secret", '$');
     assert!(answer.starts_with("403"), "{answer}");
     // The one who is meant still gets through.
     let stream = TlsPeer::new(&stage.folder, "bob").dial(place(theirs));
     let mut line = Line::new(stream, ours, theirs);
     line.bind();
     assert!(
-        line.send("m2", "1-6/6", "", "it's I", '$')
+        line.send("msg-2", "1-6/6", "", "it's I", '$')
             .starts_with("200")
     );
     let heard = stage.xmpp.hear("<message");
@@ -350,7 +350,7 @@ fn a_caller_with_another_certificate_is_refused() {
 
 #[test]
 fn the_gateway_dials_over_tls_and_knows_the_peer_by_its_fingerprint() {
-    let stage = Stage::new("msrps-offer", "im = \"session\"\nmsrp_tls = \"always\"");
+    let mut stage = Stage::new("msrps-offer", "im = \"session\"\nmsrp_tls = \"always\"");
     stage.folder.certificate("bob", &["bob.invalid"]);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     stage.write("w1", "first line", "");
@@ -467,7 +467,7 @@ fn long_messages_cross_in_chunks() {
         let range = format!("{}-{end}/{total}", sent + 1);
         let flag = if end == total { '$' } else { '+' };
         let chunk = std::str::from_utf8(chunk).unwrap();
-        let answer = line.send("m1", &range, "", chunk, flag);
+        let answer = line.send("msg-1", &range, "", chunk, flag);
         assert!(answer.starts_with("200"), "{range}: {answer}");
         sent = end;
     }

@@ -19,6 +19,8 @@ pub(crate) struct SipPeer {
     messages: Receiver<Heard>,
     sender: Sender<Heard>,
     to_gateway: Option<TcpStream>,
+    /// What came and was not asked for yet.
+    kept: Vec<Heard>,
 }
 
 impl SipPeer {
@@ -38,6 +40,7 @@ impl SipPeer {
             messages,
             sender,
             to_gateway: None,
+            kept: Vec::new(),
         }
     }
 
@@ -71,24 +74,28 @@ impl SipPeer {
         stream.write_all(text.as_bytes()).unwrap();
     }
 
-    /// The next message that starts so; others before it are skipped.
-    pub(crate) fn hear(&self, start: &str) -> Heard {
+    /// The first message that starts so. Others wait: those of different connections come in any order.
+    pub(crate) fn hear(&mut self, start: &str) -> Heard {
         let deadline = Instant::now() + DEADLINE;
-        let mut skipped = Vec::new();
+        let is_wanted = |heard: &Heard| heard.text.starts_with(start);
+        if let Some(at) = self.kept.iter().position(is_wanted) {
+            return self.kept.remove(at);
+        }
         while let Ok(heard) = self
             .messages
             .recv_timeout(deadline.saturating_duration_since(Instant::now()))
         {
-            if heard.text.starts_with(start) {
+            if is_wanted(&heard) {
                 return heard;
             }
-            skipped.push(heard.text);
+            self.kept.push(heard);
         }
-        panic!("no `{start}` among:\n{}", skipped.join("\n"));
+        let others: Vec<&str> = self.kept.iter().map(|heard| heard.text.as_str()).collect();
+        panic!("no `{start}` among:\n{}", others.join("\n"));
     }
 
     /// The final answer to an INVITE.
-    pub(crate) fn hear_final(&self) -> Heard {
+    pub(crate) fn hear_final(&mut self) -> Heard {
         loop {
             let heard = self.hear("SIP/2.0 ");
             if !heard.text.starts_with("SIP/2.0 1") {
