@@ -55,7 +55,15 @@ impl XmppServer {
         stream.write_all(key.as_bytes()).unwrap();
         let result = pieces.wait_for("<db:result");
         assert!(result.contains("valid"), "{result}");
+        stream.set_read_timeout(None).unwrap();
         *self.to_gateway.lock().unwrap() = Some(stream);
+        let shared = self.to_gateway.clone();
+        std::thread::spawn(move || {
+            pieces.for_each(drop);
+            if let Some(mut stream) = shared.lock().unwrap().take() {
+                _ = stream.write_all(b"</stream:stream>");
+            }
+        });
     }
 
     /// Sends a stanza.
@@ -134,6 +142,7 @@ fn take(mut stream: TcpStream, stanzas: &Sender<String>, out: &Mutex<Option<TcpS
             return;
         }
     }
+    _ = stream.write_all(b"</stream:stream>");
 }
 
 /// Headers and elements of a stream.
