@@ -189,6 +189,38 @@ fn a_caller_and_a_user_of_xmpp_write_to_each_other() {
 }
 
 #[test]
+fn receipts_cross_both_ways() {
+    let mut stage = Stage::new("msrp-receipts", "");
+    let mut line = stage.plain_line("call-1");
+
+    // Romeo wants to know that it arrived.
+    stage.write("r1", "read me", "<request xmlns='urn:xmpp:receipts'/>");
+    let heard = take(&mut line, "read me");
+    assert_eq!(heard.field("Success-Report"), "yes");
+    let id = heard.field("Message-ID");
+    let report = format!("Message-ID: {id}\r\nByte-Range: 1-7/7\r\nStatus: 000 200 OK\r\n");
+    line.request("REPORT", &report, None, '$');
+    let receipt = stage.xmpp.hear("urn:xmpp:receipts");
+    assert_eq!(attribute(&receipt, "to"), ROMEO);
+    let (_, received) = receipt.split_once("<received").unwrap();
+    assert_eq!(attribute(received, "id"), "r1");
+
+    // And so does bob.
+    let answer = line.send("msg-5", "1-2/2", "Success-Report: yes\r\n", "ok", '$');
+    assert!(answer.starts_with("200"), "{answer}");
+    let heard = stage.xmpp.hear("<body>ok</body>");
+    assert!(heard.contains("urn:xmpp:receipts"), "{heard}");
+    let id = attribute(&heard, "id");
+    stage.xmpp.say(&format!(
+        "<message from='{ROMEO}' to='bob@ocs.test' id='ack1'><received xmlns='urn:xmpp:receipts' id='{id}'/></message>"
+    ));
+    let report = line.hear();
+    assert_eq!(report.what, "REPORT", "{report:?}");
+    assert_eq!(report.field("Message-ID"), "msg-5");
+    assert!(report.field("Status").starts_with("000 200"), "{report:?}");
+}
+
+#[test]
 fn a_stranger_finds_no_session() {
     let mut stage = Stage::new("msrp-stranger", "");
     let mut line = stage.plain_line("call-1");
