@@ -1,4 +1,5 @@
-//! IM sessions over MSRP: how the SIP dialog and the MSRP session end together, on virtual time.
+//! IM sessions over MSRP: what becomes of messages, and how the SIP dialog and the MSRP session end together, on virtual
+//! time.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,6 +13,8 @@ mod agent;
 use agent::session::{GRUU, SDP, described, im, sends, settled};
 use agent::{Agent, Fields, from_bruno, world};
 use bytes::Bytes;
+use stox_core::failure::{Condition, Failure, StanzaError};
+use stox_core::vocab::{Ref, SipIn, SipOut};
 use stox_sip::dialect::{ImMode, Overrides, Profile, Rule};
 use stox_sip::message::Response;
 use stox_sip::msrp::endpoint;
@@ -74,7 +77,7 @@ fn path(answer: &Response) -> String {
 fn connects(agent: &mut Agent, answer: &Response) {
     agent.ua.msrp_accepted(FLOW, false, None, agent.now);
     let bind = format!(
-        "MSRP bind0001 SEND\r\nTo-Path: {}\r\nFrom-Path: {THEIRS}\r\nMessage-ID: b\r\n\
+        "MSRP bind0001 SEND\r\nTo-Path: {}\r\nFrom-Path: {THEIRS}\r\nMessage-ID: bind-1\r\n\
          Byte-Range: 1-0/0\r\n-------bind0001$\r\n",
         path(answer)
     );
@@ -165,4 +168,125 @@ fn a_stop_ends_a_session_that_waits_for_its_connection() {
     agent.hears_answer(&bye, 200, "");
     assert_eq!(agent.ua.status().sessions, 0);
     assert!(agent.ua.is_quiet());
+}
+
+/// Bruno connects, after the ACK.
+fn talks(agent: &mut Agent) -> String {
+    let answer = called(agent);
+    acknowledges(agent, &answer);
+    connects(agent, &answer);
+    path(&answer)
+}
+
+/// Bruno writes; what the bridge is told.
+fn hears_text(agent: &mut Agent, path: &str, transaction: &str, text: &str) -> Ref {
+    let length = text.len();
+    let send = format!(
+        "MSRP {transaction} SEND\r\nTo-Path: {path}\r\nFrom-Path: {THEIRS}\r\nMessage-ID: id-{transaction}\r\n\
+         Byte-Range: 1-{length}/{length}\r\nContent-Type: text/plain\r\n\r\n{text}\r\n-------{transaction}$\r\n"
+    );
+    agent.ua.msrp_received(FLOW, send.as_bytes(), agent.now);
+    agent.pump();
+    match agent.tells() {
+        SipIn::Message { reference, im, .. } => {
+            assert_eq!(im.bodies[0].text, text);
+            reference
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn is_answered(agent: &mut Agent, reference: Ref, outcome: Result<(), Failure>) {
+    agent.does(SipOut::AnswerMessage { reference, outcome });
+}
+
+#[test]
+fn a_message_is_answered_when_its_fate_is_known() {
+    let mut agent = agent();
+    let path = talks(&mut agent);
+    let first = hears_text(&mut agent, &path, "text0001", "one");
+    let second = hears_text(&mut agent, &path, "text0002", "two");
+    assert!(agent.ua.poll_msrp_transmit().is_none());
+    let gone = Failure::Xmpp {
+        error: StanzaError::new(Condition::ItemNotFound),
+        from_full_jid: true,
+        new_address: None,
+    };
+    is_answered(&mut agent, second, Err(gone));
+    let refusal = writes(&mut agent);
+    assert!(refusal.starts_with("MSRP text0002 4"), "{refusal}");
+    is_answered(&mut agent, first, Ok(()));
+    assert!(writes(&mut agent).starts_with("MSRP text0001 200"));
+    // The session goes on.
+    let third = hears_text(&mut agent, &path, "text0003", "three");
+    is_answered(&mut agent, third, Ok(()));
+    assert!(writes(&mut agent).starts_with("MSRP text0003 200"));
+    agent.is_silent();
+}
+
+#[test]
+fn a_message_without_fate_is_refused_before_its_sender_gives_up() {
+    let mut agent = agent();
+    let path = talks(&mut agent);
+    let reference = hears_text(&mut agent, &path, "text0001", "one");
+    agent.passes_seconds(30);
+    let refusal = writes(&mut agent);
+    assert!(refusal.starts_with("MSRP text0001 4"), "{refusal}");
+    assert_eq!(agent.tells(), SipIn::MessageGone { reference });
+    // What comes of it now is told to nobody.
+    is_answered(&mut agent, reference, Ok(()));
+    assert!(agent.ua.poll_msrp_transmit().is_none());
+    agent.is_silent();
+}
+
+#[test]
+fn a_refused_message_fails_and_the_next_one_goes_out() {
+    let mut agent = agent();
+    let path = talks(&mut agent);
+    sends(&mut agent, 1, im("too long", None));
+    sends(&mut agent, 2, im("short", None));
+    let send = writes(&mut agent);
+    answers(&mut agent, &send, "413 Too Big", &path);
+    let (reference, outcome) = settled(&mut agent);
+    assert_eq!(reference, 1);
+    assert!(outcome.is_err());
+    let send = writes(&mut agent);
+    assert!(send.contains("\r\n\r\nshort\r\n"), "{send}");
+    answers(&mut agent, &send, "200 OK", &path);
+    assert_eq!(settled(&mut agent), (2, Ok(())));
+    agent.is_silent();
+}
+
+#[test]
+fn a_message_that_is_never_answered_fails_and_ends_the_session() {
+    let mut agent = agent();
+    talks(&mut agent);
+    sends(&mut agent, 1, im("hello", None));
+    assert!(writes(&mut agent).contains("\r\n\r\nhello\r\n"));
+    agent.passes_seconds(31);
+    let (reference, outcome) = settled(&mut agent);
+    assert_eq!(reference, 1);
+    assert!(outcome.is_err());
+    let bye = agent.says_request("BYE");
+    agent.hears_answer(&bye, 200, "");
+    assert_eq!(agent.ua.status().sessions, 0);
+}
+
+#[test]
+fn a_caller_that_never_connects_is_not_waited_for_forever() {
+    let mut agent = agent();
+    let answer = called(&mut agent);
+    acknowledges(&mut agent, &answer);
+    sends(&mut agent, 1, im("hello", None));
+    agent.is_silent();
+    agent.passes_seconds(31);
+    let bye = agent.says_request("BYE");
+    agent.hears_answer(&bye, 200, "");
+    // What waited has its fate: it failed, or it goes another way.
+    match agent.ua.poll_input() {
+        Some(SipIn::Outcome { outcome, .. }) => assert!(outcome.is_err()),
+        None => _ = agent.says_request("MESSAGE"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(agent.ua.status().sessions, 0);
 }
