@@ -21,6 +21,7 @@ PRESENCE_EVENTS = (*SUBSCRIPTION, "available", "unavailable", "away", "chat", "d
 
 RECEIPTS = "urn:xmpp:receipts"
 MARKERS = "urn:xmpp:chat-markers:0"
+STANZA_ERRORS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 MUC = "http://jabber.org/protocol/muc"
 TIDINGS = ((RECEIPTS, "received", "receipt"), (MARKERS, "received", "receipt"), (MARKERS, "displayed", "displayed"))
 
@@ -28,6 +29,12 @@ TIDINGS = ((RECEIPTS, "received", "receipt"), (MARKERS, "received", "receipt"), 
 def element(namespace: str, name: str, /, **attributes: str) -> Element:
     """One element, for what slixmpp has no plugin for in use here."""
     return Element(f"{{{namespace}}}{name}", attributes)
+
+
+def _condition(error: Element) -> str:
+    """RFC 6120's word; slixmpp does not know all of them."""
+    names = [child.tag.removeprefix(f"{{{STANZA_ERRORS}}}") for child in error if STANZA_ERRORS in child.tag]
+    return next((name for name in names if name != "text"), "")
 
 
 class XmppUser:
@@ -232,7 +239,7 @@ class XmppUser:
 
     def _message_error(self, message: Message) -> None:
         error = message["error"]
-        self.inbox.put("error", message["from"].bare, condition=error["condition"], id=message["id"],
+        self.inbox.put("error", message["from"].bare, condition=_condition(error.xml), id=message["id"],
                        text=error["text"], type=error["type"])
 
     def _presence(self, presence: Presence) -> None:

@@ -14,7 +14,7 @@ from lab.commands import LabError, run
 # what to look for: (the Debian package that has it)
 PROGRAMS = {"prosody": "prosody", "erl": "ejabberd", "kamailio": "kamailio", "dnsmasq": "dnsmasq-base",
             "openssl": "openssl", "ip": "iproute2", "ss": "iproute2", "cc": "gcc",
-            "baresip": "baresip-core"}
+            "baresip": "baresip-core", "profanity": "profanity"}
 FILES = {"/usr/sbin/ejabberdctl": "ejabberd",
          "/usr/lib/x86_64-linux-gnu/kamailio/modules/tls.so": "kamailio-tls-modules",
          "/usr/lib/x86_64-linux-gnu/kamailio/modules/presence.so": "kamailio-presence-modules",

@@ -6,12 +6,14 @@ import sys
 from pathlib import Path
 
 from lab import packages
+from lab.hosts import PROSODY
 from lab.world import World
 from runner.case import User
 
 PROGRAMS = Path(__file__).parent.parent / "clients"
-SCRIPTED = ("linphone", "pjsip", "baresip")
-REGISTRAR = {"baresip": "sip.ocs.test"}  # it would take TLS, which its domain's records offer first
+SCRIPTED = ("linphone", "pjsip", "baresip", "profanity")
+# baresip would take TLS, which its domain's records offer first; profanity asks for no records here.
+SERVER = {"baresip": "sip.ocs.test", "profanity": PROSODY.v4}
 
 
 def command(world: World, user: User, place: str, folder: Path, others: list[str]) -> list[str]:
@@ -25,8 +27,8 @@ def command(world: World, user: User, place: str, folder: Path, others: list[str
     if user.client not in SCRIPTED:
         raise LookupError(f"no client {user.client}")
     contacts = others if user.client == "baresip" else []
-    registrar = REGISTRAR.get(user.client, user.domain)
-    return [sys.executable, str(PROGRAMS / f"{user.client}.py"), user.address, registrar, host, port, str(folder),
+    server = SERVER.get(user.client, user.domain)
+    return [sys.executable, str(PROGRAMS / f"{user.client}.py"), user.address, server, host, port, str(folder),
             *contacts]
 
 

@@ -17,6 +17,7 @@ from agents.sipe_user import SipeUser
 from agents.xmpp_user import XmppUser
 from lab.certificates import Authority
 from lab.hosts import EDGE, EJABBERD, GATEWAY, KAMAILIO, PROSODY, UA_SERVER, USERS, v4
+from lab.names import XMPP_DOMAINS
 from lab.world import PEER_HOSTS, World
 from msrp.agent import MsrpUser
 from msrp.link import Door
@@ -114,6 +115,8 @@ class Stage:
             await agent.login()
 
     async def _enter_client(self, user: User) -> None:
+        if user.domain in XMPP_DOMAINS:
+            await create(user.address, (PROSODY.v4, 5222))
         agent = ClientUser(user.address, user.name, self._ladder("clients"))
         self.clients[user.name] = agent
         host, port = self._place(user)
@@ -226,6 +229,19 @@ class Stage:
         self._stopped.discard(name)
         self.world.services[name].start()
         await asyncio.to_thread(self.world.wait_ready, name)
+
+    # What the gateway remembers.
+
+    async def ledger(self, direction: str, xmpp: str, sip: str, wanted: list[str], seconds: float) -> None:
+        """Wait until the gateway's ledger says that. Raises Missed."""
+        if self.subject is None:
+            raise LookupError("this case has no gateway")
+        loop = asyncio.get_running_loop()
+        limit = loop.time() + seconds
+        while (found := await asyncio.to_thread(self.subject.ledger, direction, xmpp, sip)) != wanted:
+            if loop.time() > limit:
+                raise Missed(f"the ledger says {' '.join(found)}, not {' '.join(wanted)}")
+            await asyncio.sleep(0.1)
 
     # The end of a case.
 

@@ -224,6 +224,14 @@ async def peer_cut(stage: Stage, step: Step, words: list[str]) -> None:
     await stage.cut(step.actor, int(words[0]))
 
 
+def ledger_tells(direction: str) -> Act:
+    """XMPP-USER SIP-USER "OUTCOME OUTCOME …": the whole list, the oldest first."""
+    async def act(stage: Stage, step: Step, words: list[str]) -> None:
+        await stage.ledger(direction, address_of(stage, words[0]), address_of(stage, words[1]), words[2].split(),
+                           step.within)
+    return act
+
+
 # Traffic.
 
 async def traffic_start(stage: Stage, step: Step, words: list[str]) -> None:
@@ -283,6 +291,7 @@ PEER_VERBS: dict[str, Act] = {
 }
 SIP_KINDS: tuple[tuple[type[SipUser], dict[str, Act]], ...] = (
     (SessionUser, SESSION_VERBS), (Focus, MSRP_VERBS | FOCUS_VERBS), (RoomUser, MSRP_VERBS | GUEST_VERBS))
+LEDGER_VERBS: dict[str, Act] = {"to-sip": ledger_tells("to-sip"), "to-xmpp": ledger_tells("to-xmpp")}
 TRAFFIC_VERBS: dict[str, Act] = {"start": traffic_start, "sent": traffic_sent, "settles": traffic_settles}
 
 
@@ -299,7 +308,7 @@ def vocabulary(stage: Stage, actor: str) -> dict[str, Act]:
         return SIPE_VERBS
     if actor in stage.world.services:
         return PEER_VERBS
-    return {"gateway": GATEWAY_VERBS, "traffic": TRAFFIC_VERBS, "edge": EDGE_VERBS}.get(actor, {})
+    return {"gateway": GATEWAY_VERBS, "traffic": TRAFFIC_VERBS, "ledger": LEDGER_VERBS, "edge": EDGE_VERBS}.get(actor, {})
 
 
 async def perform(stage: Stage, step: Step) -> None:

@@ -30,6 +30,9 @@ class Subject(Protocol):
 
     def tail(self) -> list[str]: ...
 
+    def ledger(self, direction: str, xmpp: str, sip: str) -> list[str]:
+        """How the messages between two users ended, the oldest first; `direction` is `to-sip` or `to-xmpp`."""
+
     def fault(self) -> str:
         """What is wrong with it though nobody stopped it (it has ended, it panicked); "" when nothing is."""
 

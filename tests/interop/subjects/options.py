@@ -14,6 +14,11 @@ class Options:
     trust: `address` (SIP hosts may speak for their domains by their address) or `certificate` (only by mutual TLS).
     sip_route: `dns` (RFC 3263), or `udp`, `tcp`, `tls` to the domain's host.
     dialect: what the gateway is told about corp.test, the stand-in for OCS: `auto`, `ocs2007r2` or `lcs2005`.
+    im: how texts go to the SIP domains that are no OCS: `page` (single messages), or `msrp` (sessions).
+    msrp: `listen` for MSRP sessions, `dial` (no listener: it connects), or `off`.
+    msrp_tls: `auto`, `always` or `never`.
+    long_texts: what becomes of a text too long for a single message: `refuse`, `split` or `session`.
+    conferences: a SIP domain whose users are rooms.
     edge_route: `next_hop` (the Edge by its name) or `dns` (its federation record).
     """
 
@@ -23,6 +28,11 @@ class Options:
     sip_route: str = "dns"
     dialect: str = "ocs2007r2"
     edge_route: str = "next_hop"
+    im: str = "page"
+    msrp: str = "listen"
+    msrp_tls: str = "auto"
+    long_texts: str = "refuse"
+    conferences: str = ""
 
 
 def read(table: dict[str, str]) -> Options:

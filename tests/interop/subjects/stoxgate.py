@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
 
-from lab.commands import LabError, Service
+from lab.commands import LabError, Service, run
 from lab.hosts import DNS, GATEWAY, KAMAILIO, UA_SERVER, v4, v6
 from lab.names import KAMAILIO_DOMAINS, OCS_DOMAINS, SIP_DOMAINS
 from lab.world import World, connects
@@ -28,11 +29,12 @@ class Stoxgate:
         if not self.binary.exists():
             raise LabError(f"no gateway at {self.binary}: cargo build --release, or set STOXGATE_BIN")
         self.service: Service | None = None
+        self.config: Path | None = None
         self._wanted = False
 
     def start(self, options: Options, folder: Path) -> None:
         (folder / "state").mkdir()
-        config = folder / "gateway.toml"
+        self.config = config = folder / "gateway.toml"
         config.write_text(configuration(options, self.world.authority.folder, folder / "state"))
         command = self.world.network.exec(GATEWAY, str(self.binary), "serve", "--config", str(config))
         self.service = Service(self.name, command, folder / "log", cwd=folder,
@@ -61,6 +63,15 @@ class Stoxgate:
     def tail(self) -> list[str]:
         return self.service.tail(60) if self.service is not None else []
 
+    def ledger(self, direction: str, xmpp: str, sip: str) -> list[str]:
+        """What became of the messages between two users in one direction, the oldest first."""
+        if self.config is None:
+            raise LabError("the gateway was never started")
+        lines = run(str(self.binary), "messages", "--config", str(self.config), "--direction", direction, "--limit", "0",
+                    "--address", xmpp, "--format", "json").splitlines()
+        entries = sorted(map(json.loads, lines), key=lambda entry: entry["number"])
+        return [entry["outcome"] for entry in entries if entry["sip"].removeprefix("sip:").partition(";")[0] == sip]
+
     def fault(self) -> str:
         if self._wanted and not self._service().running():
             return "the gateway has ended by itself"
@@ -71,6 +82,13 @@ class Stoxgate:
         if self.service is None:
             raise LabError("the gateway was never started")
         return self.service
+
+
+HABITS = {"page": [], "msrp": ['im = "session"', 'session_by = "msrp"']}
+# The lab's agents are at addresses of the lab's network, which are private ones.
+MSRP = {"off": [], "dial": ["[msrp]", "enabled = true", 'networks = ["10.9.0.0/24"]'],
+        "listen": ["[msrp]", 'tcp = ["0.0.0.0:2855", "[::]:2855"]', 'tls = ["0.0.0.0:2856", "[::]:2856"]',
+                   'networks = ["10.9.0.0/24"]']}
 
 
 def configuration(options: Options, certificates: Path, state: Path) -> str:
@@ -85,7 +103,10 @@ def configuration(options: Options, certificates: Path, state: Path) -> str:
              f'certificate = "{options.xmpp_certificate}"',
              "[subscriptions]", 'notify_interval = "1s"', 'restart_spread = "2s"',
              "[sip]", f'client_certificate = "{options.sip_tls_client}"',
-             *(f'{kind} = ["0.0.0.0:{port}", "[::]:{port}"]' for kind, port in PORTS.items())]
+             *(f'{kind} = ["0.0.0.0:{port}", "[::]:{port}"]' for kind, port in PORTS.items()),
+             *MSRP[options.msrp]]
+    if options.conferences:
+        lines += ["[rooms]", f'conferences = ["{options.conferences}"]']
     for domain in SIP_DOMAINS:
         lines += _ocs(domain, options) if domain in OCS_DOMAINS else _domain(domain, options)
     return "\n".join(lines) + "\n"
@@ -108,4 +129,7 @@ def _domain(domain: str, options: Options) -> list[str]:
     if options.sip_route != "dns":
         port = PORTS[options.sip_route]
         lines.append(f'next_hop = "sip:{v4(number)}:{port};transport={options.sip_route}"')
-    return lines
+    habits = HABITS[options.im] + ([f'long_messages = "{options.long_texts}"'] if options.long_texts != "refuse" else [])
+    if options.msrp_tls != "auto":
+        habits.append(f'msrp_tls = "{options.msrp_tls}"')
+    return [*lines, "[sip.domain.behaviour]", *habits] if habits else lines
