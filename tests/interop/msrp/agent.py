@@ -93,7 +93,7 @@ class MsrpUser(PageUser):
 
     def _check_certificate(self, talk: Talk, link: Link) -> None:
         shown, described = link.fingerprint, talk.theirs.fingerprint if talk.theirs else ""
-        if not talk.settings.secure:
+        if not talk.mine.secure:
             return
         if talk.active and not shown:
             self._fault("§14.4: no certificate on the TLS connection")
@@ -104,7 +104,7 @@ class MsrpUser(PageUser):
         """The active side's part: connect, then speak."""
         target = talk.target if talk.theirs is None else talk.theirs.path[0]
         try:
-            link = await self.door.dial(target.host.strip("[]"), target.port, talk.settings.secure, self._link)
+            link = await self.door.dial(target.host.strip("[]"), target.port, talk.mine.secure, self._link)
         except (OSError, TimeoutError) as error:
             self._fault(f"§5.4: {target} takes no connection: {error}")
             return
@@ -312,6 +312,6 @@ class MsrpUser(PageUser):
 
         async def second() -> Link:
             target = talk.target
-            return await self.door.dial(target.host.strip("[]"), target.port, talk.settings.secure, self._link)
+            return await self.door.dial(target.host.strip("[]"), target.port, talk.mine.secure, self._link)
 
         await VARIANTS[variant](Attack(talk, variant, second))

@@ -17,7 +17,7 @@ from agents.sipe_user import SipeUser
 from agents.xmpp_user import XmppUser
 from lab.certificates import Authority
 from lab.hosts import EDGE, EJABBERD, GATEWAY, KAMAILIO, PROSODY, UA_SERVER, USERS, v4
-from lab.names import XMPP_DOMAINS
+from lab.names import HOST_RECORDS, XMPP_DOMAINS
 from lab.world import PEER_HOSTS, World
 from msrp.agent import MsrpUser
 from msrp.link import Door
@@ -143,7 +143,8 @@ class Stage:
         if user.msrp is not None:
             authority = self.world.authority
             certificate, key = authority.chain(user.certificate)
-            door = Door(wire.host, wire.port + MSRP_OFFSET, (str(certificate), str(key)), str(authority.root))
+            door = Door(wire.host, wire.port + MSRP_OFFSET, (str(certificate), str(key)), str(authority.root),
+                        {name: addresses[0] for name, addresses in HOST_RECORDS.items()})
             kind = Focus if user.msrp.focus else RoomUser
             return kind(user.address, wire, self._hop(user), serves, user.msrp, door)
         scripted = SessionUser if user.partner == "edge" else SipUser
