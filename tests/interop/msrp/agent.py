@@ -191,10 +191,9 @@ class MsrpUser(PageUser):
     def _began(self, peer: str, meeting: Meeting) -> None:
         self.meetings[peer] = meeting
 
-    def hang_up(self, peer: str) -> None:
-        self._spawn(self._bye(peer, self.meetings.pop(peer)))
-
-    async def _bye(self, peer: str, meeting: Meeting) -> None:
+    async def leave(self, peer: str) -> None:
+        """End the session; the peer knows it then."""
+        meeting = self.meetings.pop(peer)
         response = await self.wire.request(meeting.dialog.request("BYE", self.contact), self.hop)
         if response.status != 200:
             self._fault(f"3261 §15: BYE answered {response.status}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from xml.etree import ElementTree
 
 from msrp.wire import Fault
@@ -15,6 +16,10 @@ IMDN_NS = "urn:ietf:params:xml:ns:imdn"
 COMPOSING_NS = "urn:ietf:params:xml:ns:im-iscomposing"
 DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)")
 ADDRESS = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^"<>]*?) ?<([a-z][a-z0-9+.\-]*:[^<>\s]+)>')
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass
@@ -42,10 +47,10 @@ class Wrapped:
         return ("\r\n\r\n".join(blocks) + "\r\n\r\n").encode() + self.body
 
 
-def wrap(sender: str, recipient: str, body: bytes, kind: str, wishes: str = "", message_id: str = "",
-         date: str = "2026-11-25T12:00:00Z") -> Wrapped:
+def wrap(sender: str, recipient: str, body: bytes, kind: str, wishes: str = "",
+         message_id: str = "") -> Wrapped:
     """A message for one recipient. wishes: the value of imdn.Disposition-Notification."""
-    headers = [("From", f"<{sender}>"), ("To", f"<{recipient}>"), ("DateTime", date)]
+    headers = [("From", f"<{sender}>"), ("To", f"<{recipient}>"), ("DateTime", _now())]
     if message_id:
         headers += [("NS", f"imdn <{IMDN_NS}>"), ("imdn.Message-ID", message_id)]
     if wishes:
@@ -106,9 +111,9 @@ class Disposition:
     status: str
 
 
-def imdn(disposition: Disposition, recipient: str, date: str = "2026-11-25T12:00:01Z") -> bytes:
+def imdn(disposition: Disposition, recipient: str) -> bytes:
     return (f'<?xml version="1.0" encoding="UTF-8"?>\r\n<imdn xmlns="{IMDN_NS}"><message-id>{disposition.message_id}'
-            f"</message-id><datetime>{date}</datetime><recipient-uri>{recipient}</recipient-uri>"
+            f"</message-id><datetime>{_now()}</datetime><recipient-uri>{recipient}</recipient-uri>"
             f"<{disposition.kind}-notification><status><{disposition.status}/></status>"
             f"</{disposition.kind}-notification></imdn>").encode()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from dataclasses import dataclass
 
@@ -115,6 +116,7 @@ class Focus(MsrpUser):
         self.subject = ""
         self._watching: dict[str, Dialog] = {}
         self._version = 0
+        self._told: dict[str, asyncio.Lock] = {}
 
     @property
     def contact(self) -> str:
@@ -228,9 +230,11 @@ class Focus(MsrpUser):
         request.add("Content-Type", conference.TYPE)
         names = {entity: seat.name for entity, seat in self.seats.items()}
         request.body = conference.write(self.user, self._version, names, self.subject)
-        self._spawn(self._notified(request))
+        self._spawn(self._notified(request, self._told.setdefault(dialog.call_id, asyncio.Lock())))
 
-    async def _notified(self, request: SipMessage) -> None:
-        response = await self.wire.request(request, self.hop)
+    async def _notified(self, request: SipMessage, turn: asyncio.Lock) -> None:
+        """One NOTIFY at a time, so that none overtakes another."""
+        async with turn:
+            response = await self.wire.request(request, self.hop)
         if response.status >= 300 and response.status != 481:
             self._fault(f"6665 §4.1.3: NOTIFY answered {response.status}")

@@ -78,6 +78,10 @@ def types(state: str) -> Act:
     return act
 
 
+async def hangs_up(stage: Stage, step: Step, words: list[str]) -> None:
+    await _user(stage, step).leave(address_of(stage, words[0]))
+
+
 async def answers(stage: Stage, step: Step, words: list[str]) -> None:
     """PEER CODE: to every SEND from now on; `nothing` for no answer, 200 for the usual."""
     code = 1 if words[1] == "nothing" else int(words[1])
@@ -97,7 +101,7 @@ def sees(kind: str, *names: str) -> Act:
 MSRP_VERBS: dict[str, Act] = {
     "send": send, "pages": calls("page"), "interleaves": interleaves, "reads": reads, "types": types("active"),
     "stops": types("idle"), "answers": answers, "invite": calls("invite"), "renews": calls("renew"),
-    "hangs-up": calls("hang_up"), "breaks": calls("break_rules"),
+    "hangs-up": hangs_up, "breaks": calls("break_rules"),
     "sees session": sees("session", "side"), "sees invited": sees("invited"), "sees declined": sees("declined", "status"),
     "sees renewed": sees("renewed", "status"), "sees bye": sees("bye"), "sees cut": sees("cut"),
     "sees typing": sees("typing"), "sees typing-stopped": sees("typing-stopped"),
