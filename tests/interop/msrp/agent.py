@@ -72,7 +72,7 @@ class MsrpUser(PageUser):
         talk = self._talks.get(session)
         if talk is None:
             if session not in self._over:
-                self._fault(f"§7.3: {frame.method or frame.code} for a session that we do not have: {frame.get('To-Path')}")
+                self._fault(f"§7.3: {frame.method or frame.code} for a session that is not: {frame.get('To-Path')}")
             return
         if talk.theirs is None:  # the other side is faster than its answer
             self._early.append((link, frame))

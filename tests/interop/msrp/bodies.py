@@ -110,6 +110,11 @@ class Disposition:
     kind: str
     status: str
 
+    @property
+    def word(self) -> str:
+        """What the event is called in steps."""
+        return "displayed" if self.kind == "display" else "receipt" if self.status == "delivered" else "undelivered"
+
 
 def imdn(disposition: Disposition, recipient: str) -> bytes:
     return (f'<?xml version="1.0" encoding="UTF-8"?>\r\n<imdn xmlns="{IMDN_NS}"><message-id>{disposition.message_id}'

@@ -1,4 +1,4 @@
-"""Messages outside of sessions as a modern user agent sends and reads them: CPIM, IMDN, isComposing (RFC 3428, 5438)."""
+"""Messages outside of sessions as a modern user agent writes and reads them: CPIM, IMDN, isComposing."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class PageUser(SipUser):
         self._unread = [entry for entry in self._unread if entry[0] != peer]
 
     async def _send(self, peer: str, body: bytes, kind: str, text: str) -> None:
-        request = self._request("MESSAGE", f"sip:{peer}", f"sip:{peer}", secrets.token_hex(10)).add("Content-Type", kind)
-        request.body = body
+        request = self._request("MESSAGE", f"sip:{peer}", f"sip:{peer}", secrets.token_hex(10))
+        request.add("Content-Type", kind).body = body
         response = await self.wire.request(request, self.hop)
         if text:
             self.inbox.put("final", peer, status=str(response.status), text=text, reason=response.reason)
@@ -119,5 +119,4 @@ class PageUser(SipUser):
         if text is None:
             self._breach(f"5438 §8: an IMDN about {found.message_id!r}, which we did not send")
         else:
-            kind = "displayed" if found.kind == "display" else "receipt" if found.status == "delivered" else "undelivered"
-            self.inbox.put(kind, peer, text=text)
+            self.inbox.put(found.word, peer, text=text)

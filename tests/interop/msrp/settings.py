@@ -10,8 +10,8 @@ class Settings:
     """secure: MSRP over TLS, with fingerprints. setup: what it offers (RFC 4145); empty says nothing.
     accept, wrapped: its accept-types and accept-wrapped-types. max_size: 0 says nothing.
     cpim: it wraps what it sends. wishes: IMDN that it asks for in its wrappers (`positive-delivery, display`).
-    refuse: a status for each INVITE that comes; 1 is a 200 that declines the stream. busy: a code for each SEND that comes,
-    1 for no answer at all. reports: it sends the success REPORTs that it is asked for.
+    refuse: a status for each INVITE that comes; 1 is a 200 that declines the stream. busy: a code for each SEND that
+    comes, 1 for no answer at all. reports: it sends the success REPORTs that it is asked for.
     page: the types that it takes outside of sessions. says: `sessions` where its texts go into sessions, or `pages`.
     chatroom: it can take part in rooms (RFC 7701). focus: it is a room, whose focus answers.
     """

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 
 from msrp import bodies
 from msrp.link import Link
-from msrp.rules import (Sent, Whole, path_faults, report_faults, response_faults, send_faults,
-                        type_faults)
+from msrp.rules import Sent, Whole, path_faults, report_faults, response_faults, send_faults, type_faults
 from msrp.sdp import Description
 from msrp.settings import Settings
 from msrp.wire import ABSENT, Frame, Uri, parse_range
@@ -125,7 +124,8 @@ class Talk:
             kind = "text/plain;charset=UTF-8" if "charset" in manner.odd else kind
         if self.settings.cpim:
             message_id = _ident() if self.settings.wishes else ""
-            wrapped = bodies.wrap(self.me, to or self.peer, body, f"{kind};charset=UTF-8", self.settings.wishes, message_id)
+            wrapped = bodies.wrap(self.me, to or self.peer, body, f"{kind};charset=UTF-8", self.settings.wishes,
+                                  message_id)
             self._asked[message_id] = (self.peer, text)
             body, kind = wrapped.encode(), bodies.CPIM
         return self.send(body, kind, manner, text)
@@ -342,8 +342,7 @@ class Talk:
             self._fault(f"5438 §8: an IMDN about {found.message_id!r}, which we did not send")
             return
         _, text = self._asked[found.message_id]
-        word = "displayed" if found.kind == "display" else "receipt" if found.status == "delivered" else "undelivered"
-        self._tell(word, text=text)
+        self._tell(found.word, text=text)
 
     def _on_report(self, frame: Frame) -> None:
         out = self._out.get(frame.get("Message-ID"))

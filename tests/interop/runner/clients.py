@@ -32,6 +32,6 @@ def command(world: World, user: User, place: str, folder: Path, others: list[str
             *contacts]
 
 
-def environment(client: str) -> dict[str, str]:
+def environment() -> dict[str, str]:
     return {"PYTHONDONTWRITEBYTECODE": "1", "DBUS_SESSION_BUS_ADDRESS": "disabled:", "PURPLE_UNSAFE_DEBUG": "1",
             "PYTHONPATH": str(packages.PYTHON_PACKAGES)}

@@ -123,7 +123,7 @@ class Stage:
         others = [other.address for other in self.case.users.values() if other is not user]
         folder = self.folder / "clients"
         command = clients.command(self.world, user, f"{host}:{port}", folder / user.name, others)
-        await agent.run(self.world.network.exec(USERS, *command), folder, **clients.environment(user.client))
+        await agent.run(self.world.network.exec(USERS, *command), folder, **clients.environment())
         await agent.login()
 
     async def _enter_sip(self, user: User) -> None:

@@ -308,7 +308,8 @@ def vocabulary(stage: Stage, actor: str) -> dict[str, Act]:
         return SIPE_VERBS
     if actor in stage.world.services:
         return PEER_VERBS
-    return {"gateway": GATEWAY_VERBS, "traffic": TRAFFIC_VERBS, "ledger": LEDGER_VERBS, "edge": EDGE_VERBS}.get(actor, {})
+    return {"gateway": GATEWAY_VERBS, "traffic": TRAFFIC_VERBS, "ledger": LEDGER_VERBS,
+            "edge": EDGE_VERBS}.get(actor, {})
 
 
 async def perform(stage: Stage, step: Step) -> None:

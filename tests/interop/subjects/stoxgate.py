@@ -67,8 +67,8 @@ class Stoxgate:
         """What became of the messages between two users in one direction, the oldest first."""
         if self.config is None:
             raise LabError("the gateway was never started")
-        lines = run(str(self.binary), "messages", "--config", str(self.config), "--direction", direction, "--limit", "0",
-                    "--address", xmpp, "--format", "json").splitlines()
+        lines = run(str(self.binary), "messages", "--config", str(self.config), "--direction", direction,
+                    "--limit", "0", "--address", xmpp, "--format", "json").splitlines()
         entries = sorted(map(json.loads, lines), key=lambda entry: entry["number"])
         return [entry["outcome"] for entry in entries if entry["sip"].removeprefix("sip:").partition(";")[0] == sip]
 
@@ -129,7 +129,9 @@ def _domain(domain: str, options: Options) -> list[str]:
     if options.sip_route != "dns":
         port = PORTS[options.sip_route]
         lines.append(f'next_hop = "sip:{v4(number)}:{port};transport={options.sip_route}"')
-    habits = HABITS[options.im] + ([f'long_messages = "{options.long_texts}"'] if options.long_texts != "refuse" else [])
+    habits = list(HABITS[options.im])
+    if options.long_texts != "refuse":
+        habits.append(f'long_messages = "{options.long_texts}"')
     if options.msrp_tls != "auto":
         habits.append(f'msrp_tls = "{options.msrp_tls}"')
     return [*lines, "[sip.domain.behaviour]", *habits] if habits else lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unittest
 
 from msrp import bodies, sdp
-from msrp.rules import (ABSENT, Limits, Sent, Whole, path_faults, report_faults, response_faults, send_faults)
+from msrp.rules import ABSENT, Limits, Sent, Whole, path_faults, report_faults, response_faults, send_faults
 from msrp.tests.test_wire import ALICE, BOB, HELLO, HELLO_OK, REPORT, read
 from msrp.wire import Fault, Frame, parse_uri
 
@@ -17,7 +17,8 @@ CPIM = (b"From: MR SANDERS <im:piglet@100akerwood.com>\r\nTo: Depressed Donkey <
         b"DateTime: 2000-12-13T13:40:00-08:00\r\nSubject: the weather will be fine today\r\n"
         b"NS: MyFeatures <mid:MessageFeatures@id.foo.com>\r\nRequire: MyFeatures.VitalMessageOption\r\n"
         b"MyFeatures.VitalMessageOption: Confirmation-requested\r\n\r\n"
-        b"Content-type: text/xml; charset=utf-8\r\nContent-ID: <1234567890@foo.com>\r\n\r\n<body>Here is the text</body>")
+        b"Content-type: text/xml; charset=utf-8\r\nContent-ID: <1234567890@foo.com>\r\n\r\n"
+        b"<body>Here is the text</body>")
 
 
 def hello(**changes: str) -> Frame:
@@ -104,8 +105,8 @@ class Descriptions(unittest.TestCase):
                           ("message/cpim", "text/plain", "text/html"), False))
 
     def test_own_come_back(self) -> None:
-        mine = sdp.Description([parse_uri("msrps://10.0.0.1:2855/abc;tcp")], ("text/plain",), ("text/html",), 99, "passive",
-                               "AB:CD", ("nickname",), True, 2855)
+        mine = sdp.Description([parse_uri("msrps://10.0.0.1:2855/abc;tcp")], ("text/plain",), ("text/html",), 99,
+                               "passive", "AB:CD", ("nickname",), True, 2855)
         found = sdp.read(sdp.write(mine, "10.0.0.1", "1"))
         self.assertEqual((found.path, found.wrapped, found.max_size, found.setup, found.chatroom, found.fingerprint),
                          (mine.path, mine.wrapped, 99, "passive", ("nickname",), "SHA-256 AB:CD"))
@@ -127,7 +128,8 @@ class Bodies(unittest.TestCase):
         self.assertEqual(bodies.unwrap(found.encode()).body, found.body)
 
     def test_breaches_of_wrappers(self) -> None:
-        for old, new in ((b"From: MR SANDERS <im:piglet@100akerwood.com>\r\n", b""), (b"NS: MyFeatures ", b"NS: Others "),
+        for old, new in ((b"From: MR SANDERS <im:piglet@100akerwood.com>\r\n", b""),
+                         (b"NS: MyFeatures ", b"NS: Others "),
                          (b"T13:40", b" 13:40"), (b"Content-type: text/xml; charset=utf-8\r\n", b""),
                          (b"<im:eeyore@100akerwood.com>", b"im:eeyore@100akerwood.com"), (b"\r\n\r\n", b"\r\n")):
             with self.assertRaises(Fault, msg=str(new)):
