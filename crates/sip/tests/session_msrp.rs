@@ -225,15 +225,39 @@ fn a_message_is_answered_when_its_fate_is_known() {
 }
 
 #[test]
-fn a_message_without_fate_is_refused_before_its_sender_gives_up() {
+fn a_message_whose_fate_comes_late_is_reported_on() {
     let mut agent = agent();
     let path = talks(&mut agent);
     let reference = hears_text(&mut agent, &path, "text0001", "one");
+    // Its sender would not wait for the answer any longer.
     agent.passes_seconds(30);
-    let refusal = writes(&mut agent);
-    assert!(refusal.starts_with("MSRP text0001 4"), "{refusal}");
+    assert!(writes(&mut agent).starts_with("MSRP text0001 200"));
+    let gone = Failure::Xmpp {
+        error: StanzaError::new(Condition::ItemNotFound),
+        from_full_jid: true,
+        new_address: None,
+    };
+    is_answered(&mut agent, reference, Err(gone));
+    let report = writes(&mut agent);
+    assert!(report.contains(" REPORT\r\n"), "{report}");
+    assert!(
+        report.contains("\r\nMessage-ID: id-text0001\r\n"),
+        "{report}"
+    );
+    assert!(report.contains("\r\nStatus: 000 4"), "{report}");
+    agent.is_silent();
+}
+
+#[test]
+fn a_message_whose_sender_is_gone_is_answered_to_nobody() {
+    let mut agent = agent();
+    let path = talks(&mut agent);
+    let reference = hears_text(&mut agent, &path, "text0001", "one");
+    agent.ua.msrp_closed(FLOW, agent.now);
+    agent.pump();
     assert_eq!(agent.tells(), SipIn::MessageGone { reference });
-    // What comes of it now is told to nobody.
+    let bye = agent.says_request("BYE");
+    agent.hears_answer(&bye, 200, "");
     is_answered(&mut agent, reference, Ok(()));
     assert!(agent.ua.poll_msrp_transmit().is_none());
     agent.is_silent();
