@@ -314,3 +314,20 @@ fn a_caller_that_never_connects_is_not_waited_for_forever() {
     }
     assert_eq!(agent.ua.status().sessions, 0);
 }
+
+#[test]
+fn a_refused_offer_of_msrp_is_followed_by_the_message_alone() {
+    for status in [405, 415, 488, 501, 606] {
+        let mut agent = agent();
+        sends(&mut agent, 1, im("hello", None));
+        let invite = agent.says_request("INVITE");
+        agent.hears_answer(&invite, status, "");
+        let ack = agent.says_request("ACK");
+        assert_eq!(ack.field("Call-ID"), invite.field("Call-ID"));
+        let message = agent.says_request("MESSAGE");
+        assert_eq!(&message.body[..], b"hello");
+        agent.hears_answer(&message, 200, "");
+        assert_eq!(settled(&mut agent), (1, Ok(())));
+        agent.is_silent();
+    }
+}

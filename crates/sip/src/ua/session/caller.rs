@@ -24,6 +24,22 @@ use crate::ua::settings::OwnUser;
 /// Answers to an INVITE that say that sessions of this kind are not taken at all.
 const NO_SESSIONS: &[u16] = &[405, 415, 488, 501, 606];
 
+/// What has to be known of a session that came to nothing.
+struct Ended {
+    pair: Pair,
+    /// Peers that speak MSRP take messages outside sessions, too (RFC 7573 §4).
+    over_msrp: bool,
+}
+
+impl Ended {
+    fn of(session: &Session) -> Self {
+        Self {
+            pair: session.pair.clone(),
+            over_msrp: session.medium.line().is_some(),
+        }
+    }
+}
+
 impl Sessions {
     /// Opens a session for messages that wait.
     pub(super) fn invite(
@@ -224,33 +240,34 @@ impl Sessions {
             failure: Failure::Local(Local::NotAcceptable),
         };
         let pages = self.take_all(id);
-        let pair = self.book.get(id).map(|session| session.pair.clone());
+        let ended = self.book.get(id).map(Ended::of);
         self.bye(id, env);
-        self.go_on_without(pair, pages, &refused, env);
+        self.go_on_without(ended, pages, &refused, env);
     }
 
     fn refused(&mut self, id: SessionId, refused: &Refused, env: &mut Env<'_>) {
         let pages = self.take_all(id);
-        let pair = self.book.get(id).map(|session| session.pair.clone());
+        let ended = self.book.get(id).map(Ended::of);
         self.forget(id, env);
-        self.go_on_without(pair, pages, refused, env);
+        self.go_on_without(ended, pages, refused, env);
     }
 
     /// This session cannot be had: messages go into one that the peer has opened at the same time, else as page-mode
     /// messages where that may help, or fail.
     fn go_on_without(
         &mut self,
-        pair: Option<Pair>,
+        ended: Option<Ended>,
         mut pages: VecDeque<Page>,
         refused: &Refused,
         env: &mut Env<'_>,
     ) {
-        if let Some(pair) = pair {
-            pages = self.shelter(&pair, pages, env);
+        let over_msrp = ended.as_ref().is_some_and(|ended| ended.over_msrp);
+        if let Some(ended) = ended {
+            pages = self.shelter(&ended.pair, pages, env);
         }
         for mut page in pages {
             let behaviour = env.behaviour(&page.to.host);
-            let elsewhere = behaviour.im_fallback
+            let elsewhere = (behaviour.im_fallback || over_msrp)
                 && page.refused.is_none()
                 && NO_SESSIONS.contains(&refused.status);
             if elsewhere {
