@@ -145,7 +145,7 @@ fn world(engine: &mut Engine, at: Now) -> usize {
                 Ok(Message::Response(response)) => finished += usize::from(response.status == 200),
                 Err(error) => panic!("{error}"),
             },
-            Effect::Connect(name, attempt) => engine.stream_ready(&name, attempt, at),
+            Effect::Connect(name, attempt) => engine.stream_ready(&name, attempt, None, at),
             Effect::Write(name, element) if element.name() == "iq" => {
                 let answer = format!(
                     "<iq xmlns='jabber:client' type='result' id='{}' from='{}' to='{}'/>",

@@ -14,6 +14,9 @@ use super::presence;
 use super::rooms;
 use super::types::*;
 
+/// What every XMPP server has to take (RFC 6120 §13.12).
+const MIN_STANZA_LIMIT: usize = 10_000;
+
 pub(super) fn config(root: &mut Table, folder: &Path) -> Option<Config> {
     let gateway = root.section("gateway", |table| gateway(table, folder));
     let log = root.section("log", log);
@@ -126,6 +129,10 @@ fn xmpp(table: &mut Table) -> Xmpp {
             table.problem("partner", format!("names {name} twice"));
         }
     }
+    let stanza_limit = table.or("stanza_limit", 65_536);
+    if stanza_limit < MIN_STANZA_LIMIT {
+        table.problem("stanza_limit", format!("must be at least {MIN_STANZA_LIMIT}: every server takes that much (RFC 6120 §13.12)"));
+    }
     Xmpp {
         listen,
         partners,
@@ -133,6 +140,7 @@ fn xmpp(table: &mut Table) -> Xmpp {
         idle_close: table.or("idle_close", seconds(600)).0,
         keepalive: table.or("keepalive", seconds(120)).0,
         fence_timeout: table.or("fence_timeout", seconds(10)).0,
+        stanza_limit,
     }
 }
 

@@ -77,6 +77,7 @@ fn commented_keys_show_their_defaults() {
     assert_eq!(plain.xmpp.listen, full.xmpp.listen);
     assert_eq!(plain.xmpp.keepalive, full.xmpp.keepalive);
     assert_eq!(plain.xmpp.idle_close, full.xmpp.idle_close);
+    assert_eq!(plain.xmpp.stanza_limit, full.xmpp.stanza_limit);
     assert_eq!(plain.sip.page_limit, full.sip.page_limit);
     assert_eq!(plain.gateway.stop_within, full.gateway.stop_within);
     assert_eq!(
@@ -384,6 +385,20 @@ fn old_tls_needs_tls() {
         found
             .iter()
             .any(|p| p.starts_with("sip.domain[0].tls:") && p.contains("write ;transport=tls")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn stanzas_may_be_as_long_as_every_server_takes() {
+    let with = |limit: u32| {
+        let line = format!("stanza_limit = {limit}");
+        EXAMPLE.replace("#stanza_limit = 65536", &line)
+    };
+    assert_eq!(read(&with(10_000)).unwrap().xmpp.stanza_limit, 10_000);
+    let found = problems(&with(9_999));
+    assert!(
+        matches!(found.as_slice(), [only] if only.starts_with("xmpp.stanza_limit: must be at least 10000")),
         "{found:?}"
     );
 }

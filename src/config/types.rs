@@ -110,6 +110,8 @@ pub struct Xmpp {
     pub keepalive: Duration,
     /// How long a fence may take.
     pub fence_timeout: Duration,
+    /// Longest stanza in octets that is written.
+    pub stanza_limit: usize,
 }
 
 /// `[[xmpp.partner]]`: a rule for XMPP domains.

@@ -97,8 +97,14 @@ impl Links {
             .unwrap_or(false)
     }
 
-    pub(super) fn stream_ready(&mut self, name: &LinkName, attempt: Attempt, now: Now) {
-        self.with(name, |link| link.stream_ready(attempt, now));
+    pub(super) fn stream_ready(
+        &mut self,
+        name: &LinkName,
+        attempt: Attempt,
+        max_octets: Option<usize>,
+        now: Now,
+    ) {
+        self.with(name, |link| link.stream_ready(attempt, max_octets, now));
     }
 
     pub(super) fn stream_lost(&mut self, name: &LinkName, attempt: Attempt, loss: Loss, now: Now) {
@@ -193,6 +199,17 @@ impl Links {
                 LinkCommand::Settled { reference, outcome } => {
                     self.settled.push_back((reference, outcome))
                 }
+                LinkCommand::Oversized {
+                    octets,
+                    limit,
+                    goes,
+                } => tracing::debug!(
+                    partner = name.partner,
+                    octets,
+                    limit,
+                    goes,
+                    "a stanza is larger than the partner takes; presence and errors go without their words"
+                ),
                 LinkCommand::CloseStream { attempt, reason } => {
                     self.effects
                         .push_back(Effect::CloseStream(name.clone(), attempt, reason));

@@ -228,9 +228,15 @@ impl Engine {
         }
     }
 
-    /// A stream for a link is authorised.
-    pub fn stream_ready(&mut self, name: &LinkName, attempt: Attempt, now: Now) {
-        self.links.stream_ready(name, attempt, now);
+    /// A stream for a link is authorised. The partner takes stanzas of so many octets at most, where it said so.
+    pub fn stream_ready(
+        &mut self,
+        name: &LinkName,
+        attempt: Attempt,
+        max_octets: Option<usize>,
+        now: Now,
+    ) {
+        self.links.stream_ready(name, attempt, max_octets, now);
         self.settle(now);
     }
 

@@ -93,6 +93,7 @@ fn link(config: &Config) -> link::Settings {
         queue: config.limits.queue,
         message_wait: config.limits.message_wait,
         fence_timeout: config.xmpp.fence_timeout,
+        stanza_octets: config.xmpp.stanza_limit,
         keepalive: config.xmpp.keepalive,
         idle: config.xmpp.idle_close,
         ..link::Settings::default()

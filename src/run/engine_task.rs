@@ -215,7 +215,11 @@ impl EngineTask {
                 self.engine.stanza(&name, &element, token, now);
             }
             StreamArrival::Proved { name, .. } => self.engine.partner_seen(&name, now),
-            StreamArrival::Ready(name, attempt) => self.engine.stream_ready(&name, attempt, now),
+            StreamArrival::Ready {
+                name,
+                attempt,
+                max_octets,
+            } => self.engine.stream_ready(&name, attempt, max_octets, now),
             StreamArrival::Lost(name, attempt, loss) => {
                 self.engine.stream_lost(&name, attempt, loss, now)
             }

@@ -62,7 +62,14 @@ pub enum StreamArrival {
         stream: u64,
     },
     /// A stream of ours is authorised.
-    Ready(LinkName, Attempt),
+    Ready {
+        /// The pair.
+        name: LinkName,
+        /// The stream.
+        attempt: Attempt,
+        /// Largest stanza that the partner takes, where it said so (XEP-0478).
+        max_octets: Option<usize>,
+    },
     /// A stream of ours has ended, or could not be had.
     Lost(LinkName, Attempt, Loss),
 }
@@ -215,7 +222,7 @@ impl Streams {
                 self.inbound.remove(stream);
             }
             StreamArrival::Lost(name, attempt, _) => self.close(name, *attempt),
-            StreamArrival::Stanza { .. } | StreamArrival::Ready(..) => {}
+            StreamArrival::Stanza { .. } | StreamArrival::Ready { .. } => {}
         }
     }
 

@@ -93,7 +93,11 @@ async fn carry(
     );
     if shared
         .arrivals
-        .send(StreamArrival::Ready(name.clone(), attempt))
+        .send(StreamArrival::Ready {
+            name: name.clone(),
+            attempt,
+            max_octets: task.max_octets,
+        })
         .await
         .is_err()
     {
@@ -146,6 +150,7 @@ struct Task<'a> {
     machine: OutboundStream,
     connection: Connection,
     encrypted: bool,
+    max_octets: Option<usize>,
     ready: bool,
     verdict: Option<Result<bool, Trouble>>,
     loss: Option<Loss>,
@@ -199,6 +204,7 @@ impl<'a> Task<'a> {
                 machine: OutboundStream::new(settings.clone(), shared.clock.now()),
                 connection: Connection::new(stream),
                 encrypted: false,
+                max_octets: None,
                 ready: false,
                 verdict: None,
                 loss: None,
@@ -315,7 +321,8 @@ impl<'a> Task<'a> {
 
     fn event(&mut self, event: OutboundEvent) {
         match event {
-            OutboundEvent::Negotiated { .. } | OutboundEvent::Acknowledged(_) => {}
+            OutboundEvent::Negotiated { features, .. } => self.max_octets = features.max_octets,
+            OutboundEvent::Acknowledged(_) => {}
             OutboundEvent::Ready(_) => self.ready = true,
             OutboundEvent::PairRefused(pair, why) => {
                 tracing::warn!(partner = pair.remote, local = pair.local, %why, "XMPP partner does not accept our domain; check that its SRV record points at this gateway from the partner's network");

@@ -287,7 +287,9 @@ impl World {
                 let loss = Loss::Lasting(Failure::Local(Local::DomainNotFound));
                 self.engine.stream_lost(&name, attempt, loss, self.now);
             }
-            Effect::Connect(name, attempt) => self.engine.stream_ready(&name, attempt, self.now),
+            Effect::Connect(name, attempt) => {
+                self.engine.stream_ready(&name, attempt, None, self.now)
+            }
             Effect::Write(name, element) => self.write(name, &element),
             Effect::Store(StoreOut::Keep(message)) => {
                 self.engine

@@ -10,6 +10,7 @@
 
 mod queue;
 mod report;
+mod settings;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,71 +25,13 @@ use stox_core::vocab::{Ref, XmppOut};
 use xmpp_parsers::ns;
 
 pub use self::report::{Counters, LinkState, LinkStatus};
+pub use self::settings::Settings;
 
 use self::queue::{Item, Kind, Queue, Refusal};
 use crate::adapt::{self, Iq, IqKind, jid, xml};
 
 /// How many fences that were given up, or whose stream is gone, still count when their answer comes late.
 const LATE_FENCES: usize = 4;
-
-/// Limits and times of a link.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// Most stanzas kept, written or not. Error reports and subscriptions may use a quarter more.
-    pub queue: usize,
-    /// Most octets kept, with the same reserve.
-    pub queue_octets: usize,
-    /// Most octets written and not passed by a fence; one stanza always may. Keeps a round trip short on a partner that
-    /// limits its reading rate.
-    pub window_octets: usize,
-    /// How long a stanza with a reference may take when it names no deadline.
-    pub message_wait: Duration,
-    /// The same for all others.
-    pub presence_wait: Duration,
-    /// How long an answer to a fence may take.
-    pub fence_timeout: Duration,
-    /// Unanswered fences in a row that mean a dead stream.
-    pub missed_fences: u32,
-    /// How long stanzas without reference wait for company before a fence is written for them.
-    pub fence_delay: Duration,
-    /// How often a stanza is written again after streams were lost under it.
-    pub resend: u32,
-    /// First delay before a stream is tried again; doubles each time.
-    pub retry_min: Duration,
-    /// Longest delay.
-    pub retry_max: Duration,
-    /// Longest delay while a stanza with a reference waits. Well inside [`Self::message_wait`], so that a message that
-    /// comes when a partner has just come back is not given up untried.
-    pub retry_wanted: Duration,
-    /// How long a lasting failure is answered from memory.
-    pub negative_cache: Duration,
-    /// A fence is written on a stream that has been quiet for so long.
-    pub keepalive: Duration,
-    /// A stream without stanzas is closed after so long.
-    pub idle: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            queue: 1_000,
-            queue_octets: 10 * 1024 * 1024,
-            window_octets: 64 * 1024,
-            message_wait: Duration::from_secs(15),
-            presence_wait: Duration::from_secs(600),
-            fence_timeout: Duration::from_secs(10),
-            missed_fences: 2,
-            fence_delay: Duration::from_secs(1),
-            resend: 3,
-            retry_min: Duration::from_secs(1),
-            retry_max: Duration::from_secs(300),
-            retry_wanted: Duration::from_secs(5),
-            negative_cache: Duration::from_secs(30),
-            keepalive: Duration::from_secs(120),
-            idle: Duration::from_secs(600),
-        }
-    }
-}
 
 /// A stanza to send.
 #[derive(Debug, Clone, PartialEq)]
@@ -146,6 +89,16 @@ pub enum LinkCommand {
         /// The partner's server has handled it, or why it was given up.
         outcome: Result<(), Failure>,
     },
+    /// For the log: a stanza was larger than the partner takes. It goes without its words, where they are presence's or
+    /// an error's; otherwise it does not go, and whoever waits for it is told so.
+    Oversized {
+        /// Its size.
+        octets: usize,
+        /// What the partner takes.
+        limit: usize,
+        /// It goes, shortened.
+        goes: bool,
+    },
     /// The stream is not wanted any more; nothing has to be reported about it.
     CloseStream {
         /// Which.
@@ -182,6 +135,8 @@ pub struct Link {
     /// Attempts since a partner last answered a fence; sets the delay.
     failures: u32,
     last_failure: Option<Failure>,
+    /// Largest stanza that the partner takes, as it said on the last stream.
+    announced: Option<usize>,
     late: VecDeque<Fence>,
     commands: VecDeque<LinkCommand>,
     counters: Counters,
@@ -239,6 +194,7 @@ impl Link {
             attempt: Attempt(0),
             failures: 0,
             last_failure: None,
+            announced: None,
             late: VecDeque::new(),
             commands: VecDeque::new(),
             counters: Counters::default(),
@@ -264,10 +220,15 @@ impl Link {
         self.make_progress(now);
     }
 
-    /// The stream of that attempt is authorised for the pair.
-    pub fn stream_ready(&mut self, attempt: Attempt, now: Now) {
+    /// The stream of that attempt is authorised for the pair. The partner may have said on it how many octets of a stanza
+    /// it takes at most (XEP-0478).
+    pub fn stream_ready(&mut self, attempt: Attempt, announced: Option<usize>, now: Now) {
         if attempt != self.attempt || !matches!(self.phase, Phase::Connecting) {
             return;
+        }
+        self.announced = announced;
+        for (octets, item) in self.queue.fit(self.stanza_limit()) {
+            self.note_oversized(octets, item);
         }
         self.phase = Phase::Up(Up {
             fence: None,
@@ -429,11 +390,18 @@ impl Link {
         } else {
             self.settings.message_wait
         };
-        let item = Item::new(
+        let mut item = Item::new(
             outgoing.reference,
             outgoing.element,
             outgoing.deadline.unwrap_or(now.mono + wait),
         );
+        let (octets, limit) = (item.octets(), self.stanza_limit());
+        if octets > limit {
+            if !item.shorten(limit) {
+                return self.note_oversized(octets, Some(item));
+            }
+            self.note_oversized(octets, None);
+        }
         match self.queue.push(kind, item) {
             Ok(replaced) => self.counters.replaced += replaced,
             Err(Refusal { item, replaced }) => {
@@ -441,6 +409,24 @@ impl Link {
                 self.counters.overflowed += 1;
                 self.fail(item.reference, Failure::Local(Local::Overloaded));
             }
+        }
+    }
+
+    fn stanza_limit(&self) -> usize {
+        let most = self.settings.stanza_octets;
+        self.announced.map_or(most, |announced| announced.min(most))
+    }
+
+    /// A stanza of that size was too large; `None`: it has been shortened.
+    fn note_oversized(&mut self, octets: usize, refused: Option<Item>) {
+        self.counters.oversized += 1;
+        self.commands.push_back(LinkCommand::Oversized {
+            octets,
+            limit: self.stanza_limit(),
+            goes: refused.is_none(),
+        });
+        if let Some(item) = refused {
+            self.fail(item.reference, Failure::Local(Local::TooLarge));
         }
     }
 

@@ -9,6 +9,7 @@ use stox_core::vocab::Ref;
 use xmpp_parsers::ns;
 
 use super::Outgoing;
+use crate::stream::write::stanza_to_wire;
 
 /// A stanza that has been written so often goes out alone from then on: if it is what the partner closes streams over,
 /// it takes no others with it.
@@ -64,12 +65,38 @@ impl Item {
     pub(super) fn new(reference: Option<Ref>, element: Element, deadline: Duration) -> Self {
         Self {
             reference,
-            octets: String::from(&element).len(),
+            octets: stanza_to_wire(&element).len(),
             element: Arc::new(element),
             deadline,
             writes: 0,
             addresses: None,
         }
+    }
+
+    /// Its size on the wire.
+    pub(super) fn octets(&self) -> usize {
+        self.octets
+    }
+
+    /// Leaves out what people wrote beside a state or an error, if it fits the limit then. What a message says is never
+    /// shortened.
+    pub(super) fn shorten(&mut self, limit: usize) -> bool {
+        let mut element = Element::clone(&self.element);
+        let default = element.ns();
+        if element.attr("type") == Some("error") {
+            if let Some(error) = element.get_child_mut("error", default.as_str()) {
+                while error.remove_child("text", ns::XMPP_STANZAS).is_some() {}
+            }
+        } else if element.name() == "presence" {
+            while element.remove_child("status", default.as_str()).is_some() {}
+        }
+        let octets = stanza_to_wire(&element).len();
+        if octets > limit {
+            return false;
+        }
+        self.octets = octets;
+        self.element = Arc::new(element);
+        true
     }
 }
 
@@ -166,6 +193,31 @@ impl Queue {
         }
         self.insert(item);
         Ok(replaced)
+    }
+
+    /// Makes each fit that limit, before any is written to a stream. What was too large comes back with its size, and
+    /// with itself where it could not be shortened.
+    pub(super) fn fit(&mut self, limit: usize) -> Vec<(usize, Option<Item>)> {
+        let larger: Vec<u64> = self
+            .items
+            .iter()
+            .filter(|(_, item)| item.octets > limit)
+            .map(|(number, _)| *number)
+            .collect();
+        let mut fitted = Vec::new();
+        for number in larger {
+            let Some(item) = self.items.get_mut(&number) else {
+                continue;
+            };
+            let before = item.octets;
+            if item.shorten(limit) {
+                self.octets -= before - item.octets;
+                fitted.push((before, None));
+            } else {
+                fitted.push((before, self.remove(number)));
+            }
+        }
+        fitted
     }
 
     /// Hands out the next stanza if the window allows. One that is suspect waits until it is alone.

@@ -57,6 +57,8 @@ pub struct Counters {
     pub replaced: u64,
     /// Stanzas refused because the queue was full.
     pub overflowed: u64,
+    /// Stanzas larger than the partner takes, shortened or refused.
+    pub oversized: u64,
     /// Stanzas given up at their deadline.
     pub expired: u64,
     /// Stanzas without reference that were given up for whatever reason.

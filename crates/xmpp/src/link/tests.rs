@@ -65,7 +65,7 @@ impl Bench {
     }
 
     fn ready(&mut self, attempt: u64) {
-        self.link.stream_ready(Attempt(attempt), self.now);
+        self.link.stream_ready(Attempt(attempt), None, self.now);
     }
 
     fn lost(&mut self, attempt: u64, failure: Failure) {
@@ -159,6 +159,12 @@ impl Bench {
                 Err(Failure::Local(local)) => format!("{} {local:?}", reference.0),
                 Err(failure) => format!("{} {failure:?}", reference.0),
             },
+            LinkCommand::Oversized {
+                octets,
+                limit,
+                goes: true,
+            } => format!("{octets} > {limit}, shortened"),
+            LinkCommand::Oversized { octets, limit, .. } => format!("{octets} > {limit}"),
             LinkCommand::CloseStream { attempt, reason } => {
                 format!("close {} {reason:?}", attempt.0)
             }
@@ -188,6 +194,184 @@ fn small_queue(queue: usize) -> Settings {
         queue,
         ..Settings::default()
     }
+}
+
+// ----------------------------------------------------------------------------------------------- size
+
+const SMALL: usize = 300;
+
+fn short_stanzas() -> Settings {
+    Settings {
+        stanza_octets: SMALL,
+        ..Settings::default()
+    }
+}
+
+/// A stanza with a text of that many octets in it, with its size on the wire.
+fn long(xml: &str, octets: usize) -> (Element, usize) {
+    let element: Element = xml.replace("TEXT", &"x".repeat(octets)).parse().expect(xml);
+    let size = crate::stream::write::stanza_to_wire(&element).len();
+    (element, size)
+}
+
+fn long_message(id: &str, octets: usize) -> (Element, usize) {
+    let xml = format!(
+        "<message xmlns='jabber:client' from='u@ocs.example' to='alma@jabber.example' id='{id}'><body>TEXT</body></message>"
+    );
+    long(&xml, octets)
+}
+
+impl Bench {
+    fn send(&mut self, reference: Option<u64>, element: Element) {
+        let outgoing = Outgoing {
+            reference: reference.map(Ref),
+            element,
+            deadline: None,
+        };
+        self.link.send(outgoing, self.now);
+    }
+
+    fn ready_for(&mut self, attempt: u64, octets: usize) {
+        self.link
+            .stream_ready(Attempt(attempt), Some(octets), self.now);
+    }
+}
+
+#[test]
+fn a_message_that_is_too_large_is_refused_and_takes_no_other_with_it() {
+    let mut bench = Bench::up(short_stanzas());
+    let (_, least) = long_message("m1", 1);
+    let (fits, size) = long_message("m1", 1 + SMALL - least);
+    assert_eq!(size, SMALL);
+    bench.send(Some(1), fits);
+    bench.expect(&["write m1", "fence 1"]);
+    let (larger, size) = long_message("m2", 2 + SMALL - least);
+    bench.send(Some(2), larger);
+    bench.expect(&[&format!("{size} > {SMALL}"), "2 TooLarge"]);
+    bench.answer(1);
+    bench.expect(&["1 ok"]);
+    let status = bench.link.status();
+    assert_eq!((status.queued, status.unfenced, status.octets), (0, 0, 0));
+    assert_eq!(status.counters.oversized, 1);
+}
+
+#[test]
+fn what_counts_is_the_size_on_the_wire() {
+    let mut bench = Bench::up(short_stanzas());
+    let (mut element, _) = long_message("m1", 0);
+    let body = element
+        .get_child_mut("body", "jabber:client")
+        .expect("body");
+    body.append_text("'".repeat(100));
+    bench.send(Some(1), element);
+    let words = bench.take();
+    assert_eq!(words.last().map(String::as_str), Some("1 TooLarge"));
+}
+
+#[test]
+fn the_partner_may_announce_less_but_not_more() {
+    let mut bench = Bench::new(short_stanzas());
+    let (large, size) = long_message("m1", 150);
+    bench.send(Some(1), large.clone());
+    bench.message(2);
+    bench.expect(&["connect 1"]);
+    bench.ready_for(1, size - 1);
+    let refused = format!("{size} > {}", size - 1);
+    bench.expect(&[&refused, "1 TooLarge", "write m2", "fence 0"]);
+    bench.answer(0);
+    bench.expect(&["2 ok"]);
+    bench.send(Some(3), large.clone());
+    bench.expect(&[&refused, "3 TooLarge"]);
+
+    bench.message(4);
+    bench.expect(&["write m4", "fence 1"]);
+    bench.lost(1, BROKEN);
+    bench.pass(5);
+    bench.expect(&["connect 2"]);
+    bench.ready_for(2, 1_000_000);
+    bench.expect(&["write m4", "fence 2"]);
+    bench.send(Some(5), large);
+    bench.answer(2);
+    bench.expect(&["write m1", "4 ok", "fence 3"]);
+    let (larger, size) = long_message("m6", SMALL);
+    bench.send(Some(6), larger);
+    bench.expect(&[&format!("{size} > {SMALL}"), "6 TooLarge"]);
+}
+
+#[test]
+fn what_was_written_once_may_be_too_large_for_the_next_stream() {
+    let mut bench = Bench::up(Settings::default());
+    let (large, size) = long_message("m1", 500);
+    bench.send(Some(1), large);
+    bench.message(2);
+    bench.expect(&["write m1", "fence 1", "write m2"]);
+    bench.lost(1, BROKEN);
+    bench.pass(5);
+    bench.expect(&["connect 2"]);
+    bench.ready_for(2, SMALL);
+    bench.expect(&[
+        &format!("{size} > {SMALL}"),
+        "1 TooLarge",
+        "write m2",
+        "fence 2",
+    ]);
+    bench.answer(2);
+    bench.expect(&["2 ok"]);
+    assert_eq!(bench.link.status().octets, 0);
+}
+
+#[test]
+fn presence_and_errors_go_without_their_words() {
+    let presence = "<presence xmlns='jabber:client' from='u@ocs.example' to='alma@jabber.example' id='p1'><show>away</show><status>TEXT</status><status xml:lang='de'>TEXT</status></presence>";
+    let error = "<message xmlns='jabber:client' from='u@ocs.example' to='alma@jabber.example' id='e1' type='error'><error type='cancel'><gone xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/><text xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'>TEXT</text></error></message>";
+    for (xml, reference, gone) in [
+        (presence, None, "<status"),
+        (error, None, "<text"),
+        (error, Some(1), "<text"),
+    ] {
+        let (element, size) = long(xml, SMALL);
+        let shortened = format!("{size} > {SMALL}, shortened");
+        let written = |bench: &mut Bench| {
+            let element =
+                std::iter::from_fn(|| bench.link.poll_command()).find_map(
+                    |command| match command {
+                        LinkCommand::Write(element) if element.name() != "iq" => Some(element),
+                        _ => None,
+                    },
+                );
+            let text = String::from(&*element.expect("written"));
+            assert!(!text.contains(gone), "{text}");
+            assert!(
+                text.contains("<show>away") || text.contains("<gone"),
+                "{text}"
+            );
+        };
+        // Once when the limit is known, once when the next stream brings it.
+        let mut bench = Bench::up(short_stanzas());
+        bench.send(reference, element.clone());
+        written(&mut bench);
+
+        let mut bench = Bench::new(Settings::default());
+        bench.send(reference, element);
+        bench.expect(&["connect 1"]);
+        bench.ready_for(1, SMALL);
+        assert!(matches!(
+            bench.link.poll_command(),
+            Some(command) if bench.word(&command) == shortened
+        ));
+        written(&mut bench);
+    }
+}
+
+#[test]
+fn nobody_waits_for_what_cannot_be_shortened() {
+    let mut bench = Bench::up(short_stanzas());
+    let presence = "<presence xmlns='jabber:client' from='u@ocs.example' to='alma@jabber.example' id='p1'><x xmlns='u:x'>TEXT</x></presence>";
+    let (element, size) = long(presence, SMALL);
+    bench.send(None, element);
+    bench.expect(&[&format!("{size} > {SMALL}")]);
+    let counters = bench.link.status().counters;
+    assert_eq!((counters.oversized, counters.dropped), (1, 1));
 }
 
 // --------------------------------------------------------------------------------------------- fences
@@ -821,12 +1005,17 @@ fn occupants_keep_their_order_and_take_nobodys_place() {
 
 // ---------------------------------------------------------------------------------------- properties
 
+const NARROW: usize = 200;
+
 #[derive(Debug, Clone)]
 enum Step {
     Message(Option<u64>),
     Presence(u64),
     Report,
-    Ready,
+    /// A message of more than [`NARROW`].
+    Large,
+    /// On a stream whose partner takes all, or no more than [`NARROW`].
+    Ready(bool),
     Lost,
     LostForGood,
     Answer(usize),
@@ -839,7 +1028,8 @@ fn any_step() -> impl Strategy<Value = Step> {
         4 => prop::option::of(0_u64..40).prop_map(Step::Message),
         2 => (0_u64..4).prop_map(Step::Presence),
         1 => Just(Step::Report),
-        4 => Just(Step::Ready),
+        1 => Just(Step::Large),
+        4 => any::<bool>().prop_map(Step::Ready),
         2 => Just(Step::Lost),
         1 => Just(Step::LostForGood),
         5 => (0_usize..3).prop_map(Step::Answer),
@@ -859,6 +1049,8 @@ struct Witness {
     proved: Vec<u64>,
     settled: Vec<u64>,
     attempt: u64,
+    /// What the partner takes on the present stream.
+    limit: Option<usize>,
 }
 
 impl Witness {
@@ -882,6 +1074,7 @@ impl Witness {
                     self.settled.push(reference.0);
                 }
                 LinkCommand::CloseStream { .. } => self.stream.clear(),
+                LinkCommand::Oversized { octets, limit, .. } => assert!(octets > limit),
             }
         }
     }
@@ -895,6 +1088,8 @@ impl Witness {
 
     fn see(&mut self, element: &Element) {
         let id = element.attr("id").expect("id");
+        let octets = crate::stream::write::stanza_to_wire(element).len();
+        assert!(self.limit.is_none_or(|limit| octets <= limit), "{octets}");
         if element.has_child("ping", ns::PING) {
             self.fences.push((id.to_owned(), self.stream.clone()));
         } else if let Some(number) = id.strip_prefix('m') {
@@ -937,7 +1132,19 @@ fn play(steps: &[Step]) {
             }
             Step::Presence(user) => bench.plain("presence", *user, ""),
             Step::Report => bench.plain("presence", 9, "type='subscribed'"),
-            Step::Ready => bench.ready(witness.attempt),
+            Step::Large => {
+                bench.send(Some(sent), long_message(&format!("m{sent}"), NARROW).0);
+                sent += 1;
+            }
+            Step::Ready(narrow) => {
+                let limit = narrow.then_some(NARROW);
+                // A stream that is up keeps its limit.
+                if matches!(bench.link.phase, Phase::Connecting) {
+                    witness.limit = limit;
+                }
+                let attempt = Attempt(witness.attempt);
+                bench.link.stream_ready(attempt, limit, bench.now);
+            }
             Step::Lost => bench.lost(witness.attempt, BROKEN),
             Step::LostForGood => bench.link.stream_lost(
                 Attempt(witness.attempt),
