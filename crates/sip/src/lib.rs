@@ -2,6 +2,7 @@
 
 pub mod adapt;
 pub mod body;
+pub(crate) mod deadlines;
 pub mod dialect;
 pub mod dialog;
 pub mod digest;

@@ -7,7 +7,6 @@
 
 mod conference;
 mod connections;
-mod deadlines;
 mod edge;
 mod effects;
 mod incoming;

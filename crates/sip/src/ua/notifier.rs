@@ -10,10 +10,10 @@ use stox_core::failure::{Failure, Local};
 use stox_core::vocab::{Document, EndReason, Ref, SipIn, WatcherEvent, WatcherState};
 
 use self::watcher::{Device, News, Phase, Watcher};
-use super::deadlines::Deadlines;
 use super::effects::{Asked, Env, Fate};
 use super::refusals::Refusal;
 use crate::adapt;
+use crate::deadlines::Deadlines;
 use crate::dialog::{self, Order};
 use crate::message::Request;
 use crate::method::Method;

@@ -10,10 +10,10 @@ use stox_core::failure::{Failure, Local};
 use stox_core::vocab::{Document, EndReason, Ref, SipIn, SubscriptionEvent};
 
 use self::subscription::{InFlight, Subscription};
-use super::deadlines::Deadlines;
 use super::effects::{Asked, Env, Fate};
 use super::refusals::{Refusal, is_presence};
 use crate::adapt;
+use crate::deadlines::Deadlines;
 use crate::dialog::{Dialog, Order};
 use crate::header::{Headers, SubscriptionState};
 use crate::message::{Request, Response};

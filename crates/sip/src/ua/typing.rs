@@ -6,9 +6,9 @@ use std::time::Duration;
 use stox_core::address::SipAddress;
 use stox_core::vocab::{ChatState, SipIn};
 
-use super::deadlines::Deadlines;
 use super::effects::Env;
 use crate::body::iscomposing::Composing;
+use crate::deadlines::Deadlines;
 
 /// Notices that are waited for at one time; others come to no end by themselves.
 const MAX_TYPISTS: usize = 10_000;

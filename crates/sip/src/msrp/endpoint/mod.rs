@@ -6,7 +6,6 @@
 mod binding;
 mod channel;
 mod connection;
-mod deadlines;
 mod inbound;
 mod outbound;
 mod relay;
@@ -21,13 +20,13 @@ use stox_core::time::{Entropy, Now};
 
 use self::channel::{Outgoing, Phase, Session};
 use self::connection::{Asked, Connection};
-use self::deadlines::Deadlines;
 use self::relay::Relay;
 use self::shell::Dialling;
 use super::frame::{ByteRange, Frame, Head, Method};
 pub use super::frame::{FailureReport, Status};
 use super::ident::transaction_id;
 use super::uri::MsrpUri;
+use crate::deadlines::Deadlines;
 use crate::transport::FlowId;
 
 pub use self::types::{

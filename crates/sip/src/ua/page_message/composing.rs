@@ -15,8 +15,8 @@ use super::peers::{MEMORY, Skill};
 use super::{Notice, Pages};
 use crate::adapt::im::PageMessage;
 use crate::body::iscomposing::{self, Composing};
+use crate::deadlines::Deadlines;
 use crate::dialect::{ImMode, PageTyping, Typing};
-use crate::ua::deadlines::Deadlines;
 use crate::ua::effects::{Env, Fate};
 use crate::ua::session::{Pair, pair};
 

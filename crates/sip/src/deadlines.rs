@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// At most one deadline for each key, in monotonic time.
 #[derive(Debug)]
-pub(super) struct Deadlines<K> {
+pub(crate) struct Deadlines<K> {
     order: BTreeSet<(Duration, K)>,
     by_key: BTreeMap<K, Duration>,
 }
@@ -21,7 +21,7 @@ impl<K> Default for Deadlines<K> {
 
 impl<K: Ord + Copy> Deadlines<K> {
     /// Sets or moves the deadline of a key.
-    pub(super) fn set(&mut self, key: K, at: Duration) {
+    pub(crate) fn set(&mut self, key: K, at: Duration) {
         if let Some(old) = self.by_key.insert(key, at) {
             self.order.remove(&(old, key));
         }
@@ -29,19 +29,19 @@ impl<K: Ord + Copy> Deadlines<K> {
     }
 
     /// Forgets the deadline of a key.
-    pub(super) fn clear(&mut self, key: K) {
+    pub(crate) fn clear(&mut self, key: K) {
         if let Some(old) = self.by_key.remove(&key) {
             self.order.remove(&(old, key));
         }
     }
 
     /// The earliest deadline.
-    pub(super) fn next(&self) -> Option<Duration> {
+    pub(crate) fn next(&self) -> Option<Duration> {
         self.order.first().map(|(at, _)| *at)
     }
 
     /// Takes the first key whose deadline has come.
-    pub(super) fn pop_due(&mut self, now: Duration) -> Option<K> {
+    pub(crate) fn pop_due(&mut self, now: Duration) -> Option<K> {
         let (at, key) = *self.order.first()?;
         if at > now {
             return None;
