@@ -11,6 +11,7 @@
 #[path = "../agent/mod.rs"]
 mod agent;
 mod guest;
+mod hostile;
 mod member;
 #[allow(dead_code, reason = "the other test of two agents uses all of it")]
 #[path = "../back_to_back/msrp.rs"]
