@@ -1,7 +1,7 @@
 """Debian's profanity on a terminal that nobody sees: profanity.py USER SERVER HOST PORT FOLDER (see lines.py).
 
-Its user types `/msg …`; what it sends and receives is read from its own log of stanzas. It asks for receipts and gives
-them (XEP-0184), and tells who types.
+Its user types `/msg …`; what it sends and receives is read from its own log of stanzas. It asks for receipts
+(XEP-0184), and tells who types.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ class Client:
         home.mkdir(parents=True)
         (home / "accounts").write_text(ACCOUNT.format(user=user, server=server))
         self.screen = Screen(folder)
+        self._user = user
         self._at = 0
         self._sent: dict[str, str] = {}
         self._signed_on = False
@@ -141,7 +142,7 @@ class Client:
             tell("final", peer, "error", self._sent.get(stanza.get("id", ""), ""))
             return
         receipt = stanza.find(RECEIPT)
-        if receipt is not None:
+        if receipt is not None and stanza.get("from", "").partition("/")[0] != self._user:  # to itself: see README.md
             tell("receipt", peer, self._sent.get(receipt.get("id", ""), f"(id {receipt.get('id')})"))
         body = stanza.findtext(f"{CLIENT}body")
         if body is not None:

@@ -256,7 +256,7 @@ class MsrpUser(PageUser):
         dialog = Dialog(request.get("Call-ID"), response.get("To"), request.get("From"),
                         address(request.get("Contact")), event="", routes=route_set(request), confirmed=True)
         self._began(peer, Meeting(dialog, talk, request.cseq[0], acked=False))
-        if talk.active:
+        if talk.active and self.settings.eager:
             self._spawn(self._connect(talk))
         return response
 
@@ -277,6 +277,8 @@ class MsrpUser(PageUser):
     def _on_ack(self, request: SipMessage) -> None:
         for meeting in self.meetings.values():
             if meeting.dialog.call_id == request.get("Call-ID"):
+                if not meeting.acked and meeting.talk.active and not self.settings.eager:
+                    self._spawn(self._connect(meeting.talk))
                 meeting.acked = True
                 if meeting.invite and request.cseq[0] < meeting.invite:
                     self._fault(f"3261 §13.2.2.4: ACK with CSeq {request.cseq[0]} to an INVITE with {meeting.invite}")

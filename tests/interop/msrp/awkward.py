@@ -29,8 +29,8 @@ class Attack:
              message: str = "", **more: str) -> Frame:
         """A SEND by hand; a header given as "" is left out, `to` and `sender` replace the paths."""
         to, sender = more.pop("to", str(self.talk.target)), more.pop("sender", str(self.talk.ours))
-        headers = {"To-Path": to, "From-Path": sender, "Message-ID": message or secrets.token_hex(8), "Byte-Range": span,
-                   "Content-Type": "text/plain"}
+        headers = {"To-Path": to, "From-Path": sender, "Message-ID": message or secrets.token_hex(8),
+                   "Byte-Range": span, "Content-Type": "text/plain"}
         headers |= {name.replace("_", "-"): value for name, value in more.items()}
         kept = [(name, value) for name, value in headers.items() if value]
         kept.sort(key=lambda pair: pair[0] == "Content-Type")

@@ -30,7 +30,7 @@ class RoomUser(MsrpUser):
         self._watches: dict[str, Dialog] = {}
 
     def join(self, room: str, nickname: str = "") -> None:
-        """Enter, ask for the nickname, and watch who is there."""
+        """Enter, and ask for the nickname."""
         self._spawn(self._join(room, nickname))
 
     async def _join(self, room: str, nickname: str) -> None:
@@ -39,7 +39,10 @@ class RoomUser(MsrpUser):
             return
         if nickname:
             talk.nick(nickname)
-        await self._watch(room)
+
+    def watch(self, room: str) -> None:
+        """Ask to be told who is there."""
+        self._spawn(self._watch(room))
 
     def prepare(self, talk: Talk) -> None:
         if self.settings.chatroom:
@@ -68,7 +71,7 @@ class RoomUser(MsrpUser):
 
     async def _watch(self, room: str) -> None:
         dialog = Dialog(secrets.token_hex(10), f"<{self.uri}>;tag={secrets.token_hex(4)}", f"<sip:{room}>",
-                        self.meetings[room].dialog.target, event="conference")
+                        f"sip:{room}", event="conference")
         self._watches[room] = dialog
         self.rosters[room] = Roster()
         request = dialog.request("SUBSCRIBE", self.contact).add("Accept", conference.TYPE).add("Expires", str(EXPIRES))

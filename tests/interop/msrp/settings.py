@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 @dataclass(frozen=True)
 class Settings:
     """secure: MSRP over TLS, with fingerprints. setup: what it offers (RFC 4145); empty says nothing.
+    eager: as the active side that answers, it connects with its 200, and not after the ACK.
     accept, wrapped: its accept-types and accept-wrapped-types. max_size: 0 says nothing.
     cpim: it wraps what it sends. wishes: IMDN that it asks for in its wrappers (`positive-delivery, display`).
     refuse: a status for each INVITE that comes; 1 is a 200 that declines the stream. busy: a code for each SEND that
@@ -18,6 +19,7 @@ class Settings:
 
     secure: bool = False
     setup: str = "actpass"
+    eager: bool = False
     accept: str = "text/plain application/im-iscomposing+xml"
     wrapped: str = ""
     max_size: int = 0

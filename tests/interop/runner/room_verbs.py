@@ -93,7 +93,7 @@ async def xmpp_sees_occupants(stage: Stage, step: Step, words: list[str]) -> Non
 
 
 GUEST_VERBS: dict[str, Act] = {
-    "joins": calls("join"), "nick": calls("nick"), "says-privately": calls("say_privately"),
+    "joins": calls("join"), "watches": calls("watch"), "nick": calls("nick"), "says-privately": calls("say_privately"),
     "sees nickname": sees("nickname", "text", "status"), "sees room-text": sees("room-text", "nick", "text"),
     "sees private": sees("private", "nick", "text"), "sees participants": sees_roster, "sees subject": sees_subject,
 }
