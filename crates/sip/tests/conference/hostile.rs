@@ -430,7 +430,7 @@ impl Play {
                     reference,
                     leg,
                     from: occupant("Alma"),
-                    private: self.last % 2 == 0,
+                    private: self.last.is_multiple_of(2),
                     im: text("hi"),
                 }
             }
