@@ -209,6 +209,28 @@ fn two_meet_and_talk() {
 }
 
 #[test]
+fn leaving_is_a_bye_and_the_end_of_the_subscription() {
+    let mut world = both_in();
+    world.leaves(0);
+    world.passes(seconds(5));
+    let subscribes = requests(&world, 0, &Method::SUBSCRIBE);
+    let ends: Vec<&Request> = subscribes
+        .iter()
+        .filter(|subscribe| field(subscribe, "Expires") == "0")
+        .collect();
+    assert_eq!(ends.len(), 1);
+    assert_eq!(
+        field(ends[0], "Call-ID"),
+        field(&subscribes[0], "Call-ID")
+    );
+    let bye = &requests(&world, 0, &Method::BYE)[0];
+    let invite = &requests(&world, 0, &Method::INVITE)[0];
+    assert_eq!(field(bye, "Call-ID"), field(invite, "Call-ID"));
+    assert_eq!(world.room.nicks(), ["Juliet"]);
+    end(world);
+}
+
+#[test]
 fn a_message_to_nobody_fails() {
     let mut world = both_in();
     world.says(0, Some(occupant("Nurse")));
