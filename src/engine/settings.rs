@@ -134,6 +134,8 @@ fn sip(config: &Config, ports: BoundPorts) -> sip::Settings {
         .map(|partner| partner.domain.clone())
         .collect();
     settings.rooms.clone_from(&config.rooms.services);
+    // The bridge refuses first, and with better words; those that are leaving count here, too.
+    settings.limits.legs = config.rooms.settings.max_legs.saturating_mul(2);
     settings.sip_domains = config.sip.domains.iter().map(sip_domain).collect();
     settings.subscribe_expires = config.subscriptions.expires;
     settings.watcher_expires = config.subscriptions.expires;

@@ -219,10 +219,7 @@ fn leaving_is_a_bye_and_the_end_of_the_subscription() {
         .filter(|subscribe| field(subscribe, "Expires") == "0")
         .collect();
     assert_eq!(ends.len(), 1);
-    assert_eq!(
-        field(ends[0], "Call-ID"),
-        field(&subscribes[0], "Call-ID")
-    );
+    assert_eq!(field(ends[0], "Call-ID"), field(&subscribes[0], "Call-ID"));
     let bye = &requests(&world, 0, &Method::BYE)[0];
     let invite = &requests(&world, 0, &Method::INVITE)[0];
     assert_eq!(field(bye, "Call-ID"), field(invite, "Call-ID"));
