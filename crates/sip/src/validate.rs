@@ -91,8 +91,8 @@ const SINGLE: &[&str] = &[
 ];
 
 /// Checks what a request says by itself, whoever it is for: mandatory and repeated header fields, the Request-URI,
-/// addresses, numbers, `Max-Forwards` (0 is 483), `Content-Type` of a body, and `Content-Encoding` (nothing is ever
-/// inflated: 415).
+/// addresses, numbers, `Max-Forwards` (0 is 483), `Content-Type` of a body, and `Content-Encoding` (415; that of a
+/// MESSAGE is for who reads it).
 ///
 /// # Errors
 /// [`Rejection`]; it cannot be sent where the request has no `Via`.
@@ -202,7 +202,7 @@ fn check_body(request: &Request) -> Result<(), Rejection> {
         return Err(Rejection::new(400, "Missing Content-Type Header Field"));
     }
     let identity = |coding: &str| coding.eq_ignore_ascii_case("identity");
-    if !headers.values("Content-Encoding").all(identity) {
+    if request.method != Method::MESSAGE && !headers.values("Content-Encoding").all(identity) {
         return Err(Rejection::new(415, "Unsupported Media Type")
             .with("Accept-Encoding", "identity".to_owned()));
     }

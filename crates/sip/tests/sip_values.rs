@@ -754,6 +754,10 @@ fn refusals_carry_their_headers() {
             (status, Some(value))
         );
     }
+    let mut squeezed = options(&format!("{via}Content-Encoding: deflate\r\n"));
+    squeezed.method = Method::MESSAGE;
+    squeezed.headers.set("CSeq", "1 MESSAGE");
+    assert_eq!(verdict(&squeezed), Ok(()));
     for (method, status) in [("BYE", Some(405)), ("bye", Some(501)), ("MESSAGE", None)] {
         let mut request = options(via);
         request.method = Method::parse(method).unwrap();
