@@ -56,7 +56,7 @@ pub fn from_msrp(code: u16, comment: &str) -> Failure {
 }
 
 /// SIP statuses and what MSRP has for them (RFC 4975 §10); the words tell the rest.
-const MSRP_STATUSES: [(&[u16], u16); 5] = [
+pub const MSRP_STATUSES: [(&[u16], u16); 5] = [
     (&[400, 420, 484, 416], 400),
     (&[408, 480, 500, 502, 503, 504], 408),
     (&[413, 513], 413),
@@ -64,13 +64,19 @@ const MSRP_STATUSES: [(&[u16], u16); 5] = [
     (&[481], 481),
 ];
 
+/// The status of every other failure.
+pub const MSRP_OTHERWISE: u16 = 403;
+
 /// The status that tells a failure to the sender of a message over MSRP.
 pub fn to_msrp(failure: &Failure) -> Status {
     let status = to_sip(failure);
     let row = MSRP_STATUSES
         .iter()
         .find(|(codes, _)| codes.contains(&status.code));
-    Status::said(row.map_or(403, |row| row.1), &one_line(&status.reason))
+    Status::said(
+        row.map_or(MSRP_OTHERWISE, |row| row.1),
+        &one_line(&status.reason),
+    )
 }
 
 /// The final answer that tells a failure to the sender of `request`. `allow` lists our methods, for 405.

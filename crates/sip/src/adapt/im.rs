@@ -13,11 +13,11 @@ use stox_core::time::Now;
 use stox_core::vocab::{Im, ImKind, Text, Wants};
 
 pub use accepted::Accepted;
-pub use content::accept;
+pub use content::{accept, treatments};
 pub use embedded::embedded;
 pub use receipt::{notification, receipt, wrap};
 pub use split::{MAX_PARTS, split};
-pub use write::{PageMessage, Unwritable, branch_hint, call_id, prefer, write};
+pub use write::{PageMessage, Unwritable, branch_hint, call_id, prefer, write, written_types};
 
 use super::presence::first_language;
 use crate::body::imdn::{Imdn, Wanted};

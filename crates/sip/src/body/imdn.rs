@@ -64,7 +64,7 @@ pub struct Notification<'a> {
 }
 
 /// (element around the status, status element, meaning): RFC 5438 §7.2.1. `forbidden` says that nothing will be told.
-const DISPOSITIONS: [(&str, &str, Disposition); 4] = [
+pub const DISPOSITIONS: [(&str, &str, Disposition); 4] = [
     ("delivery-notification", "delivered", Disposition::Delivered),
     ("delivery-notification", "failed", Disposition::Failed),
     ("display-notification", "displayed", Disposition::Displayed),

@@ -48,6 +48,32 @@ enum Treatment {
     ConferenceReport,
 }
 
+impl Treatment {
+    /// In words.
+    fn words(self) -> &'static str {
+        match self {
+            Self::Plain => "text, with its looks where a `msgr` parameter tells them",
+            Self::Cpim => {
+                "what is in it, with the subject, time and wishes for receipts that it names"
+            }
+            Self::Alternative => {
+                "the best part that can be read, with the looks of the HTML or RTF part"
+            }
+            Self::Mixed => "all texts in it, one below the other",
+            Self::Html | Self::Rtf => "text and looks",
+            Self::Composing => "typing",
+            Self::Disposition | Self::ConferenceReport => "receipt",
+        }
+    }
+}
+
+/// The content types that are taken, best first, each with what becomes of it in words.
+pub fn treatments() -> impl Iterator<Item = (&'static str, &'static str)> {
+    TREATMENTS
+        .into_iter()
+        .map(|(name, treatment)| (name, treatment.words()))
+}
+
 /// The value of `Accept` for MESSAGE (RFC 3261 §8.2.3).
 pub fn accept() -> String {
     TREATMENTS.map(|(name, _)| name).join(", ")

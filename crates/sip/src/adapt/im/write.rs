@@ -56,6 +56,13 @@ const FORMS: [Form; 2] = [
     ("text", "html", html::write),
 ];
 
+/// The types that text is written in, best first.
+pub fn written_types() -> impl Iterator<Item = String> {
+    FORMS
+        .into_iter()
+        .map(|(type_, subtype, _)| format!("{type_}/{subtype}"))
+}
+
 /// Writes an instant message in the best type that the peer accepts. Of several languages the first is taken, with the
 /// subject that goes with it.
 ///

@@ -1,5 +1,5 @@
-//! Holds docs/mapping.md to the tables that the gateway runs on. `STOXGATE_WRITE_DOCS=1 cargo test --test mapping`
-//! writes it anew.
+//! Holds docs/mapping.md and docs/im.md to the tables that the gateway runs on.
+//! `STOXGATE_WRITE_DOCS=1 cargo test --test mapping` writes them anew.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,6 +8,8 @@
     clippy::panic,
     reason = "a test fails by panicking"
 )]
+
+mod im;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -19,20 +21,27 @@ use stox_core::presence::{
 };
 use stox_core::vocab::State;
 
-const FILE: &str = "docs/mapping.md";
 const WRITE: &str = "STOXGATE_WRITE_DOCS";
 
 #[test]
 fn the_mapping_document_is_fresh() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE);
-    let fresh = document();
+    hold("docs/mapping.md", &document());
+}
+
+#[test]
+fn the_document_of_messages_is_fresh() {
+    hold("docs/im.md", &im::document());
+}
+
+fn hold(file: &str, fresh: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     if std::env::var_os(WRITE).is_some() {
-        std::fs::write(&path, &fresh).unwrap();
+        std::fs::write(&path, fresh).unwrap();
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         found == fresh,
-        "{FILE} is not what the tables say; write it anew: {WRITE}=1 cargo test --test mapping"
+        "{file} is not what the tables say; write it anew: {WRITE}=1 cargo test --test mapping"
     );
 }
 
