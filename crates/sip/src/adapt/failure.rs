@@ -45,6 +45,8 @@ pub fn from_msrp(code: u16, comment: &str) -> Failure {
         // Out of bounds of the negotiated session; bound to another connection.
         423 => 488,
         506 => 481,
+        // The recipient takes no private messages (RFC 7701 §6.2).
+        428 => 501,
         code @ 400..=699 => code,
         _ => 500,
     };
@@ -77,6 +79,15 @@ pub fn to_msrp(failure: &Failure) -> Status {
         row.map_or(MSRP_OTHERWISE, |row| row.1),
         &one_line(&status.reason),
     )
+}
+
+/// The same to a participant of a room, who is told when the recipient is not there (RFC 7701 §6.2).
+pub fn to_room_status(failure: &Failure) -> Status {
+    let status = to_sip(failure);
+    match status.code {
+        404 => Status::said(404, &one_line(&status.reason)),
+        _ => to_msrp(failure),
+    }
 }
 
 /// The final answer that tells a failure to the sender of `request`. `allow` lists our methods, for 405.

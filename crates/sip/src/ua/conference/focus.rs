@@ -272,7 +272,7 @@ impl Foci {
             Owed::Delivery(delivery) => {
                 let status = match outcome {
                     Ok(()) => Status::ok(),
-                    Err(failure) => adapt::failure::to_msrp(failure),
+                    Err(failure) => adapt::failure::to_room_status(failure),
                 };
                 env.msrp.answer(delivery, status, env.now);
             }
