@@ -57,11 +57,13 @@ pub(crate) struct Held {
     pub(crate) every_method: bool,
     /// The pings behind messages.
     pub(crate) fences: bool,
+    /// Messages over MSRP.
+    pub(crate) msrp: bool,
 }
 
 /// Gateway, surroundings and the log of what was sent.
 pub(crate) struct World {
-    engine: Engine,
+    pub(crate) engine: Engine,
     now: Now,
     pub(crate) outputs: Vec<Output>,
     /// Authorisations in the store.
@@ -406,6 +408,9 @@ impl World {
     }
 
     fn answer_msrp(&mut self) -> Result<bool, String> {
+        if self.held.msrp {
+            return Ok(false);
+        }
         let Some((flow, answer)) = self.msrp.answer() else {
             return Ok(false);
         };
