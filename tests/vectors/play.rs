@@ -112,6 +112,7 @@ fn held(events: &[Event]) -> Held {
             Event::Stanza(text) => text.contains("type='error'"),
             _ => false,
         }),
+        ..Held::default()
     }
 }
 
