@@ -668,6 +668,83 @@ fn sessions_to_the_same_place_share_a_connection() {
 }
 
 #[test]
+fn a_connection_that_a_peer_has_opened_does_not_lead_to_the_host_it_claims() {
+    let (mut scene, _) = Scene::waiting();
+    // Whoever this is says that he is `peer.example`.
+    scene.put(A, &bind());
+    assert_eq!((scene.codes(A), scene.events().len()), (vec![200], 1));
+    let other = Plan {
+        local: MsrpUri::parse("msrp://us.example:2855/second;tcp").unwrap(),
+        remote: vec![MsrpUri::parse("msrp://peer.example:7654/elsewhere;tcp").unwrap()],
+        role: Role::Dials,
+        ..plan()
+    };
+    scene.endpoint.open(other, scene.now);
+    assert!(scene.endpoint.poll_dial().is_some());
+    assert_eq!((scene.events(), scene.out(A)), (vec![], vec![]));
+}
+
+#[test]
+fn octets_that_one_session_hoards_are_there_for_others() {
+    let (mut scene, _) = Scene::waiting_with(Settings {
+        max_message: 1000,
+        assembly_octets: 3000,
+        ..Settings::default()
+    });
+    let second = Plan {
+        local: MsrpUri::parse("msrp://us.example:2855/second;tcp").unwrap(),
+        ..plan()
+    };
+    scene.endpoint.open(second, scene.now);
+    scene.endpoint.accepted(B, false, None, scene.now);
+    // One octet each, at the end of what is not there.
+    for id in ["mes1", "mes2", "mes3"] {
+        scene.put(A, &send(id, "1000-1000/1000", "", "x", '+'));
+    }
+    assert_eq!(scene.codes(A), [200, 200, 200]);
+    // Its own next one finds no room.
+    scene.put(A, &send("mes4", "1-2/2", "", "Hi", '$'));
+    assert_eq!(scene.codes(A), [413]);
+    scene.events();
+    scene.put(
+        B,
+        &send("else", "1-2/2", "", "Hi", '$').replace("ours1234", "second"),
+    );
+    let (_, message) = received(&scene.events());
+    assert_eq!(message.body.as_ref(), b"Hi");
+    let report = scene.one(A);
+    assert_eq!(report.head.method(), Some(&Method::Report));
+    assert_eq!(report.head.message_id(), Ok(Some("mes1")));
+    assert_eq!(report.head.status().unwrap().unwrap().code, 413);
+    assert_eq!(scene.endpoint.status().assemblies, 2);
+}
+
+#[test]
+fn a_message_behind_a_refused_first_send_is_refused() {
+    let mut scene = Scene::new(Settings::default());
+    let plan = Plan {
+        role: Role::Dials,
+        ..plan()
+    };
+    let channel = scene.endpoint.open(plan, scene.now);
+    let dial = scene.endpoint.poll_dial().unwrap();
+    scene.endpoint.dialled(dial.id, Ok(A), scene.now);
+    let first = scene.one(A);
+    scene
+        .endpoint
+        .send(channel, message("mess", "Hi"), scene.now);
+    scene.one(A);
+    scene.events();
+    scene.respond(A, &first, 481);
+    let fault = Fault::Refused(Status::new(481));
+    let events = [
+        sent(channel, "mess", Err(fault.clone())),
+        Event::Down { channel, fault },
+    ];
+    assert_eq!(scene.events(), events);
+}
+
+#[test]
 fn a_peer_that_does_not_read_loses_its_connection() {
     let settings = Settings {
         window: 1,

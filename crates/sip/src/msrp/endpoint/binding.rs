@@ -123,10 +123,10 @@ fn is_trusted(connection: &Connection, plan: &Plan) -> bool {
 }
 
 /// An accepted connection may carry further sessions to the same place only when it is as certain who is there as if we
-/// had connected.
+/// had connected. Without TLS nobody proves that the host of his path is his.
 fn knows_peer(connection: &Connection, plan: &Plan) -> bool {
     match &plan.security {
-        Security::Plain => true,
+        Security::Plain => false,
         Security::Tls(proof) => connection.shows_one_of(&proof.fingerprints),
     }
 }

@@ -133,6 +133,18 @@ impl Session {
         self.refused.iter().any(|refused| refused == id)
     }
 
+    /// Octets of what is being put together.
+    pub(super) fn assembled(&self) -> u64 {
+        self.assemblies.values().map(|a| a.body.len() as u64).sum()
+    }
+
+    /// What has been put together for the longest time.
+    pub(super) fn oldest_assembly(&self) -> Option<String> {
+        let all = self.assemblies.iter();
+        let oldest = all.min_by_key(|(_, assembly)| assembly.until);
+        oldest.map(|(id, _)| id.clone())
+    }
+
     /// When the first message that is being put together is given up.
     pub(super) fn next_assembly(&self) -> Option<Duration> {
         self.assemblies.values().map(|a| a.until).min()

@@ -27,7 +27,7 @@ impl Endpoint {
                     connection.inbound = Some(inbound);
                 }
             }
-            Item::Body(octets) => self.take_body(flow, &octets),
+            Item::Body(octets) => self.take_body(flow, &octets, now),
             Item::End(flag) => {
                 let inbound = self.flows.get_mut(&flow).and_then(|c| c.inbound.take());
                 match inbound {
@@ -134,7 +134,32 @@ impl Endpoint {
         }
     }
 
-    fn take_body(&mut self, flow: FlowId, octets: &[u8]) {
+    /// Makes room for octets of a session, where those that hold more stand in its way: their oldest messages are given
+    /// up first. So nobody keeps the others out.
+    fn make_room(&mut self, channel: Channel, wanted: u64, now: Now) {
+        let limit = self.settings.assembly_octets;
+        while self.assembly_octets.saturating_add(wanted) > limit {
+            let sessions = self.sessions.iter();
+            let held = sessions.map(|(channel, session)| (session.assembled(), *channel));
+            let (Some((most, hog)), Some(mine)) = (
+                held.max(),
+                self.sessions.get(&channel).map(Session::assembled),
+            ) else {
+                return;
+            };
+            let oldest = self.sessions.get(&hog).and_then(Session::oldest_assembly);
+            let Some(id) = oldest.filter(|_| hog != channel && most > mine.saturating_add(wanted))
+            else {
+                return;
+            };
+            self.give_up_assembly(hog, &id, 413);
+            if let Some(flow) = self.sessions.get(&hog).and_then(Session::flow) {
+                self.pump(flow, now);
+            }
+        }
+    }
+
+    fn take_body(&mut self, flow: FlowId, octets: &[u8], now: Now) {
         let Some(connection) = self.flows.get_mut(&flow) else {
             return;
         };
@@ -149,7 +174,7 @@ impl Endpoint {
             .flatten()
             .unwrap_or_default()
             .to_owned();
-        let Err(misfit) = self.write_assembly(channel, &id, start, octets) else {
+        let Err(misfit) = self.write_assembly((channel, &id), start, octets, now) else {
             return;
         };
         let Some(connection) = self.flows.get_mut(&flow) else {
@@ -164,16 +189,23 @@ impl Endpoint {
 
     fn write_assembly(
         &mut self,
-        channel: Channel,
-        id: &str,
+        (channel, id): (Channel, &str),
         at: u64,
         octets: &[u8],
+        now: Now,
     ) -> Result<(), Misfit> {
+        let max = self.settings.max_message;
+        let end = at.saturating_add(octets.len() as u64);
+        let session = self.sessions.get(&channel);
+        let there = session.and_then(|session| Some(session.assemblies.get(id)?.body.len()));
+        let wanted = end
+            .min(max)
+            .saturating_sub(there.unwrap_or_default() as u64);
+        self.make_room(channel, wanted, now);
         let room = self
             .settings
             .assembly_octets
             .saturating_sub(self.assembly_octets);
-        let max = self.settings.max_message;
         let assembly = self
             .sessions
             .get_mut(&channel)
@@ -381,7 +413,7 @@ impl Endpoint {
         };
         match asked {
             Asked::Chunk(channel, message) => self.chunk_answered(channel, message, outcome),
-            Asked::Bind(channel) if ENDS_SESSION.contains(&status.code) => {
+            Asked::Bind(channel) if ends_session(status) => {
                 self.take_down(channel, Fault::Refused(status.clone()));
             }
             Asked::Bind(_) => {}
@@ -427,15 +459,20 @@ impl Endpoint {
             .filter(|(_, a)| a.until <= now.mono);
         let ids: Vec<String> = late.map(|(id, _)| id.clone()).collect();
         for id in ids {
-            let assembly = self.drop_assembly(channel, &id, true);
-            if let Some(assembly) = assembly.filter(|a| wish(&a.head) != FailureReport::No) {
-                let octets = assembly.body.len() as u64;
-                self.push_report(channel, Some(&id), octets, &Status::new(408));
-            }
+            self.give_up_assembly(channel, &id, 408);
         }
         self.watch_assemblies(channel);
         if let Some(flow) = flow {
             self.pump(flow, now);
+        }
+    }
+
+    /// Gives up a message that is not complete, and reports that with a status.
+    fn give_up_assembly(&mut self, channel: Channel, id: &str, code: u16) {
+        let assembly = self.drop_assembly(channel, id, true);
+        if let Some(assembly) = assembly.filter(|a| wish(&a.head) != FailureReport::No) {
+            let octets = assembly.body.len() as u64;
+            self.push_report(channel, Some(id), octets, &Status::new(code));
         }
     }
 
@@ -458,6 +495,10 @@ impl Endpoint {
 
 /// Responses that say that there is no session for us there.
 const ENDS_SESSION: [u16; 3] = [403, 481, 506];
+
+pub(super) fn ends_session(status: &Status) -> bool {
+    ENDS_SESSION.contains(&status.code)
+}
 
 /// Which responses the sender wants. Only a SEND can say so.
 fn wish(head: &Head) -> FailureReport {

@@ -376,10 +376,11 @@ impl Endpoint {
         };
         for message in session.outbox {
             self.unqueue(&message);
-            let fate = if message.has_left() {
-                Fault::Lost
-            } else {
-                Fault::NotSent
+            let fate = match (&fault, message.has_left()) {
+                (_, false) => Fault::NotSent,
+                // Whoever knows no such session has taken nothing in it.
+                (Fault::Refused(status), true) if inbound::ends_session(status) => fault.clone(),
+                _ => Fault::Lost,
             };
             self.events.push_back(Event::Sent {
                 channel,
