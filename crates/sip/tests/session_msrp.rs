@@ -15,17 +15,21 @@ use agent::{Agent, Fields, from_bruno, world};
 use bytes::Bytes;
 use stox_core::failure::{Condition, Failure, StanzaError};
 use stox_core::vocab::{Ref, SipIn, SipOut};
-use stox_sip::dialect::{ImMode, Overrides, Profile, Rule};
+use stox_sip::dialect::{ImMode, Learned, Overrides, Profile, Rule, Weight};
 use stox_sip::message::Response;
 use stox_sip::msrp::endpoint;
 use stox_sip::transport::FlowId;
-use stox_sip::ua::settings::Msrp;
+use stox_sip::ua::settings::{Msrp, Settings};
 
 const THEIRS: &str = "msrp://192.0.2.10:9/k7s;tcp";
 const FLOW: FlowId = FlowId(50);
 
 /// A user agent that opens sessions, and takes MSRP.
 fn agent() -> Agent {
+    Agent::with(settings())
+}
+
+fn settings() -> Settings {
     let mut settings = world();
     settings.sip_domains[0].dialect = Rule {
         profile: Some(Profile::Simple),
@@ -43,7 +47,7 @@ fn agent() -> Agent {
         networks: Vec::new(),
         endpoint: endpoint::Settings::default(),
     });
-    Agent::with(settings)
+    settings
 }
 
 /// Bruno's INVITE, who is going to connect; the answer.
@@ -168,6 +172,23 @@ fn a_stop_ends_a_session_that_waits_for_its_connection() {
     agent.hears_answer(&bye, 200, "");
     assert_eq!(agent.ua.status().sessions, 0);
     assert!(agent.ua.is_quiet());
+}
+
+#[test]
+fn a_stop_waits_for_the_fate_of_a_message() {
+    let mut agent = agent();
+    let path = talks(&mut agent);
+    sends(&mut agent, 1, im("hello", None));
+    let send = writes(&mut agent);
+    agent.ua.shut_down(agent.now);
+    agent.pump();
+    let bye = agent.says_request("BYE");
+    agent.hears_answer(&bye, 200, "");
+    assert!(!agent.ua.is_quiet());
+    answers(&mut agent, &send, "200 OK", &path);
+    assert_eq!(settled(&mut agent), (1, Ok(())));
+    assert!(agent.ua.is_quiet());
+    assert_eq!(agent.ua.status().sessions, 0);
 }
 
 /// Bruno connects, after the ACK.
@@ -330,4 +351,159 @@ fn a_refused_offer_of_msrp_is_followed_by_the_message_alone() {
         assert_eq!(settled(&mut agent), (1, Ok(())));
         agent.is_silent();
     }
+}
+
+fn hangs_up(agent: &mut Agent, answer_tag: &str) {
+    agent.hears(&from_bruno("BYE", "b1", 2, answer_tag, "", ""));
+    agent.says_response(200);
+}
+
+#[test]
+fn a_message_before_a_bye_is_answered_when_its_fate_is_known() {
+    let mut agent = agent();
+    let answer = called(&mut agent);
+    acknowledges(&mut agent, &answer);
+    connects(&mut agent, &answer);
+    let path = path(&answer);
+    let reference = hears_text(&mut agent, &path, "text0001", "one");
+    hangs_up(&mut agent, &answer.tag("To"));
+    assert_eq!(agent.ua.status().sessions, 0);
+    assert!(agent.ua.poll_msrp_transmit().is_none());
+    // Nothing more is taken in it.
+    let late = format!(
+        "MSRP text0002 SEND\r\nTo-Path: {path}\r\nFrom-Path: {THEIRS}\r\nMessage-ID: id-text0002\r\n\
+         Byte-Range: 1-3/3\r\nContent-Type: text/plain\r\n\r\ntwo\r\n-------text0002$\r\n"
+    );
+    agent.ua.msrp_received(FLOW, late.as_bytes(), agent.now);
+    agent.pump();
+    assert!(writes(&mut agent).starts_with("MSRP text0002 481"));
+    is_answered(&mut agent, reference, Ok(()));
+    assert!(writes(&mut agent).starts_with("MSRP text0001 200"));
+    assert_eq!(agent.ua.poll_msrp_close(), Some(FLOW));
+    agent.passes_seconds(60);
+    assert!(agent.ua.poll_input().is_none());
+    assert!(agent.ua.is_empty());
+}
+
+#[test]
+fn nothing_is_owed_for_a_session_that_is_over() {
+    let mut agent = agent();
+    let answer = called(&mut agent);
+    acknowledges(&mut agent, &answer);
+    connects(&mut agent, &answer);
+    let send = format!(
+        "MSRP text0001 SEND\r\nTo-Path: {}\r\nFrom-Path: {THEIRS}\r\nMessage-ID: id-text0001\r\n\
+         Success-Report: yes\r\nByte-Range: 1-3/3\r\nContent-Type: text/plain\r\n\r\none\r\n-------text0001$\r\n",
+        path(&answer)
+    );
+    agent.ua.msrp_received(FLOW, send.as_bytes(), agent.now);
+    agent.pump();
+    let SipIn::Message { reference, .. } = agent.tells() else {
+        panic!("no message");
+    };
+    hangs_up(&mut agent, &answer.tag("To"));
+    agent.ua.msrp_closed(FLOW, agent.now);
+    agent.pump();
+    assert_eq!(agent.tells(), SipIn::MessageGone { reference });
+    is_answered(&mut agent, reference, Ok(()));
+    agent.passes_seconds(60);
+    assert!(agent.ua.is_empty());
+}
+
+#[test]
+fn a_failure_is_reported_of_messages_that_want_no_receipt() {
+    let mut agent = agent();
+    let path = talks(&mut agent);
+    sends(&mut agent, 1, im("hello", None));
+    let send = writes(&mut agent);
+    let id = send
+        .lines()
+        .find_map(|line| line.strip_prefix("Message-ID: "));
+    answers(&mut agent, &send, "200 OK", &path);
+    assert_eq!(settled(&mut agent), (1, Ok(())));
+    let report = format!(
+        "MSRP repo0001 REPORT\r\nTo-Path: {path}\r\nFrom-Path: {THEIRS}\r\nMessage-ID: {}\r\n\
+         Byte-Range: 1-5/5\r\nStatus: 000 408 Too Late\r\n-------repo0001$\r\n",
+        id.unwrap()
+    );
+    // Once, however often it is said.
+    agent.ua.msrp_received(FLOW, report.as_bytes(), agent.now);
+    agent.ua.msrp_received(FLOW, report.as_bytes(), agent.now);
+    agent.pump();
+    match agent.tells() {
+        SipIn::Receipt { reference, receipt } => {
+            assert_eq!(reference, Ref(1));
+            assert!(receipt.is_err());
+        }
+        other => panic!("{other:?}"),
+    }
+    agent.is_silent();
+}
+
+/// Bruno takes our INVITE and will connect; our tag.
+fn takes(agent: &mut Agent, tag: &str) -> String {
+    let invite = agent.says_request("INVITE");
+    let media = format!(
+        "m=message 9 TCP/MSRP *\r\na=accept-types:text/plain\r\na=path:{THEIRS}\r\na=setup:active"
+    );
+    agent::session::accepts(agent, &invite, tag, &media);
+    agent.says_request("ACK");
+    invite.field("Call-ID").to_owned() + "\n" + invite.field("From")
+}
+
+/// Bruno's BYE in a session of ours.
+fn leaves(agent: &mut Agent, dialog: &str, tag: &str) {
+    let (call_id, from) = dialog.split_once('\n').unwrap();
+    agent.hears(&format!(
+        "BYE sip:gw.jabber.example SIP/2.0\r\nVia: SIP/2.0/TLS edge.ocs.example:5061;branch=z9hG4bKbye{tag}\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:bruno@ocs.example>;tag={tag}\r\nTo: {from}\r\nCall-ID: {call_id}\r\n\
+         CSeq: 2 BYE\r\nContent-Length: 0\r\n\r\n"
+    ));
+    agent.says_response(200);
+}
+
+#[test]
+fn a_peer_that_takes_sessions_and_leaves_them_is_not_asked_without_end() {
+    let mut agent = agent();
+    sends(&mut agent, 1, im("one", None));
+    sends(&mut agent, 2, im("two", None));
+    for tag in ["b1", "b2"] {
+        let dialog = takes(&mut agent, tag);
+        agent.is_silent();
+        leaves(&mut agent, &dialog, tag);
+    }
+    let mut outcomes = Vec::new();
+    while let Some(SipIn::Outcome { reference, outcome }) = agent.ua.poll_input() {
+        assert!(outcome.is_err());
+        outcomes.push(reference.0);
+    }
+    assert_eq!(outcomes, [1, 2]);
+    agent.is_silent();
+    assert_eq!(agent.ua.status().sessions, 0);
+}
+
+#[test]
+fn a_missing_connection_teaches_nothing_of_the_domain() {
+    let mut settings = settings();
+    settings.sip_domains[0].dialect = Rule::default();
+    let mut agent = Agent::with(settings);
+    agent.ua.restore(
+        [Learned {
+            domain: "ocs.example".to_owned(),
+            profile: Profile::Simple,
+            im: Some(ImMode::Session),
+            evidence: String::new(),
+            weight: Weight::Answer,
+        }],
+        agent.now,
+    );
+    sends(&mut agent, 1, im("one", None));
+    takes(&mut agent, "b1");
+    agent.passes_seconds(31);
+    let bye = agent.says_request("BYE");
+    let message = agent.says_request("MESSAGE");
+    agent.hears_answer(&bye, 200, "");
+    agent.hears_answer(&message, 200, "");
+    assert_eq!(settled(&mut agent), (1, Ok(())));
+    assert_eq!(agent.ua.poll_learned(), None);
 }

@@ -527,6 +527,7 @@ impl UserAgent {
         self.requests.is_empty()
             && self.inbox.len() == 0
             && self.sessions.unanswered() == 0
+            && self.sessions.under_way() == 0
             && self.conferences_owe() == 0
             && self.effects.inputs.is_empty()
     }

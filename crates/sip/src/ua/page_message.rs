@@ -96,6 +96,8 @@ const FORBIDDEN: u16 = 403;
 const BAD_TYPE: u16 = 415;
 /// In place of an answer, where a message is too long to be sent outside a session.
 const TOO_LONG: u16 = 513;
+/// In place of an answer, where a session got no connection for its messages.
+pub(super) const UNCONNECTED: u16 = 0;
 
 /// A MESSAGE that nobody waits for.
 #[derive(Debug)]
@@ -430,9 +432,10 @@ impl Pages {
     }
 }
 
-/// A message that was taken this way. Where the other way had refused it, that is a lesson.
+/// A message that was taken this way. Where the peer had refused it the other way, that is a lesson.
 pub(super) fn taken(page: Page, took: ImMode, env: &mut Env<'_>) {
-    if let Some(refused) = page.refused.as_ref().filter(|r| r.status != TOO_LONG) {
+    let teaches = |refused: &&Refused| !matches!(refused.status, TOO_LONG | UNCONNECTED);
+    if let Some(refused) = page.refused.as_ref().filter(teaches) {
         let (domain, now) = (page.to.host.as_str(), env.now.mono);
         env.dialects.answered(domain, took, refused.status, now);
     }

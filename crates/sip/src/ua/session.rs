@@ -229,6 +229,11 @@ impl Sessions {
         self.embedded.len() + self.deliveries.len()
     }
 
+    /// How many messages of ours have no fate yet, in sessions.
+    pub(super) fn under_way(&self) -> usize {
+        self.book.under_way()
+    }
+
     /// How many messages wait for their turn or for a session.
     pub(super) fn waiting(&self) -> usize {
         self.waiting_in.len()

@@ -71,6 +71,12 @@ impl Book {
             && self.by_domain.is_empty()
     }
 
+    /// How many sessions have a message under way.
+    pub(super) fn under_way(&self) -> usize {
+        let sessions = self.by_id.values();
+        sessions.filter(|session| session.sending.is_some()).count()
+    }
+
     /// How many sessions there are with users of a SIP domain, by its canonical name.
     pub(super) fn of_domain(&self, domain: &str) -> usize {
         self.by_domain.get(domain).copied().unwrap_or_default()

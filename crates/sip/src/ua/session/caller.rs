@@ -17,22 +17,22 @@ use crate::message::{Request, Response};
 use crate::method::Method;
 use crate::transport::Source;
 use crate::ua::effects::{Env, Fate, Outgoing, Purpose};
-use crate::ua::page_message::{Page, Refused, fail};
+use crate::ua::page_message::{Page, Refused, UNCONNECTED, fail};
 use crate::ua::refusals;
 use crate::ua::settings::OwnUser;
 
 /// Answers to an INVITE that say that sessions of this kind are not taken at all.
-const NO_SESSIONS: &[u16] = &[405, 415, 488, 501, 606];
+const NO_SESSIONS: &[u16] = &[405, 415, 488, 501, 606, UNCONNECTED];
 
 /// What has to be known of a session that came to nothing.
-struct Ended {
+pub(super) struct Ended {
     pair: Pair,
     /// Peers that speak MSRP take messages outside sessions, too (RFC 7573 §4).
     over_msrp: bool,
 }
 
 impl Ended {
-    fn of(session: &Session) -> Self {
+    pub(super) fn of(session: &Session) -> Self {
         Self {
             pair: session.pair.clone(),
             over_msrp: session.medium.line().is_some(),
@@ -239,10 +239,19 @@ impl Sessions {
             status: 488,
             failure: Failure::Local(Local::NotAcceptable),
         };
+        self.end_without(id, &refused, env);
+    }
+
+    /// No connection came for a session.
+    pub(super) fn unlinkable(&mut self, id: SessionId, env: &mut Env<'_>) {
+        self.end_without(id, &unconnected(), env);
+    }
+
+    fn end_without(&mut self, id: SessionId, refused: &Refused, env: &mut Env<'_>) {
         let pages = self.take_all(id);
         let ended = self.book.get(id).map(Ended::of);
         self.bye(id, env);
-        self.go_on_without(ended, pages, &refused, env);
+        self.go_on_without(ended, pages, refused, env);
     }
 
     fn refused(&mut self, id: SessionId, refused: &Refused, env: &mut Env<'_>) {
@@ -254,7 +263,7 @@ impl Sessions {
 
     /// This session cannot be had: messages go into one that the peer has opened at the same time, else as page-mode
     /// messages where that may help, or fail.
-    fn go_on_without(
+    pub(super) fn go_on_without(
         &mut self,
         ended: Option<Ended>,
         mut pages: VecDeque<Page>,
@@ -327,6 +336,15 @@ impl Sessions {
                 branch_hint: None,
             });
         }
+    }
+}
+
+/// There was no connection for the messages of a session: that of this user and moment, which says nothing about others.
+pub(super) fn unconnected() -> Refused {
+    Refused {
+        mode: ImMode::Session,
+        status: UNCONNECTED,
+        failure: Failure::Local(Local::TransportFailed),
     }
 }
 

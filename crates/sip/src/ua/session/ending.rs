@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use stox_core::vocab::ChatState;
 
+use super::caller::{Ended, unconnected};
 use super::{SessionId, Sessions, State, Step};
 use crate::method::Method;
 use crate::ua::effects::{Env, Outgoing, Purpose};
@@ -35,7 +36,28 @@ impl Sessions {
     /// The peer has ended the session.
     pub(super) fn left(&mut self, id: SessionId, env: &mut Env<'_>) {
         self.tell_gone(id, env);
-        self.reopen(id, env);
+        let session = self.book.get(id);
+        match session.is_some_and(|session| matches!(session.state, State::Linking)) {
+            true => self.left_before(id, env),
+            false => self.reopen(id, env),
+        }
+    }
+
+    /// The peer has ended a session in which nothing could flow yet. A message goes into another one for that once: a peer
+    /// that takes every session and holds none is not asked without end.
+    fn left_before(&mut self, id: SessionId, env: &mut Env<'_>) {
+        let mut pages = self.take_all(id);
+        let Some(session) = self.book.get(id) else {
+            return;
+        };
+        let (pair, chat_states) = (session.pair.clone(), session.chat_states);
+        let ended = Ended::of(session);
+        self.forget(id, env);
+        if pages.iter().any(|page| page.reopened) {
+            return self.go_on_without(Some(ended), pages, &unconnected(), env);
+        }
+        pages.iter_mut().for_each(|page| page.reopened = true);
+        self.resend(pair, pages, chat_states, env);
     }
 
     /// Ends a session, and says so on both sides.

@@ -225,8 +225,13 @@ impl Line {
             return None;
         }
         let parsed = theirs.fingerprints.iter();
+        let fingerprints: Vec<_> = parsed.filter_map(|text| Fingerprint::parse(text)).collect();
+        // Who names certificates in words that we do not know is not to be taken for one who names none.
+        if secure && fingerprints.is_empty() && !theirs.fingerprints.is_empty() {
+            return None;
+        }
         let proof = Proof {
-            fingerprints: parsed.filter_map(|text| Fingerprint::parse(text)).collect(),
+            fingerprints,
             name: next.host.clone(),
         };
         let plan = Plan {

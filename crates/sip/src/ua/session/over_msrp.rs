@@ -1,6 +1,6 @@
 //! What flows in a session over MSRP (RFC 4975 §7, RFC 7573 §5 to §8).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use stox_core::address::SipAddress;
 use stox_core::failure::{Failure, Local};
@@ -27,6 +27,7 @@ const MAX_OWED: usize = 10_000;
 #[derive(Debug)]
 struct Incoming {
     delivery: DeliveryId,
+    channel: Channel,
     owed: Option<Owed>,
 }
 
@@ -49,6 +50,8 @@ pub(super) struct Deliveries {
     by_delivery: BTreeMap<DeliveryId, Ref>,
     /// Delivered ones whose senders wait for a report.
     owed: BTreeMap<Ref, Owed>,
+    /// MSRP sessions of which nothing is left but the answers to these.
+    ending: BTreeSet<Channel>,
 }
 
 impl Deliveries {
@@ -59,7 +62,17 @@ impl Deliveries {
 
     /// Nothing is known of any message.
     pub(super) fn is_empty(&self) -> bool {
-        self.by_ref.is_empty() && self.by_delivery.is_empty() && self.owed.is_empty()
+        self.by_ref.is_empty()
+            && self.by_delivery.is_empty()
+            && self.owed.is_empty()
+            && self.ending.is_empty()
+    }
+
+    /// The bridge has not answered all that came in an MSRP session.
+    fn awaits(&self, channel: Channel) -> bool {
+        self.by_ref
+            .values()
+            .any(|incoming| incoming.channel == channel)
     }
 
     /// Nobody can be told anything any more in a session.
@@ -81,14 +94,21 @@ impl Sessions {
             let Some(reference) = known else {
                 return Some(event);
             };
-            self.deliveries.by_ref.remove(&reference);
+            let incoming = self.deliveries.by_ref.remove(&reference);
             env.tell(SipIn::MessageGone { reference });
+            if let Some(incoming) = incoming {
+                self.end(incoming.channel, env);
+            }
             return None;
         }
-        let Some(id) = event
-            .channel()
-            .and_then(|channel| self.book.by_channel(channel))
-        else {
+        let channel = event.channel();
+        if channel.is_some_and(|channel| self.deliveries.ending.contains(&channel)) {
+            if let Event::Received { delivery, .. } | Event::Nickname { delivery, .. } = event {
+                env.msrp.answer(delivery, over(), env.now);
+            }
+            return None;
+        }
+        let Some(id) = channel.and_then(|channel| self.book.by_channel(channel)) else {
             return Some(event);
         };
         match event {
@@ -138,7 +158,7 @@ impl Sessions {
             line.lost = true;
         }
         match session.state {
-            State::Linking => self.unfit(id, env),
+            State::Linking => self.unlinkable(id, env),
             State::Open => self.leave(id, env),
             // The answer to their INVITE is on its way: its ACK ends the session.
             _ => {}
@@ -172,9 +192,8 @@ impl Sessions {
             failure_report: FailureReport::Yes,
             hint: page.im.id.clone(),
         };
-        if page.im.wants.delivered || page.im.wants.displayed {
-            line.remember(message.id.clone(), page.reference);
-        }
+        // A failure may be reported of any.
+        line.remember(message.id.clone(), page.reference);
         session.message_id = Some(message.id.clone());
         session.sending = Some(page);
         // A message ends the typing before it by itself (RFC 3994 §3.3).
@@ -262,9 +281,11 @@ impl Sessions {
             State::Open | State::Accepted | State::Linking
         );
         if !flows {
-            let over = Status::said(481, "The Session Is Over");
-            return env.msrp.answer(delivery, over, env.now);
+            return env.msrp.answer(delivery, over(), env.now);
         }
+        let Some(channel) = session.medium.line().and_then(|line| line.channel) else {
+            return env.msrp.answer(delivery, over(), env.now);
+        };
         let (from, to) = (session.theirs.clone(), session.ours.clone());
         let media_type = message.content_type.as_deref();
         match adapt::im::read_content(media_type, &message.body, env.now) {
@@ -279,7 +300,11 @@ impl Sessions {
                     wanted,
                 });
                 self.deliveries.by_delivery.insert(delivery, reference);
-                let incoming = Incoming { delivery, owed };
+                let incoming = Incoming {
+                    delivery,
+                    channel,
+                    owed,
+                };
                 self.deliveries.by_ref.insert(reference, incoming);
                 self.wrote(id);
                 env.tell(SipIn::Message {
@@ -333,8 +358,10 @@ impl Sessions {
             Err(failure) => adapt::failure::to_msrp(failure),
         };
         env.msrp.answer(incoming.delivery, status, env.now);
+        self.end(incoming.channel, env);
         if outcome.is_ok()
             && let Some(owed) = incoming.owed
+            && self.book.get(owed.session).is_some()
         {
             let owed_all = &mut self.deliveries.owed;
             if owed_all.len() >= MAX_OWED {
@@ -387,13 +414,26 @@ impl Sessions {
         self.book.get(id).map(super::Session::domain)
     }
 
-    /// The MSRP part of a session is over.
+    /// The MSRP part of a session is over, but for answers that the peer waits for: without them it would send those
+    /// messages again.
     pub(super) fn unplug(&mut self, id: SessionId, env: &mut Env<'_>) {
         if let Some(channel) = self.book.take_channel(id) {
-            env.msrp.close(channel, env.now);
+            self.deliveries.ending.insert(channel);
+            self.end(channel, env);
         }
         self.deliveries.forget(id);
     }
+
+    /// Closes an MSRP session that is over, once all is answered.
+    fn end(&mut self, channel: Channel, env: &mut Env<'_>) {
+        if !self.deliveries.awaits(channel) && self.deliveries.ending.remove(&channel) {
+            env.msrp.close(channel, env.now);
+        }
+    }
+}
+
+fn over() -> Status {
+    Status::said(481, "The Session Is Over")
 }
 
 /// The peer has not taken it, and never will: it may go another way.

@@ -81,7 +81,7 @@ impl Sessions {
         {
             session.state = State::Linking;
         } else {
-            self.unfit(id, env);
+            self.unlinkable(id, env);
         }
     }
 
