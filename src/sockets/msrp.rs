@@ -3,7 +3,7 @@
 //! [`MsrpSockets`] belongs to the engine's task; each connection is a task of its own that reports as [`MsrpArrival`]s.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,8 +23,9 @@ use crate::net::dns::Dns;
 use crate::net::msrp_tls::MsrpTls;
 use crate::net::sip_tls::Octets;
 
-/// Pieces that wait to be written to one connection; the endpoint hands out no more than a window of octets.
-const WRITE_QUEUE: usize = 256;
+/// Pieces that wait to be written to one connection: more than there are in the endpoint's window of octets, the shortest
+/// responses too.
+const WRITE_QUEUE: usize = 1024;
 /// How long name resolution, TCP and TLS may take together.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a TLS handshake with a client may take.
@@ -294,18 +295,32 @@ fn is_public(address: IpAddr) -> bool {
             !(address.is_private()
                 || address.is_loopback()
                 || address.is_link_local()
-                || address.is_unspecified()
                 || address.is_multicast()
-                || address.is_broadcast()
                 || first == 0
+                || first >= 240
                 || shared)
         }
         IpAddr::V6(address) => {
-            !(address.is_loopback()
-                || address.is_unspecified()
-                || address.is_multicast()
+            let inner = match address.segments() {
+                // IPv4 in other clothes: compatible, by NAT64 (RFC 6052 §2.1), by 6to4 (RFC 3056 §2).
+                [0, 0, 0, 0, 0, 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+                    Some((high, low))
+                }
+                [0x2002, high, low, ..] => Some((high, low)),
+                _ => None,
+            };
+            if let Some((high, low)) = inner {
+                let bits = u32::from(high) << 16 | u32::from(low);
+                return is_public(IpAddr::V4(Ipv4Addr::from_bits(bits)));
+            }
+            let [first, second, third, ..] = address.segments();
+            let site_local = first & 0xffc0 == 0xfec0;
+            let local_nat64 = [first, second, third] == [0x64, 0xff9b, 1];
+            !(address.is_multicast()
                 || address.is_unique_local()
-                || address.is_unicast_link_local())
+                || address.is_unicast_link_local()
+                || site_local
+                || local_nat64)
         }
     }
 }
@@ -372,7 +387,13 @@ mod tests {
 
     #[test]
     fn names_lead_to_public_addresses_only() {
-        for public in ["192.0.2.1", "2001:db8::1", "8.8.8.8", "::ffff:8.8.8.8"] {
+        for public in [
+            "192.0.2.1",
+            "2001:db8::1",
+            "8.8.8.8",
+            "::ffff:8.8.8.8",
+            "64:ff9b::8.8.8.8",
+        ] {
             assert!(is_public(public.parse().unwrap()), "{public}");
         }
         for inside in [
@@ -390,6 +411,13 @@ mod tests {
             "fe80::1",
             "fd00::1",
             "::ffff:127.0.0.1",
+            "::127.0.0.1",
+            "64:ff9b::10.0.0.1",
+            "64:ff9b:1::1",
+            "2002:7f00:1::1",
+            "2002:c0a8:101::1",
+            "fec0::1",
+            "240.0.0.1",
         ] {
             assert!(!is_public(inside.parse().unwrap()), "{inside}");
         }
