@@ -210,8 +210,8 @@ A message travels on the SIP side in one of four ways:
 * a **room** (RFC 7702), which always runs over MSRP.
 
 A message goes into the session that the two users have open, whoever opened it; otherwise the way that the dialect of the SIP
-domain says. With `im_fallback` the other way is tried when the peer refuses the first. Each habit can be changed for a domain in
-`[sip.domain.behaviour]`:
+domain says. With `im_fallback` the other way is tried when the peer refuses the first; a message whose session over MSRP is refused always
+goes alone. Each habit can be changed for a domain in `[sip.domain.behaviour]`:
 
 ";
 
