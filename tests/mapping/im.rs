@@ -12,8 +12,8 @@ use stox_xmpp::adapt::payloads::{PAYLOADS, Row, Treatment};
 
 use super::table;
 
-/// Statuses of MSRP (RFC 4975 §10).
-const MSRP_CODES: [u16; 9] = [400, 403, 408, 413, 415, 423, 481, 501, 506];
+/// Statuses of MSRP (RFC 4975 §10, RFC 7701 §6.2).
+const MSRP_CODES: [u16; 10] = [400, 403, 408, 413, 415, 423, 428, 481, 501, 506];
 
 /// A column of the dialect table and its word for a profile.
 type Column = (&'static str, fn(&Behaviour) -> &'static str);
@@ -156,7 +156,8 @@ fn encrypted(out: &mut String) {
 fn failures(out: &mut String) {
     out.push_str(
         "\n## Failures over MSRP\n\nErrors between XMPP and SIP are in [mapping.md](mapping.md). MSRP has statuses of its own, \
-         and each goes through SIP's.\n\n",
+         and each goes through SIP's. In a \
+         room 404 says that the recipient is not there.\n\n",
     );
     let known = MSRP_STATUSES.iter().map(|(codes, msrp)| {
         let codes: Vec<String> = codes.iter().map(u16::to_string).collect();
