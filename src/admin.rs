@@ -109,6 +109,12 @@ pub struct BridgeStatus {
     /// What became known of them later, by receipts and late answers.
     #[serde(default)]
     pub later: BTreeMap<String, u64>,
+    /// Error stanzas that were about no message, or came after its sender had his answer.
+    #[serde(default)]
+    pub late_errors: u64,
+    /// Receipts that nobody had asked for, or too long ago.
+    #[serde(default)]
+    pub unmatched_receipts: u64,
     /// Entries that the ledger had no room for since the start.
     #[serde(default)]
     pub left_out: u64,
@@ -256,6 +262,13 @@ pub fn describe(status: &Status) -> String {
         status.bridge.pending_messages
     );
     out.push_str(&describe_outcomes(&status.bridge));
+    let (errors, receipts) = (status.bridge.late_errors, status.bridge.unmatched_receipts);
+    if errors + receipts > 0 {
+        _ = writeln!(
+            out,
+            "  {errors} XMPP errors came too late or were about no message; {receipts} receipts had nobody who waited"
+        );
+    }
     let (conferences, rooms) = (status.bridge.in_conferences, status.bridge.in_rooms);
     if conferences + rooms > 0 {
         _ = writeln!(

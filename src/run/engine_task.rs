@@ -352,6 +352,8 @@ impl EngineTask {
                 in_rooms: bridge.in_rooms,
                 outcomes: by_name(&bridge.outcomes),
                 later: by_name(&bridge.later),
+                late_errors: bridge.late_errors,
+                unmatched_receipts: bridge.unmatched_receipts,
                 left_out: self.ledger.count,
             },
         }
