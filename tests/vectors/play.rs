@@ -41,6 +41,14 @@ pub(crate) struct Played {
     pub(crate) limit: Option<Duration>,
 }
 
+/// The SIP user types. These vectors are about what the XMPP user is told of it, so her client understands it.
+fn tells_typing(given: &Map<String, Value>) -> bool {
+    let sip = given.get("sip").and_then(Value::as_str).unwrap_or_default();
+    ["<isComposing", "<KeyboardActivity"]
+        .iter()
+        .any(|form| sip.contains(form))
+}
+
 /// Starts a gateway and plays.
 ///
 /// # Errors
@@ -54,6 +62,9 @@ pub(crate) fn play(given: &Map<String, Value>) -> Result<Played, String> {
     for precondition in &read.preconditions {
         states::reach(&mut world, precondition, only_tuple(given).as_deref())
             .map_err(|why| format!("precondition not reached: {why}"))?;
+    }
+    if tells_typing(given) {
+        states::shows_chat_states(&mut world, "")?;
     }
     world.surroundings = read.surroundings;
     let mut played = Played {

@@ -87,12 +87,7 @@ fn named(world: &mut World, state: &str, details: &mut Map<String, Value>) -> Re
         "ocs-im-session" => {
             session(world, "ocs-1", "m=message 5060 sip null\r\n")?;
             if details.remove("chat_states").is_some() {
-                world.stanza(&format!(
-                    "<message xmlns='jabber:client' from='{ALMA}/laptop' to='bruno@ocs.example' type='chat'>\
-                     <thread>ocs-1@ocs.example</thread>\
-                     <active xmlns='http://jabber.org/protocol/chatstates'/></message>"
-                ))?;
-                world.settle()?;
+                shows_chat_states(world, "<thread>ocs-1@ocs.example</thread>")?;
             }
             Ok(())
         }
@@ -114,6 +109,15 @@ fn named(world: &mut World, state: &str, details: &mut Map<String, Value>) -> Re
             None => Err(format!("unknown state: {state}")),
         },
     }
+}
+
+/// Her client shows a chat state, which makes it one that is told them alone (XEP-0085 §5.1).
+pub(crate) fn shows_chat_states(world: &mut World, thread: &str) -> Result<(), String> {
+    world.stanza(&format!(
+        "<message xmlns='jabber:client' from='{ALMA}/laptop' to='bruno@ocs.example' type='chat'>{thread}\
+         <active xmlns='http://jabber.org/protocol/chatstates'/></message>"
+    ))?;
+    world.settle()
 }
 
 // ---------------------------------------------------------------------------------- the gateway watches

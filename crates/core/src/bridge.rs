@@ -300,7 +300,7 @@ impl Bridge {
                 state,
             } => self
                 .messages
-                .sip_chat_state(cx, (&from, &to), thread, state),
+                .sip_chat_state(cx, (&from, &to), (thread, state), now),
             SipIn::Receipt { reference, receipt } => {
                 let fate = ledger::told(&receipt);
                 self.messages.amend(cx, reference, fate, now);

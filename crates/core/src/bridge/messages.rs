@@ -15,6 +15,10 @@ use crate::vocab::{
 
 use super::context::{Context, Timer, local_error};
 use super::ledger::Subject;
+use seen::Seen;
+
+mod recent;
+pub(super) mod seen;
 
 /// A message from XMPP to SIP that has no outcome yet.
 struct ToSip {
@@ -84,6 +88,7 @@ pub(super) struct Messages {
     /// Messages to SIP that have failed, and whose senders' servers have not handled the error yet.
     reporting: BTreeSet<Ref>,
     late_errors: u64,
+    seen: Seen,
 }
 
 impl Messages {
@@ -102,11 +107,14 @@ impl Messages {
     /// A stanza from an XMPP user to a SIP user.
     pub(super) fn xmpp_message(&mut self, cx: &mut Context, from: Jid, to: Jid, im: Im, now: Now) {
         let im = without_empty_bodies(im);
+        if cx.admit(&from.domain, &to.domain).is_ok() {
+            self.seen.xmpp_wrote((&from, &to), &im, now);
+        }
         if im.bodies.is_empty() {
-            return self.xmpp_chat_state(cx, &from, &to, im);
+            return self.xmpp_chat_state(cx, (&from, &to), im, now);
         }
         let (id, about) = (im.id.clone(), About::of(&im, now.wall));
-        match self.admit_to_sip(cx, &from, &to, im) {
+        match self.admit_to_sip(cx, (&from, &to), im, now) {
             Ok((domain, held)) => {
                 let reference = cx.fresh_ref();
                 *self.pending.entry(domain.clone()).or_default() += 1;
@@ -155,10 +163,10 @@ impl Messages {
     }
 
     /// A chat state without a text. Where it cannot go, nobody misses it.
-    fn xmpp_chat_state(&self, cx: &mut Context, from: &Jid, to: &Jid, im: Im) {
+    fn xmpp_chat_state(&self, cx: &mut Context, parties: (&Jid, &Jid), im: Im, now: Now) {
         let (thread, state) = (im.thread.clone(), im.chat_state);
         if let Some(state) = state
-            && let Ok((_, held)) = self.admit_to_sip(cx, from, to, im)
+            && let Ok((_, held)) = self.admit_to_sip(cx, parties, im, now)
         {
             cx.sip(SipOut::ChatState {
                 from: held.from,
@@ -169,15 +177,17 @@ impl Messages {
         }
     }
 
-    /// What a SIP user is doing. Where it cannot go, nobody misses it.
+    /// What a SIP user is doing. Where it cannot go or is not understood, nobody misses it.
     pub(super) fn sip_chat_state(
         &self,
         cx: &mut Context,
         addresses: (&SipAddress, &SipAddress),
-        thread: Option<String>,
-        state: ChatState,
+        (thread, state): (Option<String>, ChatState),
+        now: Now,
     ) {
-        if let Ok((from, to)) = self.admit_to_xmpp(cx, addresses.0, addresses.1) {
+        if let Ok((from, to)) = self.admit_to_xmpp(cx, addresses.0, addresses.1)
+            && self.seen.takes_states(&to, &from, now)
+        {
             cx.xmpp(XmppOut::ChatState {
                 from,
                 to,
@@ -227,7 +237,10 @@ impl Messages {
         if let Some(message) = self.take_to_sip(reference) {
             let fate = match &outcome {
                 Ok(()) => Outcome::Taken.into(),
-                Err(failure) => Fate::of(Way::ToSip, failure),
+                Err(failure) => {
+                    self.seen.forget_device(&message.to, &message.from);
+                    Fate::of(Way::ToSip, failure)
+                }
             };
             let taken = outcome.is_ok();
             self.settle(cx, reference, message, (outcome, fate), now);
@@ -269,7 +282,10 @@ impl Messages {
             return answer(cx, sip_ref, Ok(()));
         }
         match self.admit_to_xmpp(cx, addresses.0, addresses.1) {
-            Ok((from, to)) => self.send_to_xmpp(cx, sip_ref, from, to, im, now),
+            Ok((from, to)) => {
+                self.seen.sip_wrote(addresses.0, (&from, &to), now);
+                self.send_to_xmpp(cx, sip_ref, from, to, im, now);
+            }
             Err(local) => {
                 let about = About::of(&im, now.wall);
                 let subject = Subject::to_xmpp(addresses.0, addresses.1, im.id, about);
@@ -410,9 +426,9 @@ impl Messages {
     fn admit_to_sip(
         &self,
         cx: &Context,
-        from: &Jid,
-        to: &Jid,
+        (from, to): (&Jid, &Jid),
         im: Im,
+        now: Now,
     ) -> Result<(String, Held), Local> {
         if im.kind == ImKind::Groupchat {
             return Err(Local::NotAcceptable);
@@ -421,8 +437,12 @@ impl Messages {
         if to.local.is_none() {
             return Err(Local::NoUser);
         }
-        // Resources that we announce are tuple ids, not GRUUs: the recipient is the user, on whatever device.
-        let recipient = jid_to_sip(&to.bare(), Scheme::Sip).map_err(bad_address)?;
+        // Only the devices that wrote to her are known to be GRUUs. Resources that we announce are tuple ids: behind those
+        // the recipient is the user, on whatever device.
+        let recipient = SipAddress {
+            gr: self.seen.device(to, from, now),
+            ..jid_to_sip(&to.bare(), Scheme::Sip).map_err(bad_address)?
+        };
         let sender = jid_to_sip(from, Scheme::Sip).map_err(bad_address)?;
         let domain = canonical_domain(&to.domain);
         self.has_room(cx, &domain)?;

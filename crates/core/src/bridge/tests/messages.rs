@@ -1,4 +1,5 @@
 use super::*;
+use crate::bridge::messages::seen::{DEVICE_KEPT, STATES_KEPT};
 use crate::failure::Local;
 use crate::vocab::{ChatState, ImKind};
 
@@ -363,34 +364,238 @@ fn a_stop_answers_everybody() {
     world.is_settled();
 }
 
+fn state(state: ChatState) -> Im {
+    Im {
+        kind: ImKind::Chat,
+        chat_state: Some(state),
+        ..Im::default()
+    }
+}
+
+fn typing(from: &str) -> Input {
+    Input::Sip(SipIn::ChatState {
+        from: sip(from),
+        to: sip(ALMA),
+        thread: None,
+        state: ChatState::Composing,
+    })
+}
+
+const TYPING: &str = "bruno@ocs.example > alma@jabber.example Composing";
+
 #[test]
 fn chat_states_cross_where_messages_may_and_are_not_kept() {
     let mut world = World::new();
-    let state = |state| Im {
-        chat_state: Some(state),
-        ..Im::default()
-    };
     world.expect(
         from_xmpp(BRUNO, state(ChatState::Composing)),
         &["Composing sip:alma@jabber.example;gr=desk > sip:bruno@ocs.example"],
     );
-    world.expect(
-        from_xmpp("bruno@elsewhere.example", state(ChatState::Gone)),
-        &[],
-    );
-    let typing = |from: &str| {
-        Input::Sip(SipIn::ChatState {
-            from: sip(from),
-            to: sip(ALMA),
-            thread: None,
-            state: ChatState::Composing,
-        })
+    let elsewhere = "bruno@elsewhere.example";
+    world.expect(from_xmpp(elsewhere, state(ChatState::Gone)), &[]);
+    world.expect(typing(BRUNO), &[TYPING]);
+    world.expect(typing(elsewhere), &[]);
+}
+
+#[test]
+fn chat_states_alone_go_only_to_who_has_shown_some() {
+    let active = Im {
+        chat_state: Some(ChatState::Active),
+        kind: ImKind::Chat,
+        ..im("m1", "hi")
     };
+    let plain = Im {
+        kind: ImKind::Chat,
+        ..im("m2", "hi")
+    };
+    let headline = Im {
+        kind: ImKind::Headline,
+        ..im("m3", "hi")
+    };
+    let mut world = World::new();
+    world.expect(typing(BRUNO), &[]);
+    // What others were shown, and what she was shown by others, is nothing to this pair.
     world.expect(
-        typing(BRUNO),
-        &["bruno@ocs.example > alma@jabber.example Composing"],
+        Input::Xmpp(XmppIn::Message {
+            from: jid("dora@jabber.example/x"),
+            to: jid(BRUNO),
+            im: state(ChatState::Active),
+        }),
+        &["Active sip:dora@jabber.example;gr=x > sip:bruno@ocs.example"],
     );
-    world.expect(typing("mallory@elsewhere.example"), &[]);
+    world.expect(
+        from_xmpp("carla@ocs.example", state(ChatState::Active)),
+        &["Active sip:alma@jabber.example;gr=desk > sip:carla@ocs.example"],
+    );
+    world.expect(typing(BRUNO), &[]);
+
+    world.expect(from_xmpp("Bruno@OCS.example/t1", active), &["keep 1"]);
+    world.expect(typing(BRUNO), &[TYPING]);
+    world.expect(from_xmpp(BRUNO, headline), &["keep 2"]);
+    world.expect(typing(BRUNO), &[TYPING]);
+    world.expect(from_xmpp(BRUNO, plain), &["keep 3"]);
+    world.expect(typing(BRUNO), &[]);
+
+    let shown = &["Paused sip:alma@jabber.example;gr=desk > sip:bruno@ocs.example"];
+    world.expect(from_xmpp(BRUNO, state(ChatState::Paused)), shown);
+    world.pass(STATES_KEPT.as_secs() - 1, &[]);
+    world.expect(typing(BRUNO), &[TYPING]);
+    world.pass(1, &[]);
+    world.expect(typing(BRUNO), &[]);
+}
+
+#[test]
+fn content_carries_its_state_to_who_has_shown_none() {
+    let mut world = World::new();
+    let message = from_sip(
+        70,
+        Im {
+            chat_state: Some(ChatState::Active),
+            ..im("b1", "hi")
+        },
+    );
+    world.bridge.handle(message, world.now);
+    let sent = world.bridge.poll_command();
+    let Some(Command::Xmpp(XmppOut::Message { im, .. })) = sent else {
+        panic!("{sent:?}");
+    };
+    assert_eq!(im.chat_state, Some(ChatState::Active));
+}
+
+#[test]
+fn errors_about_chat_states_do_nothing() {
+    let mut world = World::new();
+    let shown = &["Active sip:alma@jabber.example;gr=desk > sip:bruno@ocs.example"];
+    world.expect(from_xmpp(BRUNO, state(ChatState::Active)), shown);
+    world.expect(typing(BRUNO), &[TYPING]);
+    let without_id = Input::Xmpp(XmppIn::MessageError {
+        from: jid(ALMA),
+        to: jid(BRUNO),
+        id: None,
+        error: StanzaError::new(Condition::ServiceUnavailable),
+    });
+    world.expect(without_id, &[]);
+    world.expect(message_error(DESK, "s1", Condition::ItemNotFound), &[]);
+    world.expect(typing(BRUNO), &[TYPING]);
+    world.is_settled();
+}
+
+/// A message from a device of Bruno's, taken.
+fn from_device(world: &mut World, reference: u64, gr: &str) {
+    let from = SipAddress {
+        gr: Some(gr.to_owned()),
+        ..sip(BRUNO)
+    };
+    let input = Input::Sip(SipIn::Message {
+        reference: Ref(reference),
+        from,
+        to: sip(ALMA),
+        im: im(&format!("b{reference}"), "hi"),
+    });
+    world.bridge.handle(input, world.now);
+    world.drain();
+}
+
+/// Where a message to that address goes.
+fn target(world: &mut World, from: &str, to: &str) -> (u64, String) {
+    let input = Input::Xmpp(XmppIn::Message {
+        from: jid(from),
+        to: jid(to),
+        im: im("m1", "hi"),
+    });
+    world.bridge.handle(input, world.now);
+    let kept = world.bridge.poll_command();
+    let Some(Command::Store(StoreOut::Keep(message))) = kept else {
+        panic!("{kept:?}");
+    };
+    let kept = Input::Store(StoreIn::Kept(message.reference));
+    world.bridge.handle(kept, world.now);
+    let sent = world.bridge.poll_command();
+    let Some(Command::Sip(SipOut::Message { to, .. })) = sent else {
+        panic!("{sent:?}");
+    };
+    (message.reference.0, to.to_string())
+}
+
+#[test]
+fn a_reply_to_a_device_that_wrote_goes_to_it() {
+    let mut world = World::new();
+    from_device(&mut world, 70, "urn:uuid:f81d%2F1");
+    from_device(&mut world, 71, "desk");
+    let bruno = "sip:bruno@ocs.example";
+    let rows = [
+        (
+            DESK,
+            "bruno@ocs.example/urn:uuid:f81d/1",
+            ";gr=urn:uuid:f81d%2F1",
+        ),
+        (
+            "Alma@jabber.example/phone",
+            "Bruno@OCS.example/desk",
+            ";gr=desk",
+        ),
+        // The user, a device that is none, and one that did not write to her.
+        (DESK, BRUNO, ""),
+        (DESK, "bruno@ocs.example/t1", ""),
+        (DESK, "carla@ocs.example/desk", ""),
+        ("dora@jabber.example/x", "bruno@ocs.example/desk", ""),
+    ];
+    for (from, to, gr) in rows {
+        let expected = match to.starts_with("carla") {
+            true => "sip:carla@ocs.example".to_owned(),
+            false => format!("{bruno}{gr}"),
+        };
+        assert_eq!(target(&mut world, from, to).1, expected, "{from} > {to}");
+    }
+    let typing = Input::Xmpp(XmppIn::Message {
+        from: jid(DESK),
+        to: jid("bruno@ocs.example/desk"),
+        im: state(ChatState::Composing),
+    });
+    world.expect(
+        typing,
+        &["Composing sip:alma@jabber.example;gr=desk > sip:bruno@ocs.example;gr=desk"],
+    );
+}
+
+#[test]
+fn a_device_is_remembered_for_a_time() {
+    let mut world = World::new();
+    from_device(&mut world, 70, "desk");
+    let device = "bruno@ocs.example/desk";
+    world.bridge.handle(settled(1, Ok(())), world.now);
+    world.drain();
+    world.pass(DEVICE_KEPT.as_secs() - 1, &[]);
+    let gruu = "sip:bruno@ocs.example;gr=desk";
+    assert_eq!(target(&mut world, DESK, device).1, gruu);
+    world.pass(1, &[]);
+    assert_eq!(target(&mut world, DESK, device).1, "sip:bruno@ocs.example");
+}
+
+#[test]
+fn a_device_that_has_gone_is_told_of_and_forgotten() {
+    let failures = [404, 410, 480, 481, 503]
+        .map(|code| Failure::Sip(SipStatus::new(code, "")))
+        .into_iter()
+        .chain([Failure::Local(Local::Timeout)]);
+    for failure in failures {
+        let mut world = World::new();
+        from_device(&mut world, 70, "desk");
+        from_device(&mut world, 71, "phone");
+        let device = "bruno@ocs.example/desk";
+        let (reference, to) = target(&mut world, DESK, device);
+        assert_eq!(to, "sip:bruno@ocs.example;gr=desk");
+        let condition = crate::failure::to_stanza(&failure).condition.name();
+        let error = format!("{device} > {DESK} error m1 {condition} kept {reference}");
+        world.expect(outcome(reference, Err(failure)), &[&error]);
+        assert_eq!(target(&mut world, DESK, device).1, "sip:bruno@ocs.example");
+        let phone = "bruno@ocs.example/phone";
+        assert_eq!(
+            target(&mut world, DESK, phone).1,
+            "sip:bruno@ocs.example;gr=phone"
+        );
+        from_device(&mut world, 72, "desk");
+        assert_eq!(target(&mut world, DESK, device).1, to);
+    }
 }
 
 #[test]

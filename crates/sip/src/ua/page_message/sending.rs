@@ -190,13 +190,15 @@ impl Pages {
     ) -> Request {
         let uri = adapt::address::to_uri(to).to_string();
         let cseq = self.threads.next(call_id, env);
+        // Whom it is for is the user; the device is where it goes (RFC 3261 §8.1.1.2).
+        let user = adapt::address::to_uri(&to.bare()).to_string();
         let from = adapt::address::to_uri(from).to_string();
         let tag = env.entropy.token();
         let mut request = Request::new(Method::MESSAGE, uri.as_str());
         let headers = &mut request.headers;
         headers.push("Max-Forwards", MAX_FORWARDS);
         headers.push("From", format!("<{from}>;tag={tag}"));
-        headers.push("To", format!("<{uri}>"));
+        headers.push("To", format!("<{user}>"));
         headers.push("Call-ID", call_id);
         headers.push("CSeq", format!("{cseq} {}", Method::MESSAGE));
         headers.push("User-Agent", &env.settings.product);

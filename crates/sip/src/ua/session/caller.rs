@@ -407,11 +407,12 @@ pub(super) fn own_user(session: &Session, env: &Env<'_>) -> OwnUser {
 /// RFC 7573 §4, with what Microsoft's servers look for.
 fn invitation(session: &Session, env: &mut Env<'_>) -> Request {
     let uri = adapt::address::to_uri(&session.theirs).to_string();
-    let mut request = Request::new(Method::INVITE, uri.clone());
+    let user = adapt::address::to_uri(&session.theirs.bare()).to_string();
+    let mut request = Request::new(Method::INVITE, uri);
     let headers = &mut request.headers;
     headers.push("Max-Forwards", MAX_FORWARDS);
     headers.push("From", &session.local);
-    headers.push("To", format!("<{uri}>"));
+    headers.push("To", format!("<{user}>"));
     headers.push("Call-ID", &session.call_id);
     headers.push("CSeq", format!("{} INVITE", session.cseq));
     headers.push("User-Agent", &env.settings.product);
