@@ -1,6 +1,10 @@
 //! Receipts: told to who asked, once, and never made up.
 
-use super::messages::{from_sip, from_xmpp, kept, message_error, outcome, settled};
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::messages::{DESK, from_sip, from_xmpp, kept, message_error, outcome, settled};
 use super::*;
 use crate::bridge::receipts::{KEPT, MAX_PER_USER};
 use crate::failure::Local;
@@ -233,6 +237,254 @@ fn what_is_displayed_covers_what_came_before() {
     let before = ["Displayed 71", "Delivered 72", "Displayed 72"];
     world.expect(received("b2", Receipt::Displayed), &before);
     world.expect(received("b3", Receipt::Delivered), &["Delivered 73"]);
+}
+
+// ----------------------------------------------------------------------------------------- properties
+
+/// What may happen to the messages under way, each named by its place.
+#[derive(Debug, Clone)]
+enum Event {
+    SendToSip(Wants),
+    SendToXmpp(Wants),
+    /// The final answer to a message to SIP: taken or not.
+    Outcome(usize, bool),
+    /// What the SIP user's device says, a failure among it.
+    SipReceipt(usize, Option<Receipt>),
+    /// The fence behind a message to XMPP, or the end of its link.
+    Settled(usize, bool),
+    XmppError(usize),
+    XmppReceipt(usize, Receipt),
+    Gone(usize),
+    Pass(u64),
+    /// The process ends and another one takes up what the store holds.
+    Restart,
+}
+
+fn any_receipt() -> impl Strategy<Value = Receipt> {
+    prop_oneof![Just(Receipt::Delivered), Just(Receipt::Displayed)]
+}
+
+fn any_wants() -> impl Strategy<Value = Wants> {
+    (any::<bool>(), any::<bool>()).prop_map(|(delivered, displayed)| Wants {
+        delivered,
+        displayed,
+    })
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    let place = 0_usize..6;
+    prop_oneof![
+        2 => any_wants().prop_map(Event::SendToSip),
+        2 => any_wants().prop_map(Event::SendToXmpp),
+        3 => (place.clone(), any::<bool>()).prop_map(|(place, taken)| Event::Outcome(place, taken)),
+        4 => (place.clone(), prop::option::of(any_receipt()))
+            .prop_map(|(place, receipt)| Event::SipReceipt(place, receipt)),
+        3 => (place.clone(), any::<bool>()).prop_map(|(place, taken)| Event::Settled(place, taken)),
+        1 => place.clone().prop_map(Event::XmppError),
+        4 => (place.clone(), any_receipt())
+            .prop_map(|(place, receipt)| Event::XmppReceipt(place, receipt)),
+        1 => place.prop_map(Event::Gone),
+        1 => prop_oneof![0_u64..30, 0_u64..100_000].prop_map(Event::Pass),
+        1 => Just(Event::Restart),
+    ]
+}
+
+/// What the two senders have been told of one message.
+#[derive(Debug, Default)]
+struct Told {
+    wants: Wants,
+    receipts: Vec<Receipt>,
+    /// He has his answer, or can have none any more.
+    answered: bool,
+    failed: bool,
+}
+
+impl Told {
+    fn receipt(&mut self, receipt: Receipt) {
+        assert!(!self.receipts.contains(&receipt), "told twice: {self:?}");
+        assert!(!self.failed, "told after a failure: {self:?}");
+        let wanted = match receipt {
+            Receipt::Delivered => self.wants.delivered,
+            Receipt::Displayed => self.wants.displayed,
+        };
+        assert!(wanted, "nobody asked: {self:?}");
+        self.receipts.push(receipt);
+    }
+
+    fn failure(&mut self) {
+        assert!(!self.failed, "failed twice: {self:?}");
+        assert!(self.receipts.is_empty(), "failed after a receipt: {self:?}");
+        self.failed = true;
+    }
+}
+
+/// Both adapters: what they were given, and what they have to believe of it.
+struct Witness {
+    world: World,
+    to_sip: Vec<Told>,
+    to_xmpp: Vec<Told>,
+    /// Names that the bridge has given to messages, in this process.
+    sip_refs: BTreeMap<usize, Ref>,
+    xmpp_refs: BTreeMap<usize, Ref>,
+    stored: BTreeMap<Ref, Unsettled>,
+    outcomes: BTreeSet<usize>,
+}
+
+impl Witness {
+    fn new() -> Self {
+        Self {
+            world: World::new(),
+            to_sip: Vec::new(),
+            to_xmpp: Vec::new(),
+            sip_refs: BTreeMap::new(),
+            xmpp_refs: BTreeMap::new(),
+            stored: BTreeMap::new(),
+            outcomes: BTreeSet::new(),
+        }
+    }
+
+    /// The input that an event is, if there is a message for it.
+    fn input(&mut self, event: &Event) -> Option<Input> {
+        let lost = Failure::Local(Local::Timeout);
+        Some(match event {
+            Event::SendToSip(wants) => {
+                self.to_sip.push(Told {
+                    wants: *wants,
+                    ..Told::default()
+                });
+                from_xmpp(
+                    BRUNO,
+                    wishing(&format!("m{}", self.to_sip.len() - 1), *wants),
+                )
+            }
+            Event::SendToXmpp(wants) => {
+                self.to_xmpp.push(Told {
+                    wants: *wants,
+                    ..Told::default()
+                });
+                let place = self.to_xmpp.len() - 1;
+                from_sip(place as u64, wishing(&format!("b{place}"), *wants))
+            }
+            Event::Outcome(place, taken) => {
+                let reference = *self.sip_refs.get(place)?;
+                self.outcomes.insert(*place).then_some(())?;
+                // The stanza's sender is told of no success: what he sees is that no error comes.
+                outcome(reference.0, if *taken { Ok(()) } else { Err(lost) })
+            }
+            Event::SipReceipt(place, receipt) => {
+                let reference = *self.sip_refs.get(place)?;
+                failing(reference.0, receipt.ok_or(lost))
+            }
+            Event::Settled(place, taken) => {
+                let reference = self.xmpp_refs.remove(place)?;
+                settled(reference.0, if *taken { Ok(()) } else { Err(lost) })
+            }
+            Event::XmppError(place) => {
+                message_error(DESK, &format!("b{place}"), Condition::ItemNotFound)
+            }
+            Event::XmppReceipt(place, receipt) => received(&format!("b{place}"), *receipt),
+            Event::Gone(place) => {
+                self.to_xmpp.get_mut(*place)?.answered = true;
+                Input::Sip(SipIn::MessageGone {
+                    reference: Ref(u64::try_from(*place).ok()?),
+                })
+            }
+            Event::Pass(_) | Event::Restart => return None,
+        })
+    }
+
+    fn play(&mut self, event: &Event) {
+        match event {
+            Event::Pass(seconds) => {
+                let later = self.world.now.after(Duration::from_secs(*seconds));
+                self.world.now = later;
+                self.world.bridge.handle_timeout(later);
+            }
+            Event::Restart => self.restart(),
+            _ => {
+                if let Some(input) = self.input(event) {
+                    self.world.bridge.handle(input, self.world.now);
+                }
+            }
+        }
+        self.watch();
+    }
+
+    /// What came of the old process's messages, nobody can say in the new one.
+    fn restart(&mut self) {
+        let now = self.world.now;
+        self.world = World::new();
+        self.world.now = now;
+        let last = self.stored.keys().next_back().copied();
+        self.world
+            .bridge
+            .number_from(last.unwrap_or(Ref(0)).max(Ref(1000)));
+        let left = std::mem::take(&mut self.stored).into_values().collect();
+        self.world.bridge.restore(Vec::new(), left, now);
+        self.sip_refs.clear();
+        self.xmpp_refs.clear();
+    }
+
+    fn watch(&mut self) {
+        let place = |id: &str| id.trim_start_matches(['m', 'b']).parse::<usize>().unwrap();
+        while let Some(command) = self.world.bridge.poll_command() {
+            match command {
+                Command::Store(StoreOut::Keep(message)) => {
+                    let reference = message.reference;
+                    self.stored.insert(reference, message);
+                    self.world.bridge.handle(kept(reference.0), self.world.now);
+                }
+                Command::Store(StoreOut::Settle(reference)) => {
+                    self.stored.remove(&reference);
+                }
+                Command::Store(_) => {}
+                Command::Sip(SipOut::Message { reference, im, .. }) => {
+                    self.sip_refs.insert(place(&im.id.unwrap()), reference);
+                }
+                Command::Xmpp(XmppOut::Message { reference, im, .. }) => {
+                    self.xmpp_refs.insert(place(&im.id.unwrap()), reference);
+                }
+                Command::Xmpp(XmppOut::Receipt { id, receipt, .. }) => {
+                    let number = place(&id);
+                    assert!(self.outcomes.contains(&number), "before the answer: {id}");
+                    self.to_sip[number].receipt(receipt);
+                }
+                Command::Xmpp(XmppOut::MessageError { reference, id, .. }) => {
+                    self.to_sip[place(&id.unwrap())].failure();
+                    // Its server handles it at once.
+                    if let Some(reference) = reference {
+                        let handled = settled(reference.0, Ok(()));
+                        self.world.bridge.handle(handled, self.world.now);
+                    }
+                }
+                Command::Sip(SipOut::Receipt { reference, receipt }) => {
+                    let told = &mut self.to_xmpp[reference.0 as usize];
+                    assert!(told.answered, "before the answer: {told:?}");
+                    told.receipt(receipt);
+                }
+                Command::Sip(SipOut::AnswerMessage { reference, outcome }) => {
+                    let told = &mut self.to_xmpp[reference.0 as usize];
+                    told.answered = true;
+                    if outcome.is_err() {
+                        told.failure();
+                    }
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+proptest! {
+    /// In whatever order receipts, outcomes, errors and restarts come: each kind of receipt is told at most once, only to
+    /// who asked, after the answer, and never beside a failure.
+    #[test]
+    fn receipts_never_contradict(events in prop::collection::vec(any_event(), 0..80)) {
+        let mut witness = Witness::new();
+        for event in &events {
+            witness.play(event);
+        }
+    }
 }
 
 #[test]
