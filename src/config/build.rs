@@ -24,7 +24,7 @@ pub(super) fn config(root: &mut Table, folder: &Path) -> Option<Config> {
     let tls = root.section("tls", |table| tls(table, folder));
     let xmpp = root.section("xmpp", xmpp);
     let sip = root.section("sip", |table| sip(table, folder));
-    let msrp = root.section("msrp", msrp::msrp);
+    let msrp = root.section("msrp", |table| msrp::msrp(table, folder));
     let presence = root.section("presence", presence::rules);
     let subscriptions = root.section("subscriptions", subscriptions);
     let ledger = root.section("ledger", ledger);
@@ -309,25 +309,7 @@ fn credentials(table: &mut Table, folder: &Path) -> Option<Credentials> {
         "the SIP domain whose servers may ask for the password",
     );
     let user = table.required("user", "the user name for the realm");
-    let password: Option<String> = table.optional("password");
-    let file: Option<PathBuf> = table.optional("password_file");
-    let password = match (password, file) {
-        (Some(password), None) => Some(password),
-        (None, Some(file)) => match std::fs::read_to_string(folder.join(&file)) {
-            Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
-            Err(error) => {
-                table.problem(
-                    "password_file",
-                    format!("{} cannot be read: {error}", file.display()),
-                );
-                None
-            }
-        },
-        _ => {
-            table.problem("password", "give either password or password_file");
-            None
-        }
-    };
+    let password = table.secret(("password", "password_file"), folder);
     Some(Credentials {
         realm: realm?,
         domain: domain?.to_lowercase(),

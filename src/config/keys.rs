@@ -1,5 +1,7 @@
 //! Takes keys out of a table one by one and remembers every problem, so that all are reported at once.
 
+use std::path::{Path, PathBuf};
+
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -43,6 +45,30 @@ impl Table {
             path,
             message: message.into(),
         });
+    }
+
+    /// Takes a secret from one of two keys: itself, or the file that holds it, by its path from `folder`.
+    pub(super) fn secret(
+        &mut self,
+        (key, file_key): (&'static str, &'static str),
+        folder: &Path,
+    ) -> Option<String> {
+        let file: Option<PathBuf> = self.optional(file_key);
+        match (self.optional(key), file) {
+            (Some(secret), None) => Some(secret),
+            (None, Some(file)) => match std::fs::read_to_string(folder.join(&file)) {
+                Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
+                Err(error) => {
+                    let message = format!("{} cannot be read: {error}", file.display());
+                    self.problem(file_key, message);
+                    None
+                }
+            },
+            _ => {
+                self.problem(key, format!("give either {key} or {file_key}"));
+                None
+            }
+        }
     }
 
     /// Takes an optional key. A value of the wrong type is a problem and reads as absent.

@@ -23,7 +23,7 @@ fn example_with_all_keys() -> String {
     let mut lines: Vec<&str> = Vec::new();
     for line in EXAMPLE.lines() {
         match line.strip_prefix('#') {
-            Some(bare) if key_or_table(line) && !line.starts_with("#password_file") => {
+            Some(bare) if key_or_table(line) && !line.contains("password_file =") => {
                 lines.push(bare)
             }
             _ => lines.push(line),
@@ -282,6 +282,61 @@ fn the_environment_overrides_the_file() {
     assert_eq!(config.log.filter, "debug");
     assert_eq!(config.sip.udp.len(), 2);
     assert_eq!(config.limits.queue, 7);
+}
+
+#[test]
+fn a_relay_has_a_name_and_a_password() {
+    let relay = |text: &str| {
+        let text = EXAMPLE.replace("[msrp]\n", &format!("[msrp]\n{text}\n"));
+        read(&text).map(|config| config.msrp.and_then(|msrp| msrp.relay))
+    };
+    let whole = "relay = \"msrps://relay.example.org;tcp\"\nrelay_user = \"gw\"\n";
+    let found = relay(&format!("{whole}relay_password = \"secret\"")).unwrap();
+    let found = found.expect("a relay turns MSRP on");
+    assert_eq!(
+        (found.user.as_str(), found.password.as_str()),
+        ("gw", "secret")
+    );
+    assert_eq!(found.uri.to_string(), "msrps://relay.example.org;tcp");
+
+    // Any file will do.
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = format!("[msrp]\n{whole}relay_password_file = \"clippy.toml\"\n");
+    let text = EXAMPLE.replace("[msrp]\n", &text);
+    let config = parse(&text, &folder.join("gateway.toml"), []).unwrap();
+    let found = config.msrp.and_then(|msrp| msrp.relay).unwrap();
+    let word = std::fs::read_to_string(folder.join("clippy.toml")).unwrap();
+    assert_eq!(found.password, word.trim_end());
+
+    let uri =
+        |uri: &str| format!("relay = \"{uri}\"\nrelay_user = \"gw\"\nrelay_password = \"secret\"");
+    for (text, problem) in [
+        (
+            whole.to_owned(),
+            "msrp.relay_password: give either relay_password or relay_password_file",
+        ),
+        (
+            "relay_user = \"gw\"".to_owned(),
+            "msrp.relay_user: is for a relay",
+        ),
+        (
+            uri("msrp://relay.example.org:2855;tcp"),
+            "msrp.relay: must be reached over TLS",
+        ),
+        (
+            uri("msrps://relay.example.org:2855/x;tcp"),
+            "msrp.relay: must name a host alone",
+        ),
+        (uri("relay.example.org"), "msrp.relay: is not an MSRP URI"),
+    ] {
+        let found = relay(&text).expect_err("must be refused").list;
+        assert_eq!(found.len(), 1, "{found:?}");
+        let found = found[0].to_string();
+        assert!(
+            found.starts_with(problem) && !found.contains("secret"),
+            "{found}"
+        );
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use serde::de::{self, Deserialize, Deserializer};
 use stox_core::policy::DomainPattern;
 use stox_core::presence::Rules;
 use stox_sip::dialect::Rule;
+use stox_sip::msrp::uri::MsrpUri;
 use stox_sip::target::TransportPolicy;
 use stox_sip::transport::Transport;
 
@@ -213,6 +214,28 @@ pub struct Msrp {
     pub max_message: u64,
     /// Networks that may be dialled besides those of the peer's own domain.
     pub networks: Vec<Network>,
+    /// The relay that peers connect to.
+    pub relay: Option<MsrpRelay>,
+}
+
+/// `msrp.relay` with our name and password there (RFC 4976).
+#[derive(Clone)]
+pub struct MsrpRelay {
+    /// The relay, without session.
+    pub uri: MsrpUri,
+    /// User.
+    pub user: String,
+    /// Password.
+    pub password: String,
+}
+
+impl fmt::Debug for MsrpRelay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MsrpRelay")
+            .field("uri", &self.uri)
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Whether TLS clients must show a certificate.

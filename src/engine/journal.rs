@@ -3,7 +3,8 @@
 
 use stox_core::vocab::{Command, Input, SipIn, SipOut, XmppIn, XmppOut};
 use stox_sip::adapt::diagnostics::Scope;
-use stox_sip::ua::Trouble;
+use stox_sip::msrp::endpoint::Fault;
+use stox_sip::ua::{RelayNews, Trouble};
 use tracing::{debug, info, warn};
 
 mod room;
@@ -105,6 +106,28 @@ pub(super) fn trouble(trouble: &Trouble) {
             info!(partner = domain, %method, status, diagnostic = id, source, unsaid, "a SIP partner says why: {words}");
         }
     }
+}
+
+/// The MSRP relay lets peers through, or does not any more.
+pub(super) fn relay(news: &RelayNews) {
+    let relay = &news.relay;
+    let (why, status) = match &news.outcome {
+        Ok(()) => return info!(%relay, "MSRP sessions go through the relay"),
+        Err(Fault::Refused(status)) => (
+            "refuses us: check msrp.relay_user and its password",
+            Some(status.code),
+        ),
+        Err(Fault::Lost) => ("closed the connection", None),
+        Err(Fault::Timeout) => (
+            "does not answer: check that msrp.relay is an MSRP relay",
+            None,
+        ),
+        Err(_) => (
+            "cannot be reached: check msrp.relay, and that the way there is open",
+            None,
+        ),
+    };
+    warn!(%relay, status, "the MSRP relay {why}; it is asked again, and sessions go without it until then");
 }
 
 /// What the bridge asks for.

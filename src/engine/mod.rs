@@ -384,6 +384,9 @@ impl Engine {
         while let Some(trouble) = self.sip.poll_trouble() {
             journal::trouble(&trouble);
         }
+        if let Some(news) = self.sip.poll_relay_news() {
+            journal::relay(&news);
+        }
         self.effects
             .extend(std::iter::from_fn(|| self.sip.poll_resolve()).map(Effect::Resolve));
         self.effects

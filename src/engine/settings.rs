@@ -168,8 +168,14 @@ fn msrp(config: &Config, msrp: &config::Msrp, ports: BoundPorts) -> sip::Msrp {
         tls_port: ports.msrp_tls,
         fingerprint: None,
         networks: msrp.networks.iter().map(block).collect(),
+        relay: msrp.relay.as_ref().map(relay),
         endpoint,
     }
+}
+
+fn relay(relay: &config::MsrpRelay) -> sip::Relay {
+    let (user, password) = (relay.user.clone(), relay.password.clone());
+    sip::Relay::new(relay.uri.clone(), user, password)
 }
 
 fn block(network: &config::Network) -> AddressBlock {

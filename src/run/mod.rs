@@ -131,7 +131,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     let mut msrp_sockets = MsrpSockets::new(
         MsrpTls::new(&tls),
         dns.clone(),
-        inside(&config),
+        (inside(&config), relay_host(&config)),
         msrp_arrivals,
         admit(),
     );
@@ -208,6 +208,11 @@ fn inside(config: &Config) -> Vec<AddressBlock> {
         prefix: network.prefix,
     };
     trusted.chain(networks).map(block).collect()
+}
+
+fn relay_host(config: &Config) -> Option<String> {
+    let relay = config.msrp.as_ref().and_then(|msrp| msrp.relay.as_ref());
+    relay.map(|relay| relay.uri.host.clone())
 }
 
 fn open_admin(path: &Path) -> Result<AdminSocket, StartError> {

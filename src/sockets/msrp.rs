@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use stox_sip::msrp::endpoint::{Dial, DialId, Fingerprint, Security};
+use stox_sip::msrp::uri::MsrpUri;
 use stox_sip::transport::FlowId;
 use stox_sip::ua::trust::AddressBlock;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -81,6 +82,8 @@ struct Shared {
     dns: Dns,
     /// Addresses that are not public, and may be dialled all the same.
     inside: Vec<AddressBlock>,
+    /// A host that may be at any address: our relay.
+    relay: Option<String>,
     flows: FlowIds,
     arrivals: mpsc::Sender<MsrpArrival>,
     admission: Arc<Admission>,
@@ -95,12 +98,12 @@ pub struct MsrpSockets {
 
 impl MsrpSockets {
     /// Without listeners yet. `arrivals` leads to the engine. Hosts by name are dialled at public addresses and at those
-    /// that lie `inside`.
+    /// that lie `inside`; the host of the `relay` is dialled wherever it is.
     #[must_use]
     pub fn new(
         tls: MsrpTls,
         dns: Dns,
-        inside: Vec<AddressBlock>,
+        (inside, relay): (Vec<AddressBlock>, Option<String>),
         arrivals: mpsc::Sender<MsrpArrival>,
         admission: Arc<Admission>,
     ) -> Self {
@@ -108,6 +111,7 @@ impl MsrpSockets {
             tls,
             dns,
             inside,
+            relay,
             flows: FlowIds::default(),
             arrivals,
             admission,
@@ -239,7 +243,15 @@ async fn open(shared: Arc<Shared>, dial: Dial) {
             }
         }
         Err(why) => {
-            tracing::warn!(host = dial.target.host, %why, "cannot open an MSRP connection; its messages go another way or fail");
+            // What that means for a relay is said elsewhere.
+            match shared.relay.as_ref() == Some(&dial.target.host) {
+                true => {
+                    tracing::info!(host = dial.target.host, %why, "cannot connect to the MSRP relay");
+                }
+                false => {
+                    tracing::warn!(host = dial.target.host, %why, "cannot open an MSRP connection; its messages go another way or fail");
+                }
+            }
             tracing::debug!(target, "the MSRP URI that could not be reached");
             let arrival = MsrpArrival::Dialled { id, outcome: None };
             _ = shared.arrivals.send(arrival).await;
@@ -248,7 +260,7 @@ async fn open(shared: Arc<Shared>, dial: Dial) {
 }
 
 async fn connect(shared: &Shared, dial: &Dial) -> Result<Box<dyn Octets>, String> {
-    let port = dial.target.port.ok_or("the URI has no port")?;
+    let port = port(&dial.target).ok_or("the URI has no port")?;
     let mut last = "the host has no address that may be dialled; see msrp.networks".to_owned();
     for address in addresses(shared, &dial.target.host).await? {
         match TcpStream::connect((address, port)).await {
@@ -268,6 +280,12 @@ async fn connect(shared: &Shared, dial: &Dial) -> Result<Box<dyn Octets>, String
     Err(last)
 }
 
+/// The port of a URI. That of a relay as such may go without saying (RFC 4976 §4.1).
+fn port(target: &MsrpUri) -> Option<u16> {
+    let relay = target.session.is_none().then(|| target.effective_port());
+    target.port.or(relay)
+}
+
 /// The addresses of a host. One by number was allowed by the user agent; a name may lead to public addresses only, and
 /// to those that are listed, lest it leads us to services of our own network.
 async fn addresses(shared: &Shared, host: &str) -> Result<Vec<IpAddr>, String> {
@@ -278,7 +296,8 @@ async fn addresses(shared: &Shared, host: &str) -> Result<Vec<IpAddr>, String> {
     let found = shared.dns.addresses(host).await;
     let found = found.map_err(|error| error.to_string())?;
     let listed = |address: &IpAddr| shared.inside.iter().any(|block| block.contains(*address));
-    let allowed = |address: &IpAddr| is_public(*address) || listed(address);
+    let relay = shared.relay.as_deref() == Some(host);
+    let allowed = |address: &IpAddr| relay || is_public(*address) || listed(address);
     Ok(found
         .into_iter()
         .filter(allowed)

@@ -96,8 +96,8 @@ pub fn authorize(
     Ok(())
 }
 
-/// The answer to the first of these challenges that we can answer and that is for the credential's realm. For requests
-/// that are not SIP's (RFC 4976 §5.1).
+/// The answer to the first of these challenges that we can answer and that is for the credential's realm, which may be
+/// empty: then whoever was asked names it. For requests that are not SIP's (RFC 4976 §5.1).
 ///
 /// # Errors
 /// Why there is none.
@@ -111,7 +111,7 @@ pub(crate) fn answer<'a>(
     let mut error = DigestError::NoChallenge;
     for value in challenges.take(MAX_CHALLENGES) {
         match Challenge::parse(value) {
-            Ok(challenge) if challenge.realm == credential.realm => {
+            Ok(challenge) if credential.realm.is_empty() || challenge.realm == credential.realm => {
                 return Ok(challenge.answer(credential, method, uri, &entropy.token()));
             }
             Ok(_) => error = DigestError::NoCredential,

@@ -45,6 +45,7 @@ fn settings() -> Settings {
         tls_port: None,
         fingerprint: None,
         networks: Vec::new(),
+        relay: None,
         endpoint: endpoint::Settings::default(),
     });
     settings

@@ -18,6 +18,7 @@ mod page_message;
 mod rates;
 mod received;
 mod refusals;
+mod relay;
 mod routing;
 mod session;
 pub mod settings;
@@ -41,6 +42,8 @@ use self::outgoing::{Challenged, Requests, Step};
 pub use self::outgoing::{Resolve, ResolveId};
 use self::page_message::{Inbox, Page, Pages};
 use self::rates::Rates;
+use self::relay::RelayClient;
+pub use self::relay::RelayNews;
 use self::session::Sessions;
 pub use self::settings::Settings;
 use self::subscriber::Subscriptions;
@@ -113,6 +116,7 @@ pub struct UserAgent {
     subscribe_rates: Rates,
     dialects: Dialects,
     msrp: Endpoint,
+    relay: RelayClient,
     troubles: Troubles,
     last_ref: u64,
 }
@@ -143,6 +147,7 @@ impl UserAgent {
         settings.transactions.sent_by = settings.local.sent_by();
         Self {
             transactions: TransactionLayer::new(settings.transactions.clone(), entropy.as_mut()),
+            relay: RelayClient::new(&settings),
             settings,
             entropy,
             effects: Effects::default(),
@@ -171,6 +176,10 @@ impl UserAgent {
     pub fn reconfigure(&mut self, mut settings: Settings) {
         settings.transactions = self.settings.transactions.clone();
         settings.local = self.settings.local.clone();
+        let relay = |settings: &Settings| settings.msrp.as_ref().map(|msrp| msrp.relay.clone());
+        if relay(&settings) != relay(&self.settings) {
+            self.relay.start_anew();
+        }
         self.settings = settings;
     }
 
@@ -370,6 +379,7 @@ impl UserAgent {
         with!(self.sessions.shut_down(), now);
         with!(self.participants.shut_down(), now);
         with!(self.foci.shut_down(), now);
+        self.relay.stop(&mut self.msrp, now);
         self.settle(now);
     }
 
@@ -467,6 +477,7 @@ impl UserAgent {
             self.typists.next_timeout(),
             self.requests.next_timeout(),
             self.msrp.poll_timeout(),
+            self.relay.next_timeout(),
         ]
         .into_iter()
         .flatten()
@@ -484,6 +495,8 @@ impl UserAgent {
         with!(self.foci.handle_timeout(), now);
         with!(self.typists.handle_timeout(), now);
         self.msrp.handle_timeout(now);
+        self.relay
+            .handle_timeout(&self.settings, &mut self.msrp, now);
         self.send_paced(now);
         self.settle(now);
     }

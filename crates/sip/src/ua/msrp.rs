@@ -62,6 +62,10 @@ impl UserAgent {
 
     /// Something happened in an MSRP session.
     pub(super) fn msrp_happened(&mut self, event: Event, now: Now) {
+        if let Event::Relay { id, outcome } = event {
+            let outcome = outcome.map(drop);
+            return self.relay.happened(id, outcome, &self.settings, now);
+        }
         if let Event::Received {
             channel, delivery, ..
         } = &event

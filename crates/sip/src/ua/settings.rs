@@ -11,6 +11,7 @@ use super::trust::{AddressBlock, SipDomain, same_host};
 use crate::dialect::{Behaviour, ContactHost, Dialects, Rule};
 use crate::digest::Credential;
 use crate::msrp::endpoint::{self, Fingerprint};
+use crate::msrp::uri::MsrpUri;
 use crate::transaction::{self, SentBy};
 use crate::transport::{TRANSPORTS, Transport, TransportRow};
 use crate::uri::bare_host;
@@ -147,11 +148,45 @@ pub struct Msrp {
     pub fingerprint: Option<Fingerprint>,
     /// Where peers may be that we connect to, besides the hosts of their domain and where their requests come from.
     pub networks: Vec<AddressBlock>,
+    /// The relay through which peers reach us, where there is one.
+    pub relay: Option<Relay>,
     /// Limits and timers.
     pub endpoint: endpoint::Settings,
 }
 
+/// An MSRP relay of ours (RFC 4976).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relay {
+    /// The relay itself: a URI without session id.
+    pub uri: MsrpUri,
+    /// Our name and password there.
+    pub credentials: endpoint::Credentials,
+}
+
+impl Relay {
+    /// A relay with our name and password, which no other host ever sees an answer made of. The relay names the realm.
+    #[must_use]
+    pub fn new(uri: MsrpUri, user: String, password: String) -> Self {
+        let credentials = endpoint::Credentials {
+            domain: uri.bare_host().to_owned(),
+            realm: String::new(),
+            username: user,
+            password,
+        };
+        Self { uri, credentials }
+    }
+}
+
+/// The port of those who only connect (RFC 4145 §4.1).
+const DISCARD: u16 = 9;
+
 impl Msrp {
+    /// Our own URI of a session.
+    pub(crate) fn uri(&self, secure: bool, session: &str) -> MsrpUri {
+        let port = self.port(secure).unwrap_or(DISCARD);
+        MsrpUri::new(secure, &self.host, port, session)
+    }
+
     /// The port that we listen on.
     #[must_use]
     pub const fn port(&self, secure: bool) -> Option<u16> {

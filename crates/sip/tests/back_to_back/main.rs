@@ -207,6 +207,7 @@ fn offered_msrp(at: &str) -> Msrp {
         tls_port: None,
         fingerprint: None,
         networks: Vec::new(),
+        relay: None,
         endpoint: endpoint::Settings::default(),
     }
 }

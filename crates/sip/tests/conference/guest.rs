@@ -35,6 +35,7 @@ fn agent() -> Agent {
         tls_port: None,
         fingerprint: None,
         networks: Vec::new(),
+        relay: None,
         endpoint: Default::default(),
     });
     Agent::with(settings)

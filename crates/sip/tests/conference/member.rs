@@ -21,6 +21,7 @@ fn agent() -> Agent {
         tls_port: None,
         fingerprint: None,
         networks: Vec::new(),
+        relay: None,
         endpoint: Default::default(),
     });
     settings.sip_domains[0].dialect.overrides.msrp_tls = Some(stox_sip::dialect::MsrpTls::Never);

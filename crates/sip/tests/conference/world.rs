@@ -89,6 +89,7 @@ fn settings(side: usize) -> Settings {
         tls_port: None,
         fingerprint: None,
         networks: Vec::new(),
+        relay: None,
         endpoint: endpoint::Settings::default(),
     });
     settings

@@ -45,7 +45,11 @@ impl Endpoint {
             }
             Phase::Waiting => {}
         }
-        if !is_trusted(connection, &session.plan) {
+        let trusted = match session.plan.relays.is_empty() {
+            true => is_trusted(connection, &session.plan),
+            false => self.flow_to_relay(&session.plan) == Some(flow),
+        };
+        if !trusted {
             return Err(Stranger {
                 status: Status::new(403),
                 hang_up: true,

@@ -31,7 +31,7 @@ use crate::transport::FlowId;
 
 pub use self::types::{
     Channel, Counts, Credentials, DeliveryId, Dial, DialId, Event, Fault, Fingerprint,
-    HashFunction, Message, Plan, Proof, Received, RelayId, Role, Security, Settings,
+    HashFunction, Message, Plan, Proof, Received, RelayId, Relayed, Role, Security, Settings,
 };
 
 /// What runs out.
@@ -130,11 +130,13 @@ impl Endpoint {
             return channel;
         }
         self.by_session_id.insert(id, channel);
-        let role = plan.role;
+        let (role, lost) = (plan.role, self.lacks_relay(&plan));
         self.sessions.insert(channel, Session::new(plan));
         let until = now.mono + self.settings.bind_wait;
         self.timers.set(Timer::Bind(channel), until);
-        if role == Role::Dials {
+        if lost {
+            self.take_down(channel, Fault::NotSent);
+        } else if role == Role::Dials {
             self.connect(channel, now);
         }
         channel

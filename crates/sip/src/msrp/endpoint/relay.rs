@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use stox_core::time::Now;
 
+use super::channel::Phase;
 use super::connection::{Asked, Hop};
-use super::types::{Credentials, Dial, DialId, Event, Fault, RelayId, Security};
+use super::types::{Credentials, Dial, DialId, Event, Fault, Plan, RelayId, Relayed, Security};
 use super::{Endpoint, Frame, Head, Method, Status, Timer};
 use crate::digest;
 use crate::grammar::digits;
@@ -59,6 +60,31 @@ impl Endpoint {
         if let Some(flow) = self.forget_relay(relay) {
             self.pump(flow, now);
         }
+    }
+
+    /// The way to us through a relay that has given us a path.
+    #[must_use]
+    pub fn relayed(&self) -> Option<Relayed> {
+        let relay = self.relays.values().find(|relay| !relay.path.is_empty())?;
+        Some(Relayed {
+            path: relay.path.clone(),
+            security: relay.security.clone(),
+        })
+    }
+
+    /// The connection on which a session through a relay runs: the one on which the relay knows us.
+    pub(super) fn flow_to_relay(&self, plan: &Plan) -> Option<FlowId> {
+        let known = || self.relays.values().filter(|relay| !relay.path.is_empty());
+        // A path may have changed since the session description was written.
+        let relay = known()
+            .find(|relay| relay.path == plan.relays)
+            .or_else(|| known().find(|relay| relay.security == plan.security));
+        relay?.flow
+    }
+
+    /// Peers are told to come through a relay that does not know us any more.
+    pub(super) fn lacks_relay(&self, plan: &Plan) -> bool {
+        !plan.relays.is_empty() && self.flow_to_relay(plan).is_none()
     }
 
     pub(super) fn connect_relay(&mut self, id: RelayId, now: Now) {
@@ -193,6 +219,13 @@ impl Endpoint {
             self.forget_relay(id);
             let outcome = Err(fault);
             self.events.push_back(Event::Relay { id, outcome });
+            let waiting = self.sessions.iter().filter(|(_, session)| {
+                session.phase == Phase::Waiting && self.lacks_relay(&session.plan)
+            });
+            let lost: Vec<_> = waiting.map(|(channel, _)| *channel).collect();
+            for channel in lost {
+                self.take_down(channel, Fault::NotSent);
+            }
         }
     }
 

@@ -209,7 +209,11 @@ impl Endpoint {
         };
         let security = session.plan.security.clone();
         let hop = Hop::new(&target, &security);
-        if let Some(flow) = self.flow_to(&hop) {
+        let flow = match session.plan.relays.is_empty() {
+            true => self.flow_to(&hop),
+            false => self.flow_to_relay(&session.plan),
+        };
+        if let Some(flow) = flow {
             self.bind(channel, flow);
             self.greet(channel, flow, now);
             return self.pump(flow, now);

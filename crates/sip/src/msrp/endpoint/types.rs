@@ -159,7 +159,7 @@ pub struct Plan {
     pub remote: Vec<MsrpUri>,
     /// Who connects.
     pub role: Role,
-    /// How the connection of this session is protected.
+    /// How the connection of this session is protected; with a relay, ours to it.
     pub security: Security,
     /// The peer's `a=max-size`: octets of one message.
     pub max_size: Option<u64>,
@@ -178,7 +178,24 @@ impl Plan {
     }
 }
 
-/// User name and password at a relay.
+/// The way to us through a relay (RFC 4976 §5.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relayed {
+    /// The relay's `Use-Path`, in its order: peers come to the first. Never empty.
+    pub path: Vec<MsrpUri>,
+    /// How our own connection to the relay is protected.
+    pub security: Security,
+}
+
+impl Relayed {
+    /// Peers come to it over TLS.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.path.first().is_some_and(|first| first.secure)
+    }
+}
+
+/// User name and password at a relay. An empty realm is whatever the relay calls its own.
 pub type Credentials = Credential;
 
 /// Limits and patience. All times on the monotonic clock.

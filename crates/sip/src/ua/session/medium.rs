@@ -7,7 +7,7 @@ use stox_core::vocab::Ref;
 use crate::adapt::im::Accepted;
 use crate::body::sdp::{self, Carrier, Media, OwnMsrp, Setup};
 use crate::dialect::{Behaviour, MsrpTls, SessionBy};
-use crate::msrp::endpoint::{Channel, Fingerprint, Plan, Proof, Role, Security};
+use crate::msrp::endpoint::{Channel, Fingerprint, Plan, Proof, Relayed, Role, Security};
 use crate::msrp::uri::{self, MsrpUri};
 use crate::transport::Source;
 use crate::ua::effects::Env;
@@ -21,8 +21,6 @@ const ACCEPT_TYPES: &str = "message/cpim text/plain text/html application/im-isc
 /// What we take inside a message/cpim wrapper.
 const ACCEPT_WRAPPED_TYPES: &str = "text/plain text/html application/im-iscomposing+xml \
      message/imdn+xml multipart/alternative text/rtf";
-/// The port of those who only connect (RFC 4145 §4.1).
-const DISCARD: u16 = 9;
 /// Messages of one session whose reports are waited for; the oldest goes first.
 const MAX_REPORTED: usize = 64;
 
@@ -42,6 +40,8 @@ pub(in crate::ua) struct Line {
     pub(in crate::ua) own: OwnMsrp,
     /// Our own URI.
     local: MsrpUri,
+    /// The way to us through our relay, where it takes that.
+    relayed: Option<Relayed>,
     /// The peer's path, once it is known.
     pub(in crate::ua) remote: Vec<MsrpUri>,
     /// Its session, once the peer's path is known.
@@ -90,11 +90,19 @@ impl Medium {
             MsrpTls::Never => false,
             MsrpTls::Auto => signals_securely(domain, env.settings),
         };
-        let setup = match listens(secure, env.settings) {
-            true => Setup::ActPass,
-            false => Setup::Active,
+        let relayed = env.msrp.relayed();
+        // A relay says by itself whether it is for TLS, unless the administrator does.
+        let secure = match (&relayed, behaviour.msrp_tls) {
+            (Some(relayed), MsrpTls::Auto) => relayed.is_secure(),
+            _ => secure,
         };
-        match Line::new(secure, setup, env) {
+        let reach = Reach::new(secure, env);
+        let setup = match reach {
+            Reach::Nobody if needs_relay(env.settings) => return Self::Dialog,
+            Reach::Nobody => Setup::Active,
+            Reach::Relay(_) | Reach::Listener => Setup::ActPass,
+        };
+        match Line::new(secure, setup, reach, env) {
             Some(line) => Self::Msrp(Box::new(line)),
             None => Self::Dialog,
         }
@@ -123,8 +131,9 @@ impl Medium {
                     return None;
                 }
                 Carrier::Msrp { secure } => {
-                    let setup = answer_setup(media.setup, listens(secure, env.settings))?;
-                    Self::Msrp(Box::new(Line::new(secure, setup, env)?))
+                    let reach = Reach::new(secure, env);
+                    let setup = answer_setup(media.setup, reach != Reach::Nobody)?;
+                    Self::Msrp(Box::new(Line::new(secure, setup, reach, env)?))
                 }
             };
             Some((index, medium))
@@ -174,18 +183,26 @@ impl Medium {
 
 impl Line {
     /// A new session of ours; `None` where the gateway is not set up for it.
-    fn new(secure: bool, setup: Setup, env: &mut Env<'_>) -> Option<Self> {
+    fn new(secure: bool, setup: Setup, reach: Reach, env: &mut Env<'_>) -> Option<Self> {
         let msrp = env.settings.msrp.as_ref()?;
-        let fingerprint = msrp.fingerprint.as_ref().filter(|_| secure);
-        if secure && fingerprint.is_none() {
+        let relayed = match reach {
+            Reach::Relay(relayed) => Some(relayed),
+            Reach::Listener | Reach::Nobody => None,
+        };
+        // Peers do not see our certificate where they connect to the relay.
+        let direct = secure && relayed.is_none();
+        let fingerprint = msrp.fingerprint.as_ref().filter(|_| direct);
+        if direct && fingerprint.is_none() {
             return None;
         }
-        let port = msrp.port(secure).unwrap_or(DISCARD);
-        let local = MsrpUri::new(secure, &msrp.host, port, &env.msrp.fresh_session());
+        let to_us = relayed.as_ref().map_or(secure, |r| r.security.is_tls());
+        let local = msrp.uri(to_us, &env.msrp.fresh_session());
+        let mut path = relayed.as_ref().map_or_else(Vec::new, |r| r.path.clone());
+        path.push(local.clone());
         let own = OwnMsrp {
             secure,
-            port,
-            path: local.to_string(),
+            port: path.first().map_or(0, MsrpUri::effective_port),
+            path: uri::print_path(&path),
             accept_types: ACCEPT_TYPES.to_owned(),
             accept_wrapped_types: Some(ACCEPT_WRAPPED_TYPES.to_owned()),
             max_size: msrp.endpoint.max_message,
@@ -196,6 +213,7 @@ impl Line {
         Some(Self {
             own,
             local,
+            relayed,
             remote: Vec::new(),
             channel: None,
             up: false,
@@ -234,16 +252,18 @@ impl Line {
             fingerprints,
             name: next.host.clone(),
         };
+        let security = match &self.relayed {
+            Some(relayed) => relayed.security.clone(),
+            None if secure => Security::Tls(proof),
+            None => Security::Plain,
+        };
+        let relayed = self.relayed.as_ref();
         let plan = Plan {
             local: self.local.clone(),
-            relays: Vec::new(),
+            relays: relayed.map_or_else(Vec::new, |relayed| relayed.path.clone()),
             remote: remote.clone(),
             role,
-            security: if secure {
-                Security::Tls(proof)
-            } else {
-                Security::Plain
-            },
+            security,
             max_size: theirs.max_size,
         };
         if let Some(types) = &theirs.accept_wrapped_types {
@@ -295,6 +315,34 @@ fn answer_setup(theirs: Option<Setup>, listens: bool) -> Option<Setup> {
         (Some(Setup::Passive), _) | (Some(Setup::ActPass), false) => Some(Setup::Active),
         (None | Some(Setup::Active | Setup::ActPass), true) => Some(Setup::Passive),
     }
+}
+
+/// Where peers can connect to for a new session.
+#[derive(Debug, PartialEq, Eq)]
+enum Reach {
+    /// Our relay, to which we are connected.
+    Relay(Relayed),
+    /// Us.
+    Listener,
+    Nobody,
+}
+
+impl Reach {
+    /// The relay while we are known to it, if it is for such sessions.
+    fn new(secure: bool, env: &Env<'_>) -> Self {
+        match env.msrp.relayed() {
+            Some(relayed) if relayed.is_secure() == secure => Self::Relay(relayed),
+            _ if listens(secure, env.settings) => Self::Listener,
+            _ => Self::Nobody,
+        }
+    }
+}
+
+/// Peers are meant to come through a relay, and have no other way.
+fn needs_relay(settings: &Settings) -> bool {
+    let msrp = settings.msrp.as_ref();
+    let listens = listens(true, settings) || listens(false, settings);
+    msrp.is_some_and(|msrp| msrp.relay.is_some()) && !listens
 }
 
 fn listens(secure: bool, settings: &Settings) -> bool {
