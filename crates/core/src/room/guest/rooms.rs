@@ -54,6 +54,13 @@ impl Leg {
         }
     }
 
+    /// The name that a presence gives to its occupant from now on, where it can be one.
+    pub(super) fn renamed<'a>(&self, presence: &'a OccupantPresence) -> Option<&'a str> {
+        let new = presence.new_nick.as_deref();
+        let new = new.filter(|_| !presence.available && is_rename(presence))?;
+        self.room.with_resource(new).check().is_ok().then_some(new)
+    }
+
     fn note(&mut self, nick: &str, presence: &OccupantPresence, full: bool) -> Option<Roster> {
         let mut roster = Roster::default();
         let known = self.occupants.get(nick).copied();
@@ -62,8 +69,7 @@ impl Leg {
         } else {
             self.occupants.remove(nick);
             roster.left.extend(known.and(self.address_of(Some(nick))));
-            let new = presence.new_nick.as_deref();
-            let renamed = new.filter(|_| is_rename(presence) && known.is_some());
+            let renamed = self.renamed(presence).filter(|_| known.is_some());
             (renamed, known.unwrap_or_default())
         };
         if let Some(nick) = now_called

@@ -113,8 +113,8 @@ impl Guests {
         if let Some(roster) = roster {
             cx.focus(FocusOut::Roster { leg, roster });
         }
-        let new_nick = match &presence.new_nick {
-            Some(new) if own && rooms::is_rename(presence) => Some(new.as_str()),
+        let new_nick = match entry.renamed(presence) {
+            Some(new) if own => Some(new),
             _ if own && presence.available && nick != entry.nick => Some(nick),
             _ => None,
         };
