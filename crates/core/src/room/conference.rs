@@ -16,6 +16,9 @@ use super::{Timer, nick};
 mod events;
 mod views;
 
+/// Whom one stanza may ask to be invited, at most.
+const MOST_INVITEES: usize = 20;
+
 /// A user's device and a conference, both canonical.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct LegKey {
@@ -413,6 +416,11 @@ impl Conferences {
         else {
             return false;
         };
+        if invitees.len() > MOST_INVITEES {
+            let error = StanzaError::new(Condition::PolicyViolation);
+            message_error(cx, (to.clone(), from.clone()), id.cloned(), error);
+            return true;
+        }
         for invitee in invitees {
             let refusal = match jid_to_sip(invitee, Scheme::Sip) {
                 Err(_) => Local::BadAddress,
