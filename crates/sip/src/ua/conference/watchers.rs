@@ -22,6 +22,9 @@ use crate::ua::refusals::{self, Refusal};
 /// Subscriptions of one user to one room at most.
 pub(super) const MOST_FOR_ONE: usize = 4;
 
+/// Participants that a watcher has not been told of one by one, at most; beyond that he is told everything.
+const MOST_TOUCHED: usize = 1000;
+
 /// A room as its watchers see it.
 #[derive(Debug)]
 pub(super) struct Room {
@@ -44,7 +47,10 @@ impl Room {
 
     fn description(&self) -> Description {
         Description {
-            subject: self.subject.as_ref().map(|subject| subject.text.clone()),
+            subject: self.subject.as_ref().map(|subject| {
+                let text = subject.text.chars();
+                text.take(conference_info::MAX_TEXT).collect()
+            }),
             ..Description::default()
         }
     }
@@ -98,6 +104,17 @@ struct News {
 }
 
 impl News {
+    fn add(&mut self, touched: &BTreeSet<SipAddress>, subject: bool) {
+        self.subject |= subject;
+        if !self.full {
+            self.touched.extend(touched.iter().cloned());
+        }
+        if self.touched.len() > MOST_TOUCHED {
+            self.full = true;
+            self.touched.clear();
+        }
+    }
+
     fn is_none(&self) -> bool {
         !self.full && !self.subject && self.touched.is_empty()
     }
@@ -312,8 +329,7 @@ impl Watchers {
     ) {
         for id in self.of_leg(leg) {
             if let Some(watcher) = self.by_id.get_mut(&id) {
-                watcher.news.touched.extend(touched.iter().cloned());
-                watcher.news.subject |= subject;
+                watcher.news.add(touched, subject);
             }
             self.flush(id, room, timers, env);
         }
