@@ -38,6 +38,9 @@ const ABILITIES: &str = "nickname private-messages";
 /// The word for a focus in `Contact` (RFC 4579 §5.1).
 const FOCUS: &str = "isfocus";
 
+/// Characters of somebody's words in a header field, at most.
+const MOST_WORDS: usize = 256;
+
 /// Names one leg, or one subscription of a leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct LegId(u64);
@@ -108,6 +111,11 @@ fn can(media: &Media, ability: &str) -> bool {
     let said = media.chatroom.as_deref().unwrap_or_default();
     said.split_ascii_whitespace()
         .any(|word| word.eq_ignore_ascii_case(ability))
+}
+
+/// What of somebody's words goes into a header field.
+fn in_short(words: &str) -> String {
+    words.chars().take(MOST_WORDS).collect()
 }
 
 /// The methods that we serve in conferences, for `Allow`.
@@ -210,6 +218,14 @@ impl UserAgent {
             let refusal = Refusal::Malformed("Missing Or Malformed Refer-To".to_owned());
             return self.env(now).refuse(&asked, &refusal);
         };
+        let tag = refusals::to_tag(&asked.request);
+        let call_id = asked.request.headers.get("Call-ID").unwrap_or_default();
+        let member = tag
+            .as_ref()
+            .and_then(|tag| self.participants.find(call_id, tag));
+        if let Some(id) = member {
+            return with!(self.participants.receive(id, &asked, &from), now);
+        }
         let reference = self.next_ref();
         let parties = (&from, &to);
         let back = with!(
@@ -217,6 +233,9 @@ impl UserAgent {
             now
         );
         if let Some(asked) = back {
+            if tag.is_some() {
+                return self.env(now).refuse(&asked, &Refusal::NoDialog);
+            }
             with!(
                 self.invitations
                     .referred(reference, asked, &refer_to, parties),

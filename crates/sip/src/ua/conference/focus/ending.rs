@@ -10,7 +10,7 @@ use crate::method::Method;
 use crate::msrp::endpoint::Status;
 use crate::transaction::ServerId;
 use crate::ua::conference::watchers::Last;
-use crate::ua::conference::{LegId, Step, Timer};
+use crate::ua::conference::{LegId, Step, Timer, in_short};
 use crate::ua::effects::{Env, Outgoing, Purpose};
 
 impl Foci {
@@ -174,7 +174,7 @@ impl Leg {
         let headers = &mut request.headers;
         headers.push("User-Agent", &env.settings.product);
         if !words.is_empty() {
-            let words = quote(words);
+            let words = quote(&in_short(words));
             headers.push("Reason", format!("SIP;cause={cause};text={words}"));
         }
         self.leaving = true;

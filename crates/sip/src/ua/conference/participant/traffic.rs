@@ -16,7 +16,7 @@ use crate::message::Response;
 use crate::method::Method;
 use crate::msrp::endpoint::{DeliveryId, Event, Received, Status};
 use crate::ua::conference::message::{self, Parties};
-use crate::ua::conference::{LegId, Step, allow, described};
+use crate::ua::conference::{LegId, Step, allow, described, in_short};
 use crate::ua::effects::{Asked, Env, Fate, Outgoing, Purpose};
 use crate::ua::refusals::Refusal;
 use crate::ua::routing;
@@ -70,7 +70,7 @@ impl Participants {
         };
         let mut refer_to = ReferTo::invite(adapt::address::to_uri(invitee));
         if let Some(reason) = reason {
-            refer_to = refer_to.with_header("Subject", reason);
+            refer_to = refer_to.with_header("Subject", &in_short(reason));
         }
         let mut request = dialog.request(Method::REFER);
         let headers = &mut request.headers;
