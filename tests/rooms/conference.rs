@@ -5,13 +5,13 @@ use crate::output::Output;
 use crate::sip_text::SipText;
 use crate::stage::{Call, Line, Stage, path_in, request};
 
-const CONFERENCE: &str = "chat7@ocs.example";
+pub(crate) const CONFERENCE: &str = "chat7@ocs.example";
 const THEIRS: &str = "msrp://127.0.0.1:7313/focus7;tcp";
-const ALMA: &str = "alma@jabber.example/home";
+pub(crate) const ALMA: &str = "alma@jabber.example/home";
 const CHAT7: &str = "<sip:chat7@ocs.example>";
-const BRUNO: &str = "\"Bruno\" <sip:bruno@ocs.example>";
+pub(crate) const BRUNO: &str = "\"Bruno\" <sip:bruno@ocs.example>";
 
-fn description(abilities: &str) -> String {
+pub(crate) fn description(abilities: &str) -> String {
     format!(
         "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
          m=message 7313 TCP/MSRP *\r\na=accept-types:message/cpim\r\na=accept-wrapped-types:text/plain\r\n\
@@ -19,37 +19,37 @@ fn description(abilities: &str) -> String {
     )
 }
 
-const FOCUS: &str = "Contact: <sip:chat7@edge.ocs.example:5061;transport=tls>;isfocus\r\n\
+pub(crate) const FOCUS: &str = "Contact: <sip:chat7@edge.ocs.example:5061;transport=tls>;isfocus\r\n\
     Content-Type: application/sdp\r\n";
 
-fn document(extent: &str, version: u32, users: &str) -> String {
+pub(crate) fn document(extent: &str, version: u32, users: &str) -> String {
     format!(
         "<conference-info xmlns='urn:ietf:params:xml:ns:conference-info' entity='sip:chat7@ocs.example' \
          state='{extent}' version='{version}'>{users}</conference-info>"
     )
 }
 
-fn user(name: &str, nick: &str) -> String {
+pub(crate) fn user(name: &str, nick: &str) -> String {
     format!("<user entity='sip:{name}'><display-text>{nick}</display-text></user>")
 }
 
 /// One leg of an XMPP user, as the conference sees it.
-struct Member {
-    jid: &'static str,
-    invite: SipText,
-    line: Line,
+pub(crate) struct Member {
+    pub(crate) jid: &'static str,
+    pub(crate) invite: SipText,
+    pub(crate) line: Line,
     /// The dialog in which the conference tells who is there.
-    watch: Call,
+    pub(crate) watch: Call,
 }
 
-fn joins(stage: &mut Stage, jid: &str, nick: &str) {
+pub(crate) fn joins(stage: &mut Stage, jid: &str, nick: &str) {
     stage.stanza(&format!(
         "<presence xmlns='jabber:client' from='{jid}' to='{CONFERENCE}/{nick}' id='j1'>\
          <x xmlns='http://jabber.org/protocol/muc'/></presence>"
     ));
 }
 
-fn call_of(request: &SipText) -> Call {
+pub(crate) fn call_of(request: &SipText) -> Call {
     let tag = request.header("From").unwrap();
     let tag = tag.split_once(";tag=").unwrap().1.to_owned();
     Call {
@@ -71,7 +71,7 @@ fn call_of(request: &SipText) -> Call {
 
 impl Member {
     /// She is let in under the nickname that she wants; the conference has told nobody's name yet.
-    fn enters(stage: &mut Stage, jid: &'static str, nick: &str) -> Self {
+    pub(crate) fn enters(stage: &mut Stage, jid: &'static str, nick: &str) -> Self {
         joins(stage, jid, nick);
         let news = stage.news();
         let invite = request(&news, "INVITE");
@@ -103,14 +103,14 @@ impl Member {
         }
     }
 
-    fn notify(&self, stage: &mut Stage, state: &str, body: &str) {
+    pub(crate) fn notify(&self, stage: &mut Stage, state: &str, body: &str) {
         let more = format!(
             "Event: conference\r\nSubscription-State: {state}\r\nContent-Type: application/conference-info+xml\r\n"
         );
         stage.request("NOTIFY", &self.watch, &more, body);
     }
 
-    fn says(&self, stage: &mut Stage, to: &str, kind: &str, id: &str, text: &str) {
+    pub(crate) fn says(&self, stage: &mut Stage, to: &str, kind: &str, id: &str, text: &str) {
         stage.stanza(&format!(
             "<message xmlns='jabber:client' from='{}' to='{CONFERENCE}{to}' type='{kind}' id='{id}'>\
              <body>{text}</body></message>",
@@ -118,14 +118,14 @@ impl Member {
         ));
     }
 
-    fn hears(&self, stage: &mut Stage, from: &str, to: &str, text: &str) {
+    pub(crate) fn hears(&self, stage: &mut Stage, from: &str, to: &str, text: &str) {
         stage.says(&self.line, (from, to), text);
     }
 }
 
-const ACTIVE: &str = "active;expires=600";
+pub(crate) const ACTIVE: &str = "active;expires=600";
 
-fn inside(stage: &mut Stage) -> Member {
+pub(crate) fn inside(stage: &mut Stage) -> Member {
     let alma = Member::enters(stage, ALMA, "Alma");
     let users = format!(
         "<conference-description><subject>Plan</subject></conference-description><users state='full'>{}{}</users>",
@@ -141,7 +141,7 @@ fn inside(stage: &mut Stage) -> Member {
     alma
 }
 
-fn msrp_request(stage: &mut Stage) -> MsrpText {
+pub(crate) fn msrp_request(stage: &mut Stage) -> MsrpText {
     let news = stage.news();
     let mut requests = news.iter().filter_map(Output::msrp_request);
     requests.next_back().expect("an MSRP request").clone()

@@ -25,5 +25,6 @@ mod sip_text;
 mod world;
 
 mod conference;
+mod hostile;
 mod room;
 mod stage;

@@ -2,12 +2,12 @@
 
 use crate::stage::{Call, Line, Stage, path_in, response, stanza};
 
-const ROOM: &str = "tea@rooms.jabber.example";
+pub(crate) const ROOM: &str = "tea@rooms.jabber.example";
 const OURS: &str = "msrp://127.0.0.1:7313/bruno1;tcp";
 const BRUNO: &str = "<sip:bruno@ocs.example>";
-const MUC_USER: &str = "http://jabber.org/protocol/muc#user";
+pub(crate) const MUC_USER: &str = "http://jabber.org/protocol/muc#user";
 
-fn offer(more: &str) -> String {
+pub(crate) fn offer(more: &str) -> String {
     format!(
         "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
          m=message 7313 TCP/MSRP *\r\na=accept-types:message/cpim text/plain\r\n\
@@ -16,15 +16,15 @@ fn offer(more: &str) -> String {
 }
 
 /// Bruno, on his way into the room or in it.
-struct Guest {
-    stage: Stage,
-    call: Call,
-    line: Line,
+pub(crate) struct Guest {
+    pub(crate) stage: Stage,
+    pub(crate) call: Call,
+    pub(crate) line: Line,
     /// His address in the room.
-    jid: String,
+    pub(crate) jid: String,
 }
 
-fn call(id: &str, user: &str) -> Call {
+pub(crate) fn call(id: &str, user: &str) -> Call {
     Call {
         id: id.to_owned(),
         from: format!("\"Bruno\" <sip:{user}@ocs.example>;tag=b1"),
@@ -36,11 +36,11 @@ fn call(id: &str, user: &str) -> Call {
 }
 
 impl Guest {
-    fn asks() -> Self {
+    pub(crate) fn asks() -> Self {
         Self::asks_with("")
     }
 
-    fn asks_with(settings: &str) -> Self {
+    pub(crate) fn asks_with(settings: &str) -> Self {
         let mut stage = Stage::with(settings);
         let mut call = call("c1", "bruno");
         let body = offer("a=chatroom:nickname private-messages\r\n");
@@ -69,7 +69,7 @@ impl Guest {
     }
 
     /// He is in, with Alma, and his MSRP connection stands.
-    fn inside() -> Self {
+    pub(crate) fn inside() -> Self {
         let mut guest = Self::asks();
         guest.occupant("Alma", "", &item("moderator", ""));
         guest.enters("Bruno");
@@ -77,7 +77,7 @@ impl Guest {
     }
 
     /// The room takes him, and he connects.
-    fn enters(&mut self, nick: &str) {
+    pub(crate) fn enters(&mut self, nick: &str) {
         self.occupant(
             nick,
             "",
@@ -96,7 +96,7 @@ impl Guest {
     }
 
     /// Presence of an occupant.
-    fn occupant(&mut self, nick: &str, kind: &str, x: &str) {
+    pub(crate) fn occupant(&mut self, nick: &str, kind: &str, x: &str) {
         let xml = format!(
             "<presence xmlns='jabber:client' from='{ROOM}/{nick}' to='{}'{kind}><x xmlns='{MUC_USER}'>{x}</x></presence>",
             self.jid
@@ -105,7 +105,7 @@ impl Guest {
     }
 
     /// A message of the room's.
-    fn room(&mut self, from: &str, attributes: &str, content: &str) {
+    pub(crate) fn room(&mut self, from: &str, attributes: &str, content: &str) {
         let xml = format!(
             "<message xmlns='jabber:client' from='{ROOM}{from}' to='{}' {attributes}>{content}</message>",
             self.jid
@@ -114,30 +114,30 @@ impl Guest {
     }
 
     /// The room repeats his message with this id.
-    fn repeats(&mut self, id: &str, text: &str) {
+    pub(crate) fn repeats(&mut self, id: &str, text: &str) {
         let attributes = format!("type='groupchat' id='{id}'");
         self.room("/Bruno", &attributes, &format!("<body>{text}</body>"));
     }
 
-    fn says(&mut self, to: &str, text: &str) {
+    pub(crate) fn says(&mut self, to: &str, text: &str) {
         self.stage.says(&self.line, (BRUNO, to), text);
     }
 
     /// What he says to all; the id of the stanza.
-    fn says_to_all(&mut self, text: &str) -> String {
+    pub(crate) fn says_to_all(&mut self, text: &str) -> String {
         self.says("sip:tea@rooms.jabber.example", text);
         let news = self.stage.news();
         stanza(&news).attr("id").unwrap().to_owned()
     }
 
     /// Nothing is left of his stay.
-    fn is_over(&mut self) {
+    pub(crate) fn is_over(&mut self) {
         self.stage.passes(200);
         self.stage.expect(&[]);
         self.stage.assert_empty();
     }
 
-    fn subscribes(&mut self) -> Call {
+    pub(crate) fn subscribes(&mut self) -> Call {
         let mut call = Call {
             id: "s1".to_owned(),
             tag: String::new(),
@@ -150,11 +150,11 @@ impl Guest {
     }
 }
 
-fn item(role: &str, more: &str) -> String {
+pub(crate) fn item(role: &str, more: &str) -> String {
     format!("<item affiliation='none' role='{role}'{more}/>")
 }
 
-const GONE: &str = " type='unavailable'";
+pub(crate) const GONE: &str = " type='unavailable'";
 
 #[test]
 fn a_sip_user_spends_an_evening_in_a_room() {
