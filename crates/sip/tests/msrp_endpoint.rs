@@ -922,3 +922,47 @@ fn a_whole_conversation_however_it_is_cut() {
         msrp_invariants::stream(text.concat().as_bytes(), &[size]);
     }
 }
+
+#[test]
+fn a_peer_that_connects_before_its_answer_is_here_waits_for_it() {
+    let mut scene = Scene::new(Settings::default());
+    scene.endpoint.expect("ours1234");
+    scene.endpoint.accepted(A, false, None, scene.now);
+    scene.put(A, &bind());
+    scene.put(A, &send("mess1", "1-2/2", "", "hi", '$'));
+    assert_eq!((scene.events(), scene.codes(A)), (vec![], vec![]));
+    let channel = scene.endpoint.open(plan(), scene.now);
+    let events = scene.events();
+    assert_eq!(events[0], Event::Up(channel));
+    let (delivery, message) = received(&events);
+    assert_eq!(&message.body[..], b"hi");
+    assert_eq!(scene.codes(A), [200]);
+    scene.endpoint.answer(delivery, Status::ok(), scene.now);
+    assert_eq!(scene.codes(A), [200]);
+}
+
+#[test]
+fn what_waits_for_an_offer_that_comes_to_nothing_is_turned_away() {
+    let mut scene = Scene::new(Settings::default());
+    scene.endpoint.expect("ours1234");
+    scene.endpoint.accepted(A, false, None, scene.now);
+    scene.put(A, &bind());
+    scene.endpoint.expect_no_more("ours1234", scene.now);
+    assert_eq!((scene.events(), scene.codes(A)), (vec![], vec![481]));
+    scene.put(A, &bind());
+    assert_eq!(scene.codes(A), [481]);
+
+    // Nobody makes us hold more than so much, or for longer than an unbound connection may last.
+    scene.endpoint.expect("ours1234");
+    scene.put(A, &bind());
+    for _ in 0..40 {
+        scene.put(A, &"x".repeat(2_000));
+    }
+    assert_eq!(scene.closes(), [A]);
+    scene.endpoint.accepted(B, false, None, scene.now);
+    scene.put(B, &bind());
+    scene.wait(60);
+    assert_eq!(scene.closes(), [B]);
+    scene.endpoint.expect_no_more("ours1234", scene.now);
+    assert!(scene.endpoint.is_empty());
+}

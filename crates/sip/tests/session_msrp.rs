@@ -473,12 +473,13 @@ fn a_peer_that_takes_sessions_and_leaves_them_is_not_asked_without_end() {
         agent.is_silent();
         leaves(&mut agent, &dialog, tag);
     }
-    let mut outcomes = Vec::new();
-    while let Some(SipIn::Outcome { reference, outcome }) = agent.ua.poll_input() {
-        assert!(outcome.is_err());
-        outcomes.push(reference.0);
+    // They go by themselves then, in order.
+    for (reference, text) in [(1, "one"), (2, "two")] {
+        let message = agent.says_request("MESSAGE");
+        assert_eq!(&message.body[..], text.as_bytes());
+        agent.hears_answer(&message, 200, "");
+        assert_eq!(settled(&mut agent), (reference, Ok(())));
     }
-    assert_eq!(outcomes, [1, 2]);
     agent.is_silent();
     assert_eq!(agent.ua.status().sessions, 0);
 }
@@ -507,4 +508,33 @@ fn a_missing_connection_teaches_nothing_of_the_domain() {
     agent.hears_answer(&message, 200, "");
     assert_eq!(settled(&mut agent), (1, Ok(())));
     assert_eq!(agent.ua.poll_learned(), None);
+}
+
+#[test]
+fn a_peer_may_connect_before_its_answer_to_our_offer_is_here() {
+    let mut agent = agent();
+    sends(&mut agent, 1, im("hello", None));
+    let invite = agent.says_request("INVITE");
+    let offer = std::str::from_utf8(&invite.body).unwrap().to_owned();
+    let path = offer.split("a=path:").nth(1).unwrap();
+    let path = path.lines().next().unwrap().to_owned();
+    agent.ua.msrp_accepted(FLOW, false, None, agent.now);
+    let bind = format!(
+        "MSRP bind0001 SEND\r\nTo-Path: {path}\r\nFrom-Path: {THEIRS}\r\nMessage-ID: b1b1\r\n-------bind0001$\r\n"
+    );
+    agent.ua.msrp_received(FLOW, bind.as_bytes(), agent.now);
+    agent.pump();
+    assert!(agent.ua.poll_msrp_transmit().is_none());
+    let media = format!(
+        "m=message 9 TCP/MSRP *\r\na=accept-types:text/plain\r\na=setup:active\r\na=path:{THEIRS}"
+    );
+    agent.hears_answer_with(&invite, 200, &format!("{GRUU}{SDP}"), &described(&media));
+    agent.says_request("ACK");
+    assert!(writes(&mut agent).starts_with("MSRP bind0001 200"));
+    let send = writes(&mut agent);
+    assert!(send.contains("\r\n\r\nhello\r\n"), "{send}");
+    let local = send.lines().nth(2).unwrap();
+    assert_eq!(local, format!("From-Path: {path}"));
+    answers(&mut agent, &send, "200 OK", &path);
+    assert_eq!(settled(&mut agent), (1, Ok(())));
 }

@@ -139,6 +139,12 @@ impl Framer {
         }
     }
 
+    /// Octets that were not looked at yet, or are not complete.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// A frame has begun and not ended.
     #[must_use]
     pub fn is_mid_frame(&self) -> bool {

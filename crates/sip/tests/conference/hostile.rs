@@ -222,6 +222,7 @@ impl Play {
             tls_port: None,
             fingerprint: None,
             networks: Vec::new(),
+            relay: None,
             endpoint: Default::default(),
         });
         let overrides = &mut settings.sip_domains[0].dialect.overrides;

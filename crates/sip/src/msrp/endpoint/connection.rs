@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
+use super::early::Early;
 use super::types::{Channel, DeliveryId, Fingerprint, RelayId, Security, Settings};
 use crate::msrp::frame::Head;
 use crate::msrp::framer::Framer;
@@ -67,6 +68,8 @@ pub(super) struct Connection {
     pub(super) hop: Option<Hop>,
     pub(super) framer: Framer,
     pub(super) inbound: Option<Inbound>,
+    /// A request for a session that is only offered; nothing behind it is looked at.
+    pub(super) early: Option<Early>,
     pub(super) channels: BTreeSet<Channel>,
     pub(super) relays: BTreeSet<RelayId>,
     pub(super) deliveries: BTreeSet<DeliveryId>,
@@ -96,6 +99,7 @@ impl Connection {
             hop: None,
             framer: Framer::new(settings.frames),
             inbound: None,
+            early: None,
             channels: BTreeSet::new(),
             relays: BTreeSet::new(),
             deliveries: BTreeSet::new(),

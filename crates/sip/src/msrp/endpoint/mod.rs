@@ -6,6 +6,7 @@
 mod binding;
 mod channel;
 mod connection;
+mod early;
 mod inbound;
 mod outbound;
 mod relay;
@@ -20,6 +21,7 @@ use stox_core::time::{Entropy, Now};
 
 use self::channel::{Outgoing, Phase, Session};
 use self::connection::{Asked, Connection};
+use self::early::Offers;
 use self::relay::Relay;
 use self::shell::Dialling;
 use super::frame::{ByteRange, Frame, Head, Method};
@@ -64,6 +66,7 @@ pub struct Endpoint {
     last_number: u64,
     sessions: BTreeMap<Channel, Session>,
     by_session_id: BTreeMap<String, Channel>,
+    offers: Offers,
     flows: BTreeMap<FlowId, Connection>,
     dials: BTreeMap<DialId, Dialling>,
     dial_queue: VecDeque<Dial>,
@@ -99,6 +102,7 @@ impl Endpoint {
             last_number: 0,
             sessions: BTreeMap::new(),
             by_session_id: BTreeMap::new(),
+            offers: Offers::default(),
             flows: BTreeMap::new(),
             dials: BTreeMap::new(),
             dial_queue: VecDeque::new(),
@@ -127,9 +131,10 @@ impl Endpoint {
         if self.sessions.len() >= self.settings.channels || self.by_session_id.contains_key(&id) {
             let fault = Fault::Overloaded;
             self.events.push_back(Event::Down { channel, fault });
+            self.expect_no_more(&id, now);
             return channel;
         }
-        self.by_session_id.insert(id, channel);
+        self.by_session_id.insert(id.clone(), channel);
         let (role, lost) = (plan.role, self.lacks_relay(&plan));
         self.sessions.insert(channel, Session::new(plan));
         let until = now.mono + self.settings.bind_wait;
@@ -139,6 +144,7 @@ impl Endpoint {
         } else if role == Role::Dials {
             self.connect(channel, now);
         }
+        self.expect_no_more(&id, now);
         channel
     }
 
@@ -314,6 +320,7 @@ impl Endpoint {
             && self.transmits.is_empty()
             && self.closes.is_empty()
             && self.by_session_id.is_empty()
+            && self.offers.is_empty()
             && self.assembly_octets == 0
             && self.queued == 0
             && self.timers.next().is_none()

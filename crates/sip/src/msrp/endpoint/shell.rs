@@ -84,9 +84,19 @@ impl Endpoint {
             return;
         };
         connection.framer.push(octets);
+        if !self.is_held(flow) {
+            self.drain(flow, now);
+        }
+    }
+
+    /// Looks at everything that has come.
+    pub(super) fn drain(&mut self, flow: FlowId, now: Now) {
         while let Some(connection) = self.flows.get_mut(&flow) {
             match connection.framer.poll() {
-                Ok(Some(item)) => self.take(flow, item, now),
+                Ok(Some(item)) => match self.hold_early(flow, item) {
+                    Some(item) => self.take(flow, item, now),
+                    None => break,
+                },
                 Ok(None) => break,
                 Err(error) => {
                     self.broken(flow, error);
@@ -139,6 +149,9 @@ impl Endpoint {
         };
         self.timers.clear(Timer::Unbound(flow));
         self.closing.remove(&flow);
+        if let Some(early) = &connection.early {
+            self.offers.forget(flow, &early.session);
+        }
         for number in connection.by_number.keys() {
             self.timers.clear(Timer::Response(flow, *number));
         }

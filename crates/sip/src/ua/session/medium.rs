@@ -210,6 +210,11 @@ impl Line {
             fingerprint: fingerprint.map(Fingerprint::to_string),
             chatroom: None,
         };
+        if setup == Setup::ActPass {
+            // The peer may connect before its answer is here.
+            env.msrp
+                .expect(local.session.as_deref().unwrap_or_default());
+        }
         Some(Self {
             own,
             local,
@@ -222,6 +227,12 @@ impl Line {
             typing: None,
             sent: VecDeque::new(),
         })
+    }
+
+    /// Nothing comes of it any more.
+    pub(in crate::ua) fn withdraw(&self, env: &mut Env<'_>) {
+        let session = self.local.session.as_deref().unwrap_or_default();
+        env.msrp.expect_no_more(session, env.now);
     }
 
     /// Begins the MSRP session with what the peer's description says. `None` where it does not fit ours, or asks us to

@@ -417,6 +417,9 @@ impl Sessions {
     /// The MSRP part of a session is over, but for answers that the peer waits for: without them it would send those
     /// messages again.
     pub(super) fn unplug(&mut self, id: SessionId, env: &mut Env<'_>) {
+        if let Some(line) = self.book.get(id).and_then(|session| session.medium.line()) {
+            line.withdraw(env);
+        }
         if let Some(channel) = self.book.take_channel(id) {
             self.deliveries.ending.insert(channel);
             self.end(channel, env);

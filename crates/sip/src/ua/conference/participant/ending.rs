@@ -38,6 +38,9 @@ impl Participants {
         let Some(leg) = self.legs.get_mut(&id) else {
             return;
         };
+        if let Some(line) = leg.medium.line() {
+            line.withdraw(env);
+        }
         let channel = leg.medium.line_mut().and_then(|line| line.channel.take());
         if let Some(channel) = channel {
             self.by_channel.remove(&channel);
