@@ -14,7 +14,8 @@ use agent::session::{
     ocs_world, offer, opened, sends, settled, shows, state, text,
 };
 use agent::{Agent, Fields, from_bruno, from_edge};
-use stox_core::vocab::{ChatState, SipIn, SipOut};
+use stox_core::failure::{Condition, Failure, StanzaError, to_sip};
+use stox_core::vocab::{ChatState, Ref, SipIn, SipOut};
 use stox_sip::dialect::{FirstMessage, Overrides};
 use stox_sip::digest::Credential;
 use stox_sip::transport::{FlowId, Transport};
@@ -439,4 +440,124 @@ fn nothing_begins_after_a_stop() {
     assert_eq!(settled(&mut agent), (3, Err(503)));
     assert_eq!(calls(&mut agent, "c9"), 503);
     agent.is_silent();
+}
+
+// ------------------------------------------------------------------------------- copies of a message
+
+/// bruno's MESSAGE in the session, under this branch.
+fn writes(agent: &mut Agent, tag: &str, branch: &str, cseq: u32, text: &str) {
+    agent.hears(&from_bruno("MESSAGE", branch, cseq, tag, PLAIN, text));
+}
+
+fn hears_once(agent: &mut Agent) -> Ref {
+    match agent.tells() {
+        SipIn::Message { reference, .. } => reference,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Branch and status of each answer that goes out.
+fn answers(agent: &mut Agent) -> Vec<(String, u16)> {
+    let branch = |via: &str| {
+        let start = via.rsplit("z9hG4bK-").next().unwrap();
+        start.split(';').next().unwrap().to_owned()
+    };
+    let sent = agent.says_responses();
+    sent.iter()
+        .filter(|answer| answer.status != 100)
+        .map(|answer| (branch(answer.field("Via")), answer.status))
+        .collect()
+}
+
+#[test]
+fn copies_of_a_message_get_its_answer_and_are_delivered_once() {
+    let gone = Failure::Xmpp {
+        error: StanzaError::new(Condition::ItemNotFound),
+        from_full_jid: true,
+        new_address: None,
+    };
+    for outcome in [Ok(()), Err(gone)] {
+        let mut agent = agent();
+        let tag = called(&mut agent, "");
+        writes(&mut agent, &tag, "m1", 2, "one");
+        let reference = hears_once(&mut agent);
+        // The sender tries another connection before it is answered, and a third one afterwards.
+        agent.source.flow = FlowId(8);
+        writes(&mut agent, &tag, "m2", 2, "one");
+        agent.is_silent();
+        let status = outcome.as_ref().map_or_else(|f| to_sip(f).code, |()| 200);
+        agent.does(SipOut::AnswerMessage { reference, outcome });
+        let both = [("m1".to_owned(), status), ("m2".to_owned(), status)];
+        assert_eq!(answers(&mut agent), both);
+        // Typing in between changes nothing.
+        types(&mut agent, &tag, 3, "type");
+        agent.tells();
+        agent.source.flow = FlowId(9);
+        writes(&mut agent, &tag, "m3", 2, "one");
+        assert_eq!(answers(&mut agent), [("m3".to_owned(), status)]);
+        agent.is_silent();
+        // What is older than the last one is out of order.
+        writes(&mut agent, &tag, "m4", 4, "two");
+        hears_once(&mut agent);
+        writes(&mut agent, &tag, "m5", 2, "one");
+        assert_eq!(answers(&mut agent), [("m5".to_owned(), 500)]);
+        agent.is_silent();
+    }
+}
+
+#[test]
+fn a_copy_keeps_a_message_alive_whose_connection_is_gone() {
+    let mut agent = agent();
+    let tag = called(&mut agent, "");
+    writes(&mut agent, &tag, "m1", 2, "one");
+    let reference = hears_once(&mut agent);
+    agent.source.flow = FlowId(8);
+    writes(&mut agent, &tag, "m2", 2, "one");
+    // Both are answered 100 by now, and the first cannot be answered any more.
+    agent.passes_seconds(20);
+    assert_eq!(answers(&mut agent), []);
+    agent.ua.connection_closed(FlowId(7), agent.now);
+    agent.pump();
+    agent.is_silent();
+    let outcome = Ok(());
+    agent.does(SipOut::AnswerMessage { reference, outcome });
+    assert_eq!(answers(&mut agent), [("m2".to_owned(), 200)]);
+    assert!(agent.ua.is_quiet());
+}
+
+#[test]
+fn copies_of_what_is_no_text_are_answered_alike() {
+    let composing = "<?xml version=\"1.0\"?><isComposing xmlns=\"urn:ietf:params:xml:ns:im-iscomposing\">\
+        <state>active</state></isComposing>";
+    for (kind, body, status, tells) in [
+        ("application/im-iscomposing+xml", composing, 200, 1),
+        ("image/png", "x", 415, 0),
+    ] {
+        let mut agent = agent();
+        let tag = called(&mut agent, "");
+        let more = format!("Content-Type: {kind}\r\n");
+        for branch in ["m1", "m2"] {
+            agent.hears(&from_bruno("MESSAGE", branch, 2, &tag, &more, body));
+        }
+        let both = [("m1".to_owned(), status), ("m2".to_owned(), status)];
+        assert_eq!(answers(&mut agent), both);
+        assert_eq!(std::iter::from_fn(|| agent.ua.poll_input()).count(), tells);
+    }
+}
+
+#[test]
+fn copies_of_one_message_are_bounded() {
+    let mut agent = agent();
+    let tag = called(&mut agent, "");
+    for number in 0..20 {
+        writes(&mut agent, &tag, &format!("m{number}"), 2, "one");
+    }
+    let reference = hears_once(&mut agent);
+    let refused = answers(&mut agent);
+    assert_eq!(refused.len(), 12);
+    assert!(refused.iter().all(|(_, status)| *status == 503));
+    let outcome = Ok(());
+    agent.does(SipOut::AnswerMessage { reference, outcome });
+    assert_eq!(answers(&mut agent).len(), 8);
+    assert!(agent.ua.is_quiet());
 }

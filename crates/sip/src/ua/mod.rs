@@ -325,7 +325,10 @@ impl UserAgent {
                 if !with!(self.sessions.answer(reference, &outcome), now)
                     && !with!(self.sessions.answer_delivery(reference, &outcome), now)
                 {
-                    with!(self.inbox.answer(reference, &outcome), now);
+                    let session = with!(self.inbox.answer(reference, &outcome), now);
+                    if let Some(session) = session {
+                        self.sessions.settles(session, reference, outcome);
+                    }
                 }
             }
             SipOut::Subscribe {

@@ -177,9 +177,12 @@ impl UserAgent {
         let shows_typing = session.is_none() && self.shows_typing(&from, now);
         let place = Place {
             reference,
-            thread: session.as_ref().map(|(_, thread)| thread.as_str()),
+            session: session.as_ref().map(|(id, thread)| (*id, thread.as_str())),
             shows_typing,
         };
+        if let Some((id, _)) = &session {
+            self.sessions.took(*id, &asked.request, reference);
+        }
         let parties = (from.clone(), to.clone());
         let arrived = with!(self.inbox.arrived(asked, parties, &place), now);
         match (session, arrived) {
@@ -226,6 +229,10 @@ impl UserAgent {
                 Received::Done => {}
                 Received::Message { from, to, thread } => {
                     self.take_message(asked, from, to, Some((id, thread)), now);
+                }
+                Received::Again { reference, outcome } => {
+                    let known = (reference, outcome.as_ref());
+                    with!(self.inbox.arrived_again(asked, known), now);
                 }
             };
         }

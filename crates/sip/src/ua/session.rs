@@ -148,6 +148,17 @@ struct Session {
     deaf: bool,
     /// The credentials in our INVITE, for its ACK.
     proof: Headers,
+    /// The last MESSAGE of the peer's.
+    taken: Option<Taken>,
+}
+
+/// A MESSAGE of the peer's, which may come once more.
+#[derive(Debug)]
+struct Taken {
+    cseq: u32,
+    reference: Ref,
+    /// The bridge's answer, once it is there.
+    outcome: Option<Result<(), Failure>>,
 }
 
 impl Session {

@@ -171,6 +171,7 @@ impl Sessions {
             typing: false,
             deaf: false,
             proof: Headers::new(),
+            taken: None,
         })
     }
 

@@ -131,6 +131,7 @@ impl Sessions {
             typing: false,
             deaf: false,
             proof: Headers::new(),
+            taken: None,
         }
     }
 

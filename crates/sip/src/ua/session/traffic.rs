@@ -2,9 +2,10 @@
 
 use stox_core::address::SipAddress;
 use stox_core::failure::{Failure, Local};
+use stox_core::vocab::Ref;
 
 use super::callee::offered_again;
-use super::{Session, SessionId, Sessions, State, Step, Timer, pair};
+use super::{Session, SessionId, Sessions, State, Step, Taken, Timer, pair};
 use crate::adapt;
 use crate::adapt::im::Accepted;
 use crate::dialect::ImMode;
@@ -32,6 +33,11 @@ pub(in crate::ua) enum Received {
         from: SipAddress,
         to: SipAddress,
         thread: String,
+    },
+    /// The last MESSAGE once more, for instance over another connection: to be answered as it was, or will be.
+    Again {
+        reference: Ref,
+        outcome: Option<Result<(), Failure>>,
     },
 }
 
@@ -248,9 +254,13 @@ impl Sessions {
         from: &SipAddress,
         env: &mut Env<'_>,
     ) -> Received {
-        if let Err(refusal) = self.admit(id, asked, from, env) {
-            env.refuse(asked, &refusal);
-            return Received::Done;
+        match self.admit(id, asked, from, env) {
+            Ok(None) => {}
+            Ok(Some(again)) => return again,
+            Err(refusal) => {
+                env.refuse(asked, &refusal);
+                return Received::Done;
+            }
         }
         self.rest(id, env);
         let Some(session) = self.book.get_mut(id) else {
@@ -278,21 +288,26 @@ impl Sessions {
         Received::Done
     }
 
-    /// Whether a request belongs to the session, comes from its other end, and in order (RFC 3261 §12.2.2).
+    /// Whether a request belongs to the session, comes from its other end, and in order (RFC 3261 §12.2.2), or is a copy of
+    /// the last one.
     fn admit(
         &mut self,
         id: SessionId,
         asked: &Asked,
         from: &SipAddress,
         env: &Env<'_>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Option<Received>, Refusal> {
         let session = self.book.get_mut(id).ok_or(Refusal::NoDialog)?;
+        let again = session.copy_of(&asked.request);
         let theirs = asked.request.headers.get("From");
         let tag = theirs.and_then(crate::dialog::tag).unwrap_or_default();
         let (_, known) = pair(&session.ours, from);
         let dialog = session.dialog.as_mut().ok_or(Refusal::NoDialog)?;
         if tag != dialog.remote_tag() || known != session.pair.1 {
             return Err(Refusal::NoDialog);
+        }
+        if again.is_some() {
+            return Ok(again);
         }
         let over = matches!(session.state, State::Closing) && asked.request.method != Method::BYE;
         if over || matches!(session.state, State::Answering(..)) {
@@ -308,7 +323,33 @@ impl Sessions {
             // As at the start: a Contact elsewhere could be anybody's.
             dialog.route_through(&format!("sip:{domain}"));
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// Remembers a MESSAGE of the peer's, in case that it comes once more.
+    pub(in crate::ua) fn took(&mut self, id: SessionId, request: &Request, reference: Ref) {
+        if let Some(session) = self.book.get_mut(id)
+            && let Ok(cseq) = request.headers.cseq()
+        {
+            session.taken = Some(Taken {
+                cseq: cseq.number,
+                reference,
+                outcome: None,
+            });
+        }
+    }
+
+    /// The bridge has answered it.
+    pub(in crate::ua) fn settles(
+        &mut self,
+        id: SessionId,
+        reference: Ref,
+        outcome: Result<(), Failure>,
+    ) {
+        let taken = self.book.get_mut(id).and_then(|s| s.taken.as_mut());
+        if let Some(taken) = taken.filter(|taken| taken.reference == reference) {
+            taken.outcome = Some(outcome);
+        }
     }
 
     fn message(&mut self, id: SessionId, asked: &Asked, env: &mut Env<'_>) -> Received {
@@ -334,6 +375,16 @@ impl Sessions {
 }
 
 impl Session {
+    /// What is known of the MESSAGE of which this is a copy.
+    fn copy_of(&self, request: &Request) -> Option<Received> {
+        let taken = self.taken.as_ref()?;
+        let same = matches!(request.headers.cseq(), Ok(cseq) if cseq.number == taken.cseq);
+        (request.method == Method::MESSAGE && same).then(|| Received::Again {
+            reference: taken.reference,
+            outcome: taken.outcome.clone(),
+        })
+    }
+
     /// A 415 says what the peer takes: whether the message can be written so that it fits.
     fn learn_types(&mut self, page: &Page, headers: &crate::header::Headers) -> bool {
         let list: Vec<&str> = headers.values("Accept").collect();
