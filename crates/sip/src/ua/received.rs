@@ -121,7 +121,8 @@ impl UserAgent {
         }
         let to = refusals::recipient(&asked.request)?;
         let in_dialog = refusals::to_tag(&asked.request).is_some();
-        if self.settings.serves(&to.host) || in_dialog {
+        let focus = is_for_conference(&asked.request) && self.settings.local.is_us(&to.host);
+        if self.settings.serves(&to.host) || in_dialog || focus {
             Ok((from, to))
         } else {
             Err(Refusal::NotFound)

@@ -962,3 +962,22 @@ fn contacts_of_rooms_name_the_room() {
     assert_eq!(uri.user.as_deref(), Some("tea"));
     assert!(answer.field("Allow").contains("REFER"));
 }
+
+#[test]
+fn the_contact_of_the_focus_names_the_room() {
+    let mut agent = agent();
+    let (_, answer) = inside(&mut agent);
+    let contact = answer.field("Contact").split(['<', '>']).nth(1).unwrap();
+    let text = subscribe("s9", "<sip:bruno@ocs.example>;tag=s", "");
+    let (line, rest) = text.split_once("\r\n").unwrap();
+    assert!(line.starts_with("SUBSCRIBE "), "{line}");
+    agent.hears(&format!("SUBSCRIBE {contact} SIP/2.0\r\n{rest}"));
+    agent.says_response(200);
+    let notify = agent.says_request("NOTIFY");
+    agent.hears_answer(&notify, 200, "");
+    // It is no way into a room for somebody who is not in it.
+    let other = subscribe("s8", "<sip:carla@ocs.example>;tag=s", "");
+    let (_, rest) = other.split_once("\r\n").unwrap();
+    agent.hears(&format!("SUBSCRIBE {contact} SIP/2.0\r\n{rest}"));
+    agent.says_response(403);
+}

@@ -199,6 +199,15 @@ impl Foci {
         ids.last().copied()
     }
 
+    /// The newest leg of a user in a room that is named by our `Contact`, which has our own host (RFC 4579 §5.1).
+    fn of_contact(&self, user: &SipAddress, contact: &SipAddress) -> Option<LegId> {
+        let (user, name) = (key(user), key(contact).user);
+        let named =
+            |((theirs, room), _): &(&Pair, &Vec<LegId>)| *theirs == user && room.user == name;
+        let legs = self.by_pair.iter().filter(named);
+        legs.filter_map(|(_, ids)| ids.last()).max().copied()
+    }
+
     /// Who is there, or has changed.
     fn roster(&mut self, leg: Ref, roster: Roster, env: &mut Env<'_>) {
         let Some((id, leg)) = self.leg_of(leg) else {
@@ -244,7 +253,11 @@ impl Foci {
         env: &mut Env<'_>,
     ) {
         let id = self.next_id();
-        let Some(leg) = self.of_pair(from, to) else {
+        let leg = match env.settings.local.is_us(&to.host) {
+            true => self.of_contact(from, to),
+            false => self.of_pair(from, to),
+        };
+        let Some(leg) = leg else {
             return env.refuse(asked, &Refusal::NotInRoom);
         };
         let found = self.legs.get_mut(&leg).filter(|leg| !leg.is_over());
