@@ -636,6 +636,17 @@ fn a_long_message_goes_in_parts_with_one_outcome() {
 }
 
 #[test]
+fn a_message_that_would_be_too_many_parts_is_refused() {
+    for word in [LongMessages::Refuse, LongMessages::Split] {
+        let mut agent = long(word, 1300);
+        send(&mut agent, 1, bruno(), im(&"x".repeat(200_000)));
+        assert_eq!(outcome(&mut agent), (1, Err(local(Local::TooLarge))));
+        agent.is_silent();
+        assert!(agent.ua.is_empty());
+    }
+}
+
+#[test]
 fn a_part_that_fails_ends_the_message() {
     for (after, words) in [
         (0, "Words"),

@@ -15,7 +15,7 @@ use agent::session::{
 };
 use agent::{Agent, Fields, alma, bruno, from_bruno};
 use stox_core::failure::{Condition, Failure, Local, StanzaError};
-use stox_core::vocab::{ChatState, ImKind, SipIn, SipOut};
+use stox_core::vocab::{ChatState, Im, ImKind, SipIn, SipOut};
 use stox_sip::dialect::{FirstMessage, ImMode, Overrides, Typing};
 
 fn refused(agent: &mut Agent, more: &str, body: &str) -> u16 {
@@ -99,6 +99,26 @@ fn messages_and_replies_travel_in_the_dialog() {
     agent.hears_answer(&reply, 200, "");
     assert_eq!(settled(&mut agent), (5, Ok(())));
     agent.is_silent();
+}
+
+#[test]
+fn a_long_message_goes_whole_and_the_peer_says_if_it_is_too_long() {
+    let mut agent = ocs(Overrides::default());
+    opened(&mut agent);
+    // As long as the bench, which reads it as a datagram, takes it.
+    let text = "x".repeat(60_000);
+    for (reference, status, fate) in [(2, 200, Ok(())), (3, 513, Err(513))] {
+        let long = Im {
+            id: Some(format!("m{reference}")),
+            ..im(&text, Some("t-1"))
+        };
+        sends(&mut agent, reference, long);
+        let message = agent.says_request("MESSAGE");
+        assert_eq!(message.body.len(), text.len());
+        agent.hears_answer(&message, status, "");
+        assert_eq!(settled(&mut agent), (reference, fate));
+    }
+    assert_eq!(agent.ua.status().sessions, 1);
 }
 
 #[test]

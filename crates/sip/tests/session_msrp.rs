@@ -14,7 +14,7 @@ use agent::session::{GRUU, SDP, described, im, sends, settled};
 use agent::{Agent, Fields, from_bruno, world};
 use bytes::Bytes;
 use stox_core::failure::{Condition, Failure, StanzaError};
-use stox_core::vocab::{Ref, SipIn, SipOut};
+use stox_core::vocab::{Im, Ref, SipIn, SipOut};
 use stox_sip::dialect::{ImMode, Learned, Overrides, Profile, Rule, Weight};
 use stox_sip::message::Response;
 use stox_sip::msrp::endpoint;
@@ -53,8 +53,13 @@ fn settings() -> Settings {
 
 /// Bruno's INVITE, who is going to connect; the answer.
 fn called(agent: &mut Agent) -> Response {
+    called_with(agent, "")
+}
+
+/// The same with more lines in its offer.
+fn called_with(agent: &mut Agent, more: &str) -> Response {
     let media = format!(
-        "m=message 9 TCP/MSRP *\r\na=accept-types:text/plain\r\na=path:{THEIRS}\r\na=setup:active"
+        "m=message 9 TCP/MSRP *\r\na=accept-types:text/plain\r\na=path:{THEIRS}\r\na=setup:active{more}"
     );
     let more = format!("{GRUU}{SDP}");
     agent.hears(&from_bruno(
@@ -301,6 +306,40 @@ fn a_refused_message_fails_and_the_next_one_goes_out() {
     answers(&mut agent, &send, "200 OK", &path);
     assert_eq!(settled(&mut agent), (2, Ok(())));
     agent.is_silent();
+}
+
+#[test]
+fn a_long_message_goes_in_chunks_where_the_peer_takes_it() {
+    let text = "x".repeat(200_000);
+    let long = Im {
+        id: Some("m1".to_owned()),
+        ..im(&text, None)
+    };
+    let mut agent = agent();
+    let path = talks(&mut agent);
+    sends(&mut agent, 1, long.clone());
+    let (mut chunks, mut heard) = (0, 0);
+    while heard < text.len() {
+        let send = writes(&mut agent);
+        let (_, content) = send.split_once("\r\n\r\n").unwrap();
+        let (content, _) = content.split_once("\r\n-------").unwrap();
+        chunks += 1;
+        heard += content.len();
+        answers(&mut agent, &send, "200 OK", &path);
+    }
+    assert_eq!(heard, text.len());
+    assert!(chunks > 1);
+    assert_eq!(settled(&mut agent), (1, Ok(())));
+
+    let mut agent = self::agent();
+    let answer = called_with(&mut agent, "\r\na=max-size:100000");
+    acknowledges(&mut agent, &answer);
+    connects(&mut agent, &answer);
+    sends(&mut agent, 1, long);
+    assert_eq!(settled(&mut agent), (1, Err(513)));
+    assert!(agent.ua.poll_msrp_transmit().is_none());
+    agent.is_silent();
+    assert_eq!(agent.ua.status().sessions, 1);
 }
 
 #[test]
