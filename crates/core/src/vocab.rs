@@ -4,13 +4,17 @@
 //! [`Ref`], exactly once. Addresses of SIP users are [`SipAddress`], of XMPP users [`Jid`]; only the bridge turns
 //! one into the other.
 
+mod im;
 mod ledger;
+mod presence;
 mod rich;
 mod room;
 
 use std::time::Duration;
 
+pub use im::{ChatState, Im, ImKind, Receipt, Text, Wants};
 pub use ledger::{About, Amendment, Entry, Fate, Outcome, Party, Reason, Sayer, Way};
+pub use presence::{Document, PresenceKind, ResourcePresence, Show, State, Tuple};
 pub use rich::{Colour, Link, Rich, Run, Style};
 pub use room::{
     Affiliation, ConferenceEvent, ConferenceOut, Destroyed, End, FocusEvent, FocusOut, Invitation,
@@ -44,222 +48,6 @@ pub enum Command {
     Sip(SipOut),
     /// To the store.
     Store(StoreOut),
-}
-
-// ------------------------------------------------------------------------------------------- messages
-
-/// A run of text in one language.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Text {
-    /// BCP 47 tag, when the sender named one.
-    pub lang: Option<String>,
-    /// The text, with `\n` line ends and without characters that XML forbids.
-    pub text: String,
-}
-
-/// The kind of an XMPP message (RFC 6121 §5.2.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ImKind {
-    /// A single message: SIP page mode.
-    #[default]
-    Normal,
-    /// Part of a conversation.
-    Chat,
-    /// An announcement.
-    Headline,
-    /// A room message; refused when it is addressed to a user.
-    Groupchat,
-}
-
-/// What somebody is doing in a conversation (XEP-0085 §5.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ChatState {
-    /// Attending to it.
-    Active,
-    /// Writing.
-    Composing,
-    /// Has stopped writing.
-    Paused,
-    /// Has not looked at it for some time.
-    Inactive,
-    /// Has left it.
-    Gone,
-}
-
-/// What the sender of a message asked to be told of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Wants {
-    /// That it has reached the recipient's device (XEP-0184 §5.1, RFC 4975 §7.1.2, RFC 5438 §3.2).
-    pub delivered: bool,
-    /// That it has been shown (XEP-0333, RFC 5438 §3.2).
-    pub displayed: bool,
-}
-
-/// What the recipient's device says of a message. Never made up: a 2xx is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Receipt {
-    /// It has arrived there.
-    Delivered,
-    /// It has been shown.
-    Displayed,
-}
-
-/// The content of one instant message, whatever carried it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Im {
-    /// Kind as named by XMPP, or implied by the SIP mode (page mode: normal).
-    pub kind: ImKind,
-    /// The sender's identifier: stanza id, or the SIP branch made legal (RFC 7572 Table 1 and 2).
-    pub id: Option<String>,
-    /// Thread, or Call-ID.
-    pub thread: Option<String>,
-    /// Subject lines by language.
-    pub subjects: Vec<Text>,
-    /// Bodies by language; empty where the message carries none (chat states, receipts).
-    pub bodies: Vec<Text>,
-    /// The styled form of the first body, where its sender styled it.
-    pub rich: Option<Rich>,
-    /// When it was sent, since 1970 UTC, if the sender said so (XEP-0203, SIP Date).
-    pub sent_at: Option<Duration>,
-    /// What the sender is doing. On the way to XMPP it also says that the SIP side can show such states.
-    pub chat_state: Option<ChatState>,
-    /// What the sender wants to be told of it.
-    pub wants: Wants,
-}
-
-// ------------------------------------------------------------------------------------------- presence
-
-/// The four availability sub-states of XMPP (RFC 6121 §4.7.2.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Show {
-    /// `chat`
-    Chat,
-    /// `away`
-    Away,
-    /// `xa`
-    ExtendedAway,
-    /// `dnd`
-    DoNotDisturb,
-}
-
-/// What a user does or is ready for, as office systems tell it. [`crate::presence::STATES`] says what each is called
-/// on either side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum State {
-    /// Can be reached.
-    Available,
-    /// Wants to be reached: `chat` of XMPP.
-    FreeForChat,
-    /// Available, but has not touched a key for a while.
-    Inactive,
-    /// Busy.
-    Busy,
-    /// On the telephone.
-    InACall,
-    /// In a conference call.
-    InAConference,
-    /// In a meeting.
-    InAMeeting,
-    /// Busy, and has not touched a key for a while.
-    BusyInactive,
-    /// Wants no interruption.
-    DoNotDisturb,
-    /// Gives a presentation.
-    Presenting,
-    /// May be interrupted for urgent things only.
-    UrgentOnly,
-    /// Comes back in a moment.
-    BeRightBack,
-    /// Away.
-    Away,
-    /// Out to lunch.
-    OutToLunch,
-    /// Away for long: `xa` of XMPP.
-    ExtendedAway,
-    /// Off work.
-    OffWork,
-    /// Out of office.
-    OutOfOffice,
-    /// Offline, or wants to look so.
-    Offline,
-    /// Not told.
-    Unknown,
-}
-
-/// What one device or resource of a user shows.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Tuple {
-    /// The resource, or the tuple id with our own prefix taken off. Stable over time, unique in a document.
-    pub id: String,
-    /// `basic`: `Some(true)` open, `Some(false)` closed, `None` not said.
-    pub open: Option<bool>,
-    /// Sub-state said outright (XMPP show, or the show extension of RFC 8048).
-    pub show: Option<Show>,
-    /// A state told outright, by a format that has such; it goes before `open` and the activities.
-    pub state: Option<State>,
-    /// The peer's own words for that state, by language.
-    pub state_texts: Vec<Text>,
-    /// RPID activity names (RFC 4480 §3.2) that belong to this tuple, such as `away`, `busy`, `on-the-phone`.
-    pub activities: Vec<String>,
-    /// Activity names in older, pre-RFC forms; looked at last (PVAL-38).
-    pub legacy_activities: Vec<String>,
-    /// Free text for people, by language.
-    pub notes: Vec<Text>,
-    /// XMPP priority, -128 to 127.
-    pub priority: Option<i8>,
-    /// When this state began, since 1970 UTC.
-    pub since: Option<Duration>,
-    /// Last user input, since 1970 UTC.
-    pub idle_since: Option<Duration>,
-}
-
-/// The full state of one user: a tuple for each device. What a presence document says.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Document {
-    /// Name for people, where the document has one.
-    pub name: Option<String>,
-    /// One entry per device. Empty: offline (PVAL-34).
-    pub tuples: Vec<Tuple>,
-    /// Activities of the person rather than of one device.
-    pub activities: Vec<String>,
-    /// Notes about the person; used where a tuple has none.
-    pub notes: Vec<Text>,
-}
-
-/// The presence of one XMPP resource as its stanza says it.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct ResourcePresence {
-    /// Sub-state, when legal.
-    pub show: Option<Show>,
-    /// Status texts by language.
-    pub statuses: Vec<Text>,
-    /// Priority, when said and legal. Not said, it counts as 0 (RFC 6121 §4.7.2.3).
-    pub priority: Option<i8>,
-    /// `xml:lang` of the stanza.
-    pub lang: Option<String>,
-    /// XEP-0203 stamp, since 1970 UTC.
-    pub stamp: Option<Duration>,
-    /// XEP-0319 last interaction, since 1970 UTC.
-    pub idle_since: Option<Duration>,
-}
-
-/// What a presence stanza means (RFC 6121 §4.7.1).
-#[derive(Debug, Clone, PartialEq)]
-pub enum PresenceKind {
-    /// No type: this resource is available.
-    Available(ResourcePresence),
-    /// `unavailable`, with its status texts.
-    Unavailable(Vec<Text>),
-    /// `subscribe`
-    Subscribe,
-    /// `subscribed`
-    Subscribed,
-    /// `unsubscribe`
-    Unsubscribe,
-    /// `unsubscribed`
-    Unsubscribed,
-    /// `probe`
-    Probe,
 }
 
 // --------------------------------------------------------------------------------------------- XMPP
