@@ -1,7 +1,7 @@
 //! Receipts (RFC 7573 §7, XEP-0184, XEP-0333, RFC 5438): who has asked for one, and what has been said already.
 //!
-//! Each message that asks is remembered for [`KEPT`], the oldest forgotten first where there are too many. The memory
-//! outlives neither the process nor that bound: a receipt that comes later is dropped and counted.
+//! Each message that asks is remembered for [`KEPT`], the oldest forgotten first where there are too many; one to SIP that
+//! does not ask for [`UNASKED`], because its failure may be reported after its answer (RFC 4975 §7.1.2). The memory outlives neither the process nor that bound: a receipt that comes later is dropped and counted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,20 +16,38 @@ use super::messages::StanzaKey;
 
 /// How long a message is remembered.
 pub(super) const KEPT: Duration = Duration::from_secs(24 * 3600);
+/// How long one is that asks for nothing.
+pub(super) const UNASKED: Duration = Duration::from_secs(10 * 60);
 /// Messages remembered in one direction, and of these those of one sender.
 const MAX: usize = 100_000;
 pub(super) const MAX_PER_USER: usize = 1000;
+/// So of those that ask for nothing.
+const MAX_UNASKED: usize = 10_000;
+const MAX_UNASKED_PER_USER: usize = 100;
 
 /// All receipts that may still come.
-#[derive(Default)]
 pub(super) struct Receipts {
     to_sip: Memory<FromXmpp>,
+    /// Those that ask for nothing.
+    unasked: Memory<FromXmpp>,
     to_xmpp: Memory<FromSip>,
     by_stanza: BTreeMap<StanzaKey, Ref>,
     unmatched: u64,
 }
 
-/// A message to SIP whose XMPP sender has asked.
+impl Default for Receipts {
+    fn default() -> Self {
+        Self {
+            to_sip: Memory::new(KEPT, MAX, MAX_PER_USER),
+            unasked: Memory::new(UNASKED, MAX_UNASKED, MAX_UNASKED_PER_USER),
+            to_xmpp: Memory::new(KEPT, MAX, MAX_PER_USER),
+            by_stanza: BTreeMap::new(),
+            unmatched: 0,
+        }
+    }
+}
+
+/// A message to SIP.
 struct FromXmpp {
     from: Jid,
     to: Jid,
@@ -88,7 +106,7 @@ impl Context {
         now: Now,
     ) {
         // A receipt names its message: without an id there is none (XEP-0184 §5.3).
-        let Some(id) = id.filter(|id| asks(wants) && !id.is_empty()) else {
+        let Some(id) = id.filter(|id| !id.is_empty()) else {
             return;
         };
         let message = FromXmpp {
@@ -99,16 +117,20 @@ impl Context {
             state: State::new(wants),
         };
         let user = from.bare().canonical();
-        self.receipts.to_sip.insert(reference, user, message, now);
+        let receipts = &mut self.receipts;
+        match asks(wants) {
+            true => receipts.to_sip.insert(reference, user, message, now),
+            false => receipts.unasked.insert(reference, user, message, now),
+        };
     }
 
     /// The final answer to a message to SIP. After a failure there is no receipt.
     pub(super) fn sip_answered(&mut self, reference: Ref, taken: bool) {
         if !taken {
-            self.receipts.to_sip.remove(reference);
+            self.receipts.forget_to_sip(reference);
             return;
         }
-        let early = self.receipts.to_sip.get_mut(reference).and_then(|message| {
+        let early = self.receipts.from_xmpp(reference).and_then(|message| {
             message.state.answered = true;
             message.state.early.take()
         });
@@ -125,7 +147,8 @@ impl Context {
         now: Now,
     ) {
         self.receipts.to_sip.expire(now);
-        let Some(message) = self.receipts.to_sip.get_mut(reference) else {
+        self.receipts.unasked.expire(now);
+        let Some(message) = self.receipts.from_xmpp(reference) else {
             return self.receipts.miss();
         };
         if message.state.answered {
@@ -140,7 +163,7 @@ impl Context {
     }
 
     fn tell_xmpp(&mut self, reference: Ref, receipt: Result<Receipt, Failure>) {
-        let Some(message) = self.receipts.to_sip.get_mut(reference) else {
+        let Some(message) = self.receipts.from_xmpp(reference) else {
             return;
         };
         let policy = &self.settings.policy;
@@ -165,7 +188,7 @@ impl Context {
             // One device has it: that another has not is no failure.
             Err(_) if message.state.told.is_some() => {}
             Err(failure) => {
-                self.receipts.to_sip.remove(reference);
+                self.receipts.forget_to_sip(reference);
                 self.xmpp(XmppOut::MessageError {
                     reference: None,
                     from,
@@ -275,6 +298,17 @@ impl Receipts {
         self.unmatched
     }
 
+    /// A message to SIP.
+    fn from_xmpp(&mut self, reference: Ref) -> Option<&mut FromXmpp> {
+        let asked = self.to_sip.get_mut(reference);
+        asked.or_else(|| self.unasked.get_mut(reference))
+    }
+
+    fn forget_to_sip(&mut self, reference: Ref) {
+        self.to_sip.remove(reference);
+        self.unasked.remove(reference);
+    }
+
     fn miss(&mut self) {
         self.unmatched = self.unmatched.saturating_add(1);
     }
@@ -308,6 +342,9 @@ fn asks(wants: Wants) -> bool {
 struct Memory<T> {
     messages: BTreeMap<Ref, Remembered<T>>,
     by_user: BTreeMap<Jid, BTreeSet<Ref>>,
+    kept: Duration,
+    max: usize,
+    max_per_user: usize,
 }
 
 struct Remembered<T> {
@@ -316,30 +353,32 @@ struct Remembered<T> {
     message: T,
 }
 
-impl<T> Default for Memory<T> {
-    fn default() -> Self {
+impl<T> Memory<T> {
+    fn new(kept: Duration, max: usize, max_per_user: usize) -> Self {
         Self {
             messages: BTreeMap::new(),
             by_user: BTreeMap::new(),
+            kept,
+            max,
+            max_per_user,
         }
     }
-}
 
-impl<T> Memory<T> {
     /// Remembers a message; what is forgotten for it comes back.
     fn insert(&mut self, reference: Ref, user: Jid, message: T, now: Now) -> Vec<(Ref, T)> {
         let mut forgotten = self.expire(now);
         let own = self.by_user.entry(user.clone()).or_default();
-        let first_own = own.first().copied().filter(|_| own.len() >= MAX_PER_USER);
+        let first_own = own.first().copied();
+        let first_own = first_own.filter(|_| own.len() >= self.max_per_user);
         own.insert(reference);
         let remembered = Remembered {
-            until: now.mono.saturating_add(KEPT),
+            until: now.mono.saturating_add(self.kept),
             user,
             message,
         };
         self.messages.insert(reference, remembered);
         let first = self.messages.keys().next().copied();
-        let first = first.filter(|_| self.messages.len() > MAX);
+        let first = first.filter(|_| self.messages.len() > self.max);
         if let Some(oldest) = first_own.or(first) {
             forgotten.extend(self.remove(oldest).map(|message| (oldest, message)));
         }

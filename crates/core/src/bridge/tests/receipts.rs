@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::messages::{DESK, from_sip, from_xmpp, kept, message_error, outcome, settled};
 use super::*;
-use crate::bridge::receipts::{KEPT, MAX_PER_USER};
+use crate::bridge::receipts::{KEPT, MAX_PER_USER, UNASKED};
 use crate::failure::Local;
 use crate::vocab::{Receipt, Wants};
 
@@ -153,6 +153,32 @@ fn a_late_failure_is_told_once_and_ends_it() {
     world.bridge.handle(told(1, Receipt::Delivered), world.now);
     world.drain();
     world.expect(failing(1, lost.clone()), &[]);
+}
+
+#[test]
+fn a_late_failure_of_a_message_that_asks_for_nothing_is_told_once() {
+    let lost = || failing(1, Err(Failure::Local(Local::Timeout)));
+    let error = "bruno@ocs.example > alma@jabber.example/desk error m1 remote-server-timeout";
+    let none = Wants::default();
+    let mut world = sent("m1", none);
+    world.expect(outcome(1, Ok(())), &["settle 1"]);
+    world.expect(told(2, Receipt::Delivered), &[]);
+    world.expect(lost(), &[error]);
+    world.expect(lost(), &[]);
+
+    // What is said before the answer waits for it; of a receipt that nobody wants nothing is heard.
+    let mut world = sent("m1", none);
+    world.expect(lost(), &[]);
+    world.expect(outcome(1, Ok(())), &["settle 1", error]);
+    let mut world = sent("m1", none);
+    world.expect(outcome(1, Ok(())), &["settle 1"]);
+    world.expect(told(1, Receipt::Displayed), &[]);
+    world.expect(lost(), &[]);
+
+    let mut world = sent("m1", none);
+    world.expect(outcome(1, Ok(())), &["settle 1"]);
+    world.pass(UNASKED.as_secs(), &[]);
+    world.expect(lost(), &[]);
 }
 
 #[test]
