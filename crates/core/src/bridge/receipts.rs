@@ -130,7 +130,7 @@ impl Context {
             self.receipts.forget_to_sip(reference);
             return;
         }
-        let early = self.receipts.from_xmpp(reference).and_then(|message| {
+        let early = self.receipts.asked_by_xmpp(reference).and_then(|message| {
             message.state.answered = true;
             message.state.early.take()
         });
@@ -148,7 +148,7 @@ impl Context {
     ) {
         self.receipts.to_sip.expire(now);
         self.receipts.unasked.expire(now);
-        let Some(message) = self.receipts.from_xmpp(reference) else {
+        let Some(message) = self.receipts.asked_by_xmpp(reference) else {
             return self.receipts.miss();
         };
         if message.state.answered {
@@ -163,7 +163,7 @@ impl Context {
     }
 
     fn tell_xmpp(&mut self, reference: Ref, receipt: Result<Receipt, Failure>) {
-        let Some(message) = self.receipts.from_xmpp(reference) else {
+        let Some(message) = self.receipts.asked_by_xmpp(reference) else {
             return;
         };
         let policy = &self.settings.policy;
@@ -299,7 +299,7 @@ impl Receipts {
     }
 
     /// A message to SIP.
-    fn from_xmpp(&mut self, reference: Ref) -> Option<&mut FromXmpp> {
+    fn asked_by_xmpp(&mut self, reference: Ref) -> Option<&mut FromXmpp> {
         let asked = self.to_sip.get_mut(reference);
         asked.or_else(|| self.unasked.get_mut(reference))
     }
