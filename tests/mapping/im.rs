@@ -191,8 +191,8 @@ fn outcomes(out: &mut String) {
     writeln!(
         out,
         "\n## What became of one message\n\n`stoxgate messages --address bob@ocs.example --since 2h` shows it:\n{}. A receipt that \
-         was asked for moves a message on to `delivered` or `displayed`.\nMessages in rooms, invitations, typing and receipts \
-         themselves are not entered. [More](ledger.md)",
+         was asked for moves a message on to `delivered` or `displayed`.\nOf rooms what the users themselves send is \
+         entered; what others say there, invitations, typing and receipts are not. [More](ledger.md)",
         names.join(", ")
     )
     .unwrap();

@@ -111,6 +111,7 @@ impl Bridge {
 
     /// Takes one input. Commands may follow.
     pub fn handle(&mut self, input: Input, now: Now) {
+        self.cx.now = now;
         match input {
             Input::Xmpp(input) => self.handle_xmpp(input, now),
             Input::Sip(input) => self.handle_sip(input, now),
@@ -136,6 +137,7 @@ impl Bridge {
 
     /// Does what is due. Early calls do nothing.
     pub fn handle_timeout(&mut self, now: Now) {
+        self.cx.now = now;
         while let Some(timer) = self.cx.take_due(now) {
             match timer {
                 Timer::Answer(reference) => self.messages.overdue(&mut self.cx, reference, now),

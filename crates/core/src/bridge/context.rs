@@ -30,6 +30,8 @@ pub(crate) struct Context {
     pub(crate) entropy: Box<dyn Entropy>,
     /// No new work is taken.
     pub(crate) stopping: bool,
+    /// The time of the last call.
+    pub(crate) now: Now,
     pub(super) tally: Tally,
     pub(super) receipts: Receipts,
     commands: VecDeque<Command>,
@@ -43,6 +45,7 @@ impl Context {
             settings,
             entropy,
             stopping: false,
+            now: Now::default(),
             tally: Tally::default(),
             receipts: Receipts::default(),
             commands: VecDeque::new(),

@@ -84,6 +84,28 @@ impl Context {
         }
     }
 
+    /// Enters a message to a conference or a room, of which no more is ever known than whether it was taken.
+    pub(crate) fn record_in_room(
+        &mut self,
+        number: Ref,
+        (way, xmpp, sip): (Way, &Jid, &Jid),
+        (id, about): (Option<String>, About),
+        outcome: &Result<(), Failure>,
+    ) {
+        let fate = match outcome {
+            Ok(()) => Outcome::Taken.into(),
+            Err(failure) => Fate::of(way, failure),
+        };
+        let subject = Subject {
+            way,
+            xmpp: Party::Jid(xmpp.clone()),
+            sip: Party::Jid(sip.clone()),
+            id,
+            about,
+        };
+        self.record(number, subject, fate, self.now);
+    }
+
     /// More is known of a message that has been entered.
     pub(super) fn amend(&mut self, number: Ref, fate: Fate, now: Now) {
         *self.tally.later.entry(fate.outcome).or_default() += 1;

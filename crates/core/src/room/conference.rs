@@ -8,7 +8,7 @@ use crate::address::{Jid, Scheme, SipAddress, jid_to_sip};
 use crate::bridge::context::{Context, Timer as BridgeTimer, local_error};
 use crate::failure::{Condition, Failure, Local, StanzaError};
 use crate::time::Now;
-use crate::vocab::{ConferenceOut, End, Im, ImKind, Ref, Role, Text, XmppOut};
+use crate::vocab::{About, ConferenceOut, End, Im, ImKind, Ref, Role, Text, XmppOut};
 
 use super::people::{People, nick_of};
 use super::{Timer, nick};
@@ -91,6 +91,8 @@ struct Outgoing {
     id: Option<String>,
     /// What the room repeats to her when the conference has it (RFC 7702 §5.5).
     echo: Option<Im>,
+    /// For the ledger, where it is a message.
+    about: Option<About>,
 }
 
 /// A stanza on its way to a user.
@@ -388,6 +390,7 @@ impl Conferences {
             to: to.clone(),
             id: im.id.clone(),
             echo: recipient.is_none().then(|| im.clone()),
+            about: Some(About::of(&im, cx.now.wall)),
         };
         self.outgoing.insert(reference, waiting);
         cx.conference(ConferenceOut::Message {
@@ -434,6 +437,7 @@ impl Conferences {
                         to: to.clone(),
                         id: id.cloned(),
                         echo: None,
+                        about: None,
                     };
                     self.outgoing.insert(reference, waiting);
                     cx.conference(ConferenceOut::Invite {

@@ -8,8 +8,8 @@ use crate::bridge::context::{Context, Timer as BridgeTimer};
 use crate::failure::{Failure, Local, to_stanza};
 use crate::time::Now;
 use crate::vocab::{
-    End, FocusEvent, FocusOut, Im, MucOut, NickRefusal, PresenceKind, Ref, ResourcePresence, Role,
-    Text, XmppOut,
+    About, End, FocusEvent, FocusOut, Im, MucOut, NickRefusal, PresenceKind, Ref, ResourcePresence,
+    Role, Text, Way, XmppOut,
 };
 
 use super::conference::message_error;
@@ -84,6 +84,9 @@ struct Outgoing {
     /// To one occupant: the room does not repeat it.
     private: bool,
     text: Option<String>,
+    /// For the ledger: room and user.
+    parties: (Jid, Jid),
+    about: About,
 }
 
 /// A message to a SIP user whose fate is open.
@@ -333,6 +336,8 @@ impl Guests {
             private,
             text: im.bodies.first().map(|body| body.text.clone()),
             id: id.clone(),
+            parties: (entry.room.clone(), entry.user.clone()),
+            about: About::of(&im, now.wall),
         };
         self.outgoing.insert(stanza, waiting);
         let from = entry.jid.clone();
@@ -445,6 +450,9 @@ impl Guests {
         if let Some(entry) = self.legs.get_mut(&waiting.leg) {
             entry.by_id.remove(&waiting.id);
         }
+        let (room, user) = &waiting.parties;
+        let way = (Way::ToXmpp, room, user);
+        cx.record_in_room(stanza, way, (Some(waiting.id), waiting.about), &outcome);
         answer(cx, waiting.reference, outcome);
     }
 

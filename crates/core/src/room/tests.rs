@@ -21,6 +21,8 @@ const ROMEO: &str = "romeo@sip.example";
 struct World {
     bridge: Bridge,
     now: Now,
+    /// What the ledger has of messages.
+    entered: Vec<(Way, Outcome)>,
 }
 
 impl World {
@@ -44,14 +46,22 @@ impl World {
         Self {
             bridge: Bridge::new(settings, Box::new(SeededEntropy(7))),
             now: Now::default(),
+            entered: Vec::new(),
         }
     }
 
     /// All commands that wait, but for those to the ledger.
     fn drain(&mut self) -> Vec<Command> {
-        std::iter::from_fn(|| self.bridge.poll_command())
-            .filter(|command| !matches!(command, Command::Store(StoreOut::Record(_))))
-            .collect()
+        let mut rest = Vec::new();
+        while let Some(command) = self.bridge.poll_command() {
+            match command {
+                Command::Store(StoreOut::Record(entry)) => {
+                    self.entered.push((entry.way, entry.fate.outcome));
+                }
+                other => rest.push(other),
+            }
+        }
+        rest
     }
 
     /// Gives one input and expects exactly these commands.

@@ -3,7 +3,7 @@
 use crate::bridge::context::{Context, Timer as BridgeTimer};
 use crate::failure::{Condition, Failure, Local, StanzaError, to_stanza};
 use crate::time::Now;
-use crate::vocab::{ConferenceEvent, ConferenceOut, End, NickRefusal, Ref, Roster, Text};
+use crate::vocab::{ConferenceEvent, ConferenceOut, End, NickRefusal, Ref, Roster, Text, Way};
 
 use super::super::{Timer, nick, release};
 use super::{Conferences, Early, Incoming, Stage, message_error, presence_error};
@@ -177,6 +177,10 @@ impl Conferences {
         let Some(waiting) = self.outgoing.remove(&reference) else {
             return;
         };
+        if let Some(about) = waiting.about {
+            let way = (Way::ToSip, &waiting.from, &waiting.to);
+            cx.record_in_room(reference, way, (waiting.id.clone(), about), &outcome);
+        }
         let leg = self.legs.get_mut(&waiting.leg);
         match (outcome, leg) {
             (Ok(()), Some(entry)) => {

@@ -245,6 +245,11 @@ fn her_message_comes_back_when_the_conference_has_it() {
         &["verona@chat.sip.example > juliet@xmpp.example/balcony message error m2 policy-violation"],
     );
     left(&mut world);
+    let way = Way::ToSip;
+    assert_eq!(
+        world.entered,
+        [(way, Outcome::Taken), (way, Outcome::Failed)]
+    );
 }
 
 #[test]
@@ -263,6 +268,7 @@ fn a_message_whose_outcome_comes_after_the_end_has_one_all_the_same() {
         &["verona@chat.sip.example > juliet@xmpp.example/balcony message error m1 internal-server-error"],
     );
     world.is_empty();
+    assert_eq!(world.entered, [(Way::ToSip, Outcome::Unknown)]);
 }
 
 #[test]

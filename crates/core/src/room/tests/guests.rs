@@ -304,6 +304,16 @@ fn his_message_is_answered_when_the_room_repeats_it() {
     world.give(says(63, None, "He"));
     world.pass(20, &["answer 63 504"]);
     leave(&mut world, &me, "Romeo");
+    let outcomes = [
+        Outcome::Taken,
+        Outcome::Taken,
+        Outcome::Failed,
+        Outcome::Unknown,
+    ];
+    assert_eq!(
+        world.entered,
+        outcomes.map(|outcome| (Way::ToXmpp, outcome))
+    );
 }
 
 #[test]
