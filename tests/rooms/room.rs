@@ -395,3 +395,98 @@ fn a_message_without_an_echo_fails() {
     guest.repeats(&id, "Muted");
     guest.stage.expect(&["SEND \"Bruno\" <sip:tea@rooms.jabber.example;gr=Bruno> > <sip:tea@rooms.jabber.example>: Muted"]);
 }
+
+#[test]
+fn a_room_that_cannot_be_reached_ends_his_stay() {
+    let mut guest = Guest::inside();
+    guest.stage.world.surroundings.xmpp_silent = true;
+    guest.stage.world.surroundings.xmpp_unreachable = true;
+    guest.says_to_all("Is anybody there?");
+    guest.stage.passes(300);
+    guest.stage.expect(&[
+        "BYE sip:bruno [SIP;cause=503;text=\"The Room Cannot Be Reached\"]",
+        "msrp 408",
+        "presence bruno@ocs.example/room > tea@rooms.jabber.example/Bruno unavailable",
+    ]);
+    guest.is_over();
+}
+
+#[test]
+fn the_loss_of_his_connection_ends_his_stay() {
+    let mut guest = Guest::inside();
+    let id = guest.says_to_all("One last thing");
+    guest.stage.loses_msrp();
+    guest.stage.expect(&[
+        "BYE sip:bruno [SIP;cause=408;text=\"The MSRP Connection Is Lost\"]",
+        "presence bruno@ocs.example/room > tea@rooms.jabber.example/Bruno unavailable",
+    ]);
+    guest.repeats(&id, "One last thing");
+    guest.stage.expect(&["message bruno@ocs.example/room > tea@rooms.jabber.example/Bruno error recipient-unavailable"]);
+    guest.is_over();
+}
+
+#[test]
+fn a_user_who_says_more_than_the_room_repeats_is_slowed_down() {
+    let mut guest = Guest::inside();
+    for number in 0..300 {
+        guest.says("sip:tea@rooms.jabber.example", &format!("bla {number}"));
+    }
+    let lines = guest.stage.lines();
+    let told = lines.iter().filter(|line| line.contains(": bla ")).count();
+    let refused = lines.iter().filter(|line| *line == "msrp 413").count();
+    assert_eq!((told, refused), (32, 268));
+    // Each one has one answer.
+    guest.stage.passes(60);
+    let lines = guest.stage.lines();
+    assert_eq!(lines, vec!["msrp 408"; 32]);
+}
+
+#[test]
+fn two_of_his_phones_are_two_occupants() {
+    let mut guest = Guest::inside();
+    let mut second = call("c2", "bruno");
+    let body = offer("a=chatroom:nickname\r\n");
+    guest.stage.opens(
+        "INVITE",
+        &mut second,
+        "Content-Type: application/sdp\r\n",
+        &body,
+    );
+    let news = guest.stage.news();
+    let other = stanza(&news).attr("from").unwrap().to_owned();
+    assert_ne!(other, guest.jid);
+    let taken = |nick: &str| {
+        format!(
+            "<presence xmlns='jabber:client' from='{ROOM}/{nick}' to='{other}' type='error'><error type='cancel'>\
+         <conflict xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></presence>"
+        )
+    };
+    guest.stage.stanza(&taken("Bruno"));
+    guest
+        .stage
+        .expect(&["presence bruno@ocs.example/room > tea@rooms.jabber.example/Bruno 2 join"]);
+    // Old news.
+    guest.stage.stanza(&taken("Bruno"));
+    guest.stage.expect(&[]);
+    guest.stage.request("CANCEL", &second, "", "");
+    guest.stage.expect(&[
+        "200 CANCEL",
+        "487 INVITE",
+        "presence bruno@ocs.example/room > tea@rooms.jabber.example/Bruno 2 unavailable",
+    ]);
+    let id = guest.says_to_all("Only one of me");
+    guest.repeats(&id, "Only one of me");
+    guest.stage.expect(&["msrp 200"]);
+}
+
+#[test]
+fn the_gateway_stops_and_says_so() {
+    let mut guest = Guest::inside();
+    guest.stage.stops();
+    guest.stage.expect(&[
+        "BYE sip:bruno [SIP;cause=503;text=\"The Room Cannot Be Reached\"]",
+        "presence bruno@ocs.example/room > tea@rooms.jabber.example/Bruno unavailable",
+    ]);
+    guest.stage.passes(200);
+    guest.stage.assert_empty();
+}

@@ -84,6 +84,19 @@ impl Stage {
         self.world.run_for(Duration::from_secs(seconds)).unwrap();
     }
 
+    /// The newest MSRP connection breaks.
+    pub(crate) fn loses_msrp(&mut self) {
+        let world = &mut self.world;
+        let flow = world.msrp.flow().unwrap();
+        world.msrp.closed(flow);
+        world.engine.msrp_closed(flow, world.now);
+    }
+
+    pub(crate) fn stops(&mut self) {
+        let now = self.world.now;
+        self.world.engine.shut_down(now);
+    }
+
     /// Nothing of any room is left.
     #[track_caller]
     pub(crate) fn assert_empty(&self) {

@@ -64,7 +64,7 @@ pub(crate) struct Held {
 /// Gateway, surroundings and the log of what was sent.
 pub(crate) struct World {
     pub(crate) engine: Engine,
-    now: Now,
+    pub(crate) now: Now,
     pub(crate) outputs: Vec<Output>,
     /// Authorisations in the store.
     pub(crate) grants: BTreeMap<Pair, Grant>,
@@ -84,7 +84,7 @@ pub(crate) struct World {
     framers: BTreeMap<Transport, (FlowId, StreamFramer)>,
     flows: u64,
     tokens: u64,
-    msrp: MsrpPeer,
+    pub(crate) msrp: MsrpPeer,
 }
 
 fn peer() -> SocketAddr {
