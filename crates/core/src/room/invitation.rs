@@ -88,6 +88,8 @@ impl Invitations {
     /// A SIP conference invites an XMPP user.
     pub(super) fn invite_xmpp_user(&mut self, cx: &mut Context, invitation: &Invitation) {
         let stanza = mediated(invitation).and_then(|(conference, to, inviter)| {
+            // Neither lends the other's right to speak.
+            cx.admit(&to.domain, &inviter.domain)?;
             self.admit(cx, &to.domain, &conference.domain)?;
             Ok((conference, to, inviter))
         });

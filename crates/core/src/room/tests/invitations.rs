@@ -60,21 +60,26 @@ fn invitations_are_bounded() {
 #[test]
 fn a_conference_invites_an_xmpp_user() {
     let mut world = World::new();
-    let invitation = |to: &str| {
+    let invitation_of = |from: &str, to: &str| {
         Input::Sip(SipIn::Invitation(Invitation {
             reference: Ref(70),
-            from: sip(ROMEO),
+            from: sip(from),
             conference: sip(VERONA),
             to: sip(to),
             reason: None,
         }))
     };
+    let invitation = |to: &str| invitation_of(ROMEO, to);
     world.expect(
         invitation("juliet@xmpp.example"),
         &["verona@chat.sip.example > juliet@xmpp.example invited 1 by romeo@sip.example None"],
     );
     world.expect(settled(1, Ok(())), &["invitation 70 200"]);
     world.expect(invitation("juliet@evil.example"), &["invitation 70 403"]);
+    world.expect(
+        invitation_of("mallory@other.example", "juliet@xmpp.example"),
+        &["invitation 70 403"],
+    );
     world.is_empty();
 }
 
