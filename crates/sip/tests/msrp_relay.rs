@@ -10,9 +10,10 @@
 
 mod agent;
 
-use agent::session::{GRUU, SDP, accepts, described, im, sends, settled};
-use agent::{Agent, Fields, from_bruno, world};
-use stox_core::vocab::{SipIn, SipOut};
+use agent::session::{GRUU, SDP, accepts, described, im, laptop, sends, settled};
+use agent::{Agent, Fields, bruno, from_bruno, world};
+use stox_core::address::SipAddress;
+use stox_core::vocab::{Ref, SipIn, SipOut};
 use stox_sip::dialect::{ImMode, Overrides, Profile, Rule, SessionBy};
 use stox_sip::message::{Request, Response};
 use stox_sip::msrp::endpoint::{self, Fault, Fingerprint, Security};
@@ -391,6 +392,31 @@ fn a_relay_that_refuses_is_told_of_once_and_asked_more_and_more_rarely() {
         "{path}"
     );
     assert!(attribute(&answer.body, "fingerprint").is_some());
+}
+
+#[test]
+fn a_peer_that_is_quicker_than_its_answer_does_not_stop_the_relay() {
+    let mut agent = known(false);
+    let answer = called(&mut agent, "active");
+    let own = leads_through(&answer.body, WAY, "passive");
+    hears(&mut agent, FLOW, &from_peer(&own, "bind0001", ""));
+    writes(&mut agent);
+    // Somebody else's conversation is offered, and not answered yet.
+    let carla = SipAddress {
+        user: Some("carla".to_owned()),
+        ..bruno()
+    };
+    agent.does(SipOut::Message {
+        reference: Ref(7),
+        from: laptop(),
+        to: carla,
+        im: im("hello", None),
+    });
+    let invite = agent.says_request("INVITE");
+    let offered = leads_through(&invite.body, WAY, "actpass");
+    hears(&mut agent, FLOW, &from_peer(&offered, "bind0002", ""));
+    assert!(writes(&mut agent).starts_with("MSRP bind0002 481"));
+    hears_text(&mut agent, &own, "text0001", "hi");
 }
 
 #[test]

@@ -51,7 +51,8 @@ impl Endpoint {
         }
     }
 
-    /// Keeps a request for a session that is only offered; gives back any other item.
+    /// Keeps a request for a session that is only offered; gives back any other item, and each of a connection that is in
+    /// use.
     pub(super) fn hold_early(&mut self, flow: FlowId, item: Item) -> Option<Item> {
         let Some(session) = offered(&item) else {
             return Some(item);
@@ -59,12 +60,16 @@ impl Endpoint {
         let Some(waiting) = self.offers.0.get_mut(session) else {
             return Some(item);
         };
-        let session = session.to_owned();
-        if let Some(connection) = self.flows.get_mut(&flow) {
-            waiting.insert(flow);
-            connection.early = Some(Early { session, item });
+        match self.flows.get_mut(&flow) {
+            // One that others use, such as that of a relay, does not stand still for one peer.
+            Some(connection) if connection.is_idle() => {
+                let session = session.to_owned();
+                waiting.insert(flow);
+                connection.early = Some(Early { session, item });
+                None
+            }
+            _ => Some(item),
         }
-        None
     }
 
     /// A connection with a request that waits got more octets: they wait, too, or it has sent too many.
