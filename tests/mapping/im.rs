@@ -285,7 +285,7 @@ What a notification says:
 
 const TYPING: &str = "
 A failure that comes after `delivered` is not passed on: one device has the message.
-One that is reported over MSRP after the answer goes to the sender as an error for ten minutes even if she had asked for nothing.
+One that is reported after the answer, over MSRP or by IMDN, goes to the sender as an error for ten minutes even if she asked for nothing.
 
 ## Typing
 

@@ -22,7 +22,7 @@ pub(super) type Name = (Pair, String);
 #[derive(Debug)]
 struct Sent {
     serial: u64,
-    /// Whom to tell; nobody where it is a part of a message, or no receipt was wanted.
+    /// Whom to tell; nobody where it is a part of a message that others follow.
     reference: Option<Ref>,
     wants: Wants,
     delivered: bool,
@@ -82,7 +82,8 @@ impl Expected {
         let wanted = match &receipt {
             Ok(Receipt::Delivered) => sent.wants.delivered,
             Ok(Receipt::Displayed) => sent.wants.displayed,
-            Err(_) => sent.wants != Wants::default(),
+            // That it did not arrive is owed to every sender.
+            Err(_) => true,
         };
         let (serial, reference) = (sent.serial, sent.reference.filter(|_| wanted));
         // Nothing follows: what is shown has arrived before, and what has failed is not shown.
@@ -259,5 +260,23 @@ mod tests {
             assert_eq!(debts.pay(Ref(reference), receipt).is_some(), tells);
         }
         assert!(debts.owed.is_empty());
+    }
+
+    #[test]
+    fn that_a_message_did_not_arrive_is_owed_to_every_sender() {
+        let mut expected = Expected::default();
+        let sent = (Some(Ref(1)), Wants::default());
+        expected.sent(name("t"), sent, Duration::ZERO);
+        let receipt = Err(Failure::Local(stox_core::failure::Local::Timeout));
+        let reference = Ref(1);
+        let told = expected.heard(&name("t"), receipt.clone());
+        assert_eq!(
+            told,
+            Some(SipIn::Receipt {
+                reference,
+                receipt: receipt.clone()
+            })
+        );
+        assert_eq!(expected.heard(&name("t"), receipt), None);
     }
 }
