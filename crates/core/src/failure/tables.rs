@@ -146,7 +146,7 @@ pub(super) const fn local(local: Local) -> LocalRow {
         Local::Encrypted => (415, Condition::NotAcceptable, "Encrypted messages cannot be read in the other network: turn encryption off for this contact and send it again"),
         Local::NotImplemented => (501, Condition::FeatureNotImplemented, "Not offered by this gateway"),
         Local::Overloaded => (503, Condition::ResourceConstraint, "The gateway is busy: try later"),
-        Local::OutcomeUnknown => (500, Condition::InternalServerError, "The gateway was interrupted: the message may or may not have arrived"),
+        Local::OutcomeUnknown => (500, Condition::InternalServerError, "The way broke off: the message may or may not have arrived"),
         Local::ShuttingDown => (503, Condition::ResourceConstraint, "The gateway is stopping: try later"),
     };
     LocalRow { code, condition, words }
