@@ -120,7 +120,7 @@ pub enum Local {
     NotImplemented,
     /// A queue is full or the store cannot write: try later.
     Overloaded,
-    /// A crash left the outcome unknown.
+    /// A crash, or a connection that broke, left the outcome unknown.
     OutcomeUnknown,
     /// The gateway is stopping.
     ShuttingDown,
