@@ -172,5 +172,6 @@ fn info(
     };
     TlsInfo {
         valid_names: names.into_iter().filter(is_valid).collect(),
+        distrust: None,
     }
 }

@@ -62,6 +62,8 @@ pub struct TlsInfo {
     /// The names in the peer's certificate that may name an XMPP server, when its chain and dates are valid for
     /// us; a leading `*.` stands for one label. Empty without a valid certificate.
     pub valid_names: Vec<String>,
+    /// For the administrator: why the chain, or its names, do not count, and what to do. `None` where they do.
+    pub distrust: Option<String>,
 }
 
 impl TlsInfo {

@@ -929,6 +929,7 @@ fn compares_certificate_names() {
     for (name, domain, expected) in cases {
         let info = TlsInfo {
             valid_names: vec![name.to_owned()],
+            ..TlsInfo::default()
         };
         assert_eq!(info.is_valid_for(domain), expected, "{name} {domain}");
     }

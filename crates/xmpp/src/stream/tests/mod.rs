@@ -62,6 +62,7 @@ fn pair(local: &str, remote: &str) -> DomainPair {
 fn certificate(names: &[&str]) -> TlsInfo {
     TlsInfo {
         valid_names: names.iter().map(|name| (*name).to_owned()).collect(),
+        ..TlsInfo::default()
     }
 }
 
