@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import io
+import multiprocessing
 import os
 import signal
 import sys
 import time
 import unittest
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Lock
 from pathlib import Path
 
 from agents.inbox import Missed
@@ -58,6 +62,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("case", nargs="*", help="names or their beginnings (01, 07-tls); default: all")
     parser.add_argument("--again", action="store_true",
                         help="run failed cases once more in a fresh world, and name those that pass then")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="run cases in N worlds at one time")
     parser.add_argument("--lab", action="store_true", help="bring the world and the gateway up and keep them")
     parser.add_argument("--logs", type=Path, metavar="FOLDER", help="copy all logs and configurations there at the end")
     parser.add_argument("--verbose", "-v", action="store_true", help="draw the ladders of passed cases too")
@@ -83,13 +88,51 @@ def _select(wanted: list[str]) -> list[str]:
 
 
 def _run_all(cases: list[Case], arguments: argparse.Namespace) -> tuple[int, list[Case]]:
-    """Run the cases in a world of their own; return how many ran, and which failed."""
+    """Run the cases in worlds of their own, side by side; return how many ran, and which failed. Raises LabError."""
+    context = multiprocessing.get_context("fork")
+    waiting, done, output = context.SimpleQueue(), context.SimpleQueue(), context.Lock()
+    crew = []
+    for number in range(max(1, min(arguments.jobs, len(cases)))):
+        worker = context.Process(target=_work, args=(number, waiting, done, output, arguments), daemon=True)
+        worker.start()
+        crew.append(worker)
+    for case in cases:
+        waiting.put(case.name)
+    for _ in crew:
+        waiting.put(None)
+    for worker in crew:
+        worker.join()
+    if any(worker.exitcode for worker in crew):
+        raise LabError("a world could not be built or broke down; see above")
+    results = {}
+    while not done.empty():
+        name, passed = done.get()
+        results[name] = passed
+    return len(results), [case for case in cases if not results.get(case.name, True)]
+
+
+def _work(number: int, waiting: SimpleQueue[str | None], done: SimpleQueue[tuple[str, bool]], output: Lock,
+          arguments: argparse.Namespace) -> None:
+    """One world, and the cases that it takes from the queue until there are no more."""
     started = time.monotonic()
-    with World(f"sx{os.getpid()}", arguments.logs) as world:
-        print(f"world up in {time.monotonic() - started:.1f} s", flush=True)
-        subject = chosen(world)
-        able = [case for case in cases if subject is not None or not case.needs_gateway]
-        return len(able), [case for case in able if not _run_one(case, world, subject, arguments.verbose)]
+    logs = arguments.logs and arguments.logs / str(number)
+    try:
+        with World(f"sx{os.getpid()}", logs) as world:
+            with output:
+                print(f"world up in {time.monotonic() - started:.1f} s", flush=True)
+            subject = chosen(world)
+            while (name := waiting.get()) is not None:
+                case = load(name)
+                if subject is None and case.needs_gateway:
+                    continue
+                said = io.StringIO()
+                with contextlib.redirect_stdout(said):
+                    passed = _run_one(case, world, subject, arguments.verbose)
+                with output:
+                    print(said.getvalue(), end="", flush=True)
+                done.put((name, passed))
+    except LabError as error:
+        sys.exit(f"interop: {error}")
 
 
 def _run_one(case: Case, world: World, subject: Subject | None, verbose: bool) -> bool:
