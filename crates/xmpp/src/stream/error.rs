@@ -136,6 +136,9 @@ pub enum Step {
     /// The rest of an element that the peer had begun.
     #[error("rest of an element")]
     Element,
+    /// Any sign of life (XEP-0114 has none of its own: a component pings itself through its server).
+    #[error("sign of life")]
+    Life,
 }
 
 /// Why a stream ended.

@@ -1,10 +1,13 @@
-//! Server-to-server streams (RFC 6120, XEP-0220) as sans-IO machines.
+//! Streams between servers (RFC 6120, XEP-0220), and to a server of which we are a component (XEP-0114), as sans-IO
+//! machines.
 //!
-//! [`InboundStream`] sits on a connection that was accepted, [`OutboundStream`] on one that was dialled. Both take
-//! octets and the time, and are polled for [`StreamCommand`]s until there are none, and for their next time-out.
+//! [`InboundStream`] sits on a connection that was accepted, [`OutboundStream`] on one that was dialled, and
+//! [`ComponentStream`] on one that was dialled to the component port of a server. They take octets and the time, and are
+//! polled for [`StreamCommand`]s until there are none, and for their next time-out.
 
 mod acks;
 mod carrier;
+mod component;
 pub mod domain;
 pub mod error;
 pub mod features;
@@ -21,6 +24,7 @@ pub mod xml;
 
 use bytes::Bytes;
 
+pub use component::{ComponentEvent, ComponentSecret, ComponentSettings, ComponentStream, Odd};
 pub use domain::DomainPair;
 pub use error::{CloseReason, Step, StreamCondition, StreamError};
 pub use inbound::{InboundEvent, InboundSettings, InboundStream, StanzaNumber, VerifyId};

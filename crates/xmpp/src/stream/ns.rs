@@ -6,6 +6,8 @@ pub const STREAMS: &str = "http://etherx.jabber.org/streams";
 pub const SERVER: &str = "jabber:server";
 /// Content of a stream between client and server; the name under which stanzas travel inside the gateway.
 pub const CLIENT: &str = "jabber:client";
+/// Content of a stream between a server and a component of it (XEP-0114).
+pub const COMPONENT: &str = "jabber:component:accept";
 /// Dialback elements (XEP-0220).
 pub const DIALBACK: &str = "jabber:server:dialback";
 /// The dialback stream feature (XEP-0220 §2.4).
@@ -20,6 +22,8 @@ pub const STREAM_ERRORS: &str = "urn:ietf:params:xml:ns:xmpp-streams";
 pub const STANZA_ERRORS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
 /// Stream limits advertisement (XEP-0478).
 pub const LIMITS: &str = "urn:xmpp:stream-limits:0";
+/// Pings (XEP-0199).
+pub const PING: &str = "urn:xmpp:ping";
 /// Stream management (XEP-0198).
 pub const SM: &str = "urn:xmpp:sm:3";
 /// Stream compression (XEP-0138): refused, never offered.

@@ -78,19 +78,30 @@ impl Markup {
     }
 }
 
-/// A stanza as it goes onto a server-to-server stream, whose default namespace it takes over. Walks the tree
-/// without recursion.
+/// A stanza as it goes onto a server-to-server stream, whose default namespace it takes over.
 pub(crate) fn stanza_to_wire(element: &Element) -> String {
+    to_wire(element, ns::SERVER)
+}
+
+/// A stanza as it goes onto a component's stream, whose default namespace it takes over. Stanzas inside others stay
+/// what they are: there the server renames nothing.
+pub(crate) fn component_stanza_to_wire(element: &Element) -> String {
+    to_wire(element, ns::CLIENT)
+}
+
+/// Writes `jabber:client` as `content`, which is also the namespace that holds around the element. Walks the tree
+/// without recursion.
+fn to_wire(element: &Element, content: &str) -> String {
     let mut out = String::with_capacity(256);
     let mut open: Vec<(&Element, String, Nodes<'_>)> = Vec::new();
-    if let Some(entry) = open_element(&mut out, element, ns::SERVER) {
+    if let Some(entry) = open_element(&mut out, element, content, content) {
         open.push(entry);
     }
     while let Some((parent, parent_ns, nodes)) = open.last_mut() {
         match nodes.next() {
             Some(Node::Text(text)) => escape_text(&mut out, text),
             Some(Node::Element(child)) => {
-                if let Some(entry) = open_element(&mut out, child, parent_ns) {
+                if let Some(entry) = open_element(&mut out, child, parent_ns, content) {
                     open.push(entry);
                 }
             }
@@ -110,10 +121,11 @@ fn open_element<'a>(
     out: &mut String,
     element: &'a Element,
     parent_ns: &str,
+    content: &str,
 ) -> Option<(&'a Element, String, Nodes<'a>)> {
     let mut namespace = element.ns();
     if namespace == ns::CLIENT {
-        namespace = ns::SERVER.to_owned();
+        namespace = content.to_owned();
     }
     out.push('<');
     out.push_str(element.name());
@@ -193,6 +205,16 @@ mod tests {
         for (element, wire) in cases {
             assert_eq!(stanza_to_wire(&element.parse().unwrap()), wire);
         }
+    }
+
+    #[test]
+    fn writes_stanzas_in_the_namespace_of_a_component() {
+        let stanza =
+            "<iq xmlns='jabber:client'><error/><q xmlns='u:q'><m xmlns='jabber:client'/></q></iq>";
+        assert_eq!(
+            component_stanza_to_wire(&stanza.parse().unwrap()),
+            "<iq><error/><q xmlns='u:q'><m xmlns='jabber:client'/></q></iq>"
+        );
     }
 
     #[test]

@@ -443,11 +443,12 @@ impl StreamParser {
     }
 
     fn rename<'a>(&self, namespace: &'a str) -> &'a str {
-        if self.in_stream && namespace == ns::SERVER {
-            ns::CLIENT
-        } else {
-            namespace
-        }
+        let is_content = match namespace {
+            ns::SERVER => self.in_stream,
+            ns::COMPONENT => self.in_stream && self.content_ns == ns::COMPONENT,
+            _ => false,
+        };
+        if is_content { ns::CLIENT } else { namespace }
     }
 }
 
