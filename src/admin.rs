@@ -26,6 +26,9 @@ pub struct Status {
     pub uptime_seconds: u64,
     /// XMPP streams that partners opened to us.
     pub xmpp_inbound: Vec<InboundStatus>,
+    /// SIP domains that are components of XMPP servers.
+    #[serde(default)]
+    pub xmpp_components: Vec<ComponentStatus>,
     /// XMPP partners that we send to.
     pub xmpp_links: Vec<LinkStatus>,
     /// SIP.
@@ -56,6 +59,19 @@ pub struct InboundStatus {
     pub encrypted: bool,
     /// Proved pairs, `partner -> local`.
     pub proved: Vec<String>,
+}
+
+/// A SIP domain that an XMPP server federates for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComponentStatus {
+    /// Its name.
+    pub domain: String,
+    /// The server's component port.
+    pub server: String,
+    /// Whether the connection is encrypted.
+    pub encrypted: bool,
+    /// State in words.
+    pub state: String,
 }
 
 /// The way to one partner.
@@ -223,6 +239,16 @@ pub fn describe(status: &Status) -> String {
             stream.proved.join(", ")
         };
         _ = writeln!(out, "  {} {safety}: {proved}", stream.peer);
+    }
+    for component in &status.xmpp_components {
+        let ComponentStatus { domain, server, .. } = component;
+        let safety = if component.encrypted {
+            "encrypted"
+        } else {
+            "NOT encrypted"
+        };
+        let state = &component.state;
+        _ = writeln!(out, "XMPP component {domain} at {server} {safety}: {state}");
     }
     _ = writeln!(out, "XMPP links to partners: {}", status.xmpp_links.len());
     for link in &status.xmpp_links {

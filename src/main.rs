@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use stoxgate::cli::{Cli, Command, Settings};
 use stoxgate::clock::Clock;
-use stoxgate::config::Config;
+use stoxgate::config::{Config, component_findings};
 use stoxgate::messages::Question;
 use stoxgate::net::own_certificate;
 use stoxgate::{admin, config, demo, log, map, messages, run};
@@ -69,10 +69,12 @@ fn check_config(settings: &Settings, no_files: bool) -> ExitCode {
         complain(&format!("{}: TLS: {error}", settings.config.display()));
         return ExitCode::from(WRONG_SETTINGS);
     }
+    let mut findings = component_findings(&config);
     if !no_files {
-        for finding in own_certificate::findings(&config) {
-            complain(&format!("warning: {finding}"));
-        }
+        findings.extend(own_certificate::findings(&config));
+    }
+    for finding in findings {
+        complain(&format!("warning: {finding}"));
     }
     say(&format!("{} is good", settings.config.display()))
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use stox_core::policy::DomainPattern;
 
+use super::component;
 use super::dialect;
 use super::keys::Table;
 use super::msrp;
@@ -22,7 +23,7 @@ pub(super) fn config(root: &mut Table, folder: &Path) -> Option<Config> {
     let log = root.section("log", log);
     let dns = root.section("dns", dns);
     let tls = root.section("tls", |table| tls(table, folder));
-    let xmpp = root.section("xmpp", xmpp);
+    let xmpp = root.section("xmpp", |table| xmpp(table, folder));
     let sip = root.section("sip", |table| sip(table, folder));
     let msrp = root.section("msrp", |table| msrp::msrp(table, folder));
     let presence = root.section("presence", presence::rules);
@@ -45,6 +46,7 @@ pub(super) fn config(root: &mut Table, folder: &Path) -> Option<Config> {
         limits,
     };
     check_no_overlap(root, &config);
+    component::check_components(root, &config.xmpp.components, &config.sip.domains);
     rooms::check_conferences(root, &config.rooms.conferences, &config.sip.domains);
     Some(config)
 }
@@ -116,9 +118,10 @@ fn tls(table: &mut Table, folder: &Path) -> Option<Tls> {
     })
 }
 
-fn xmpp(table: &mut Table) -> Xmpp {
+fn xmpp(table: &mut Table, folder: &Path) -> Xmpp {
     let listen = table.or("listen", List(default_listeners(5269))).0;
     let partners = table.each("partner", partner);
+    let components = table.each("component", |table| component::component(table, folder));
     if partners.is_empty() {
         table.problem("partner", "is missing: name at least one XMPP domain that may use the gateway, or \"*\" for every one, in [[xmpp.partner]]");
     }
@@ -136,6 +139,7 @@ fn xmpp(table: &mut Table) -> Xmpp {
     Xmpp {
         listen,
         partners,
+        components,
         default_port: table.or("default_port", 5269),
         idle_close: table.or("idle_close", seconds(600)).0,
         keepalive: table.or("keepalive", seconds(120)).0,

@@ -4,6 +4,7 @@
 //! problem at once, each with its path and a hint.
 
 mod build;
+mod component;
 mod dialect;
 mod keys;
 mod msrp;
@@ -14,6 +15,7 @@ mod types;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use component::{Component, ComponentServer, ComponentTls, component_findings, is_near};
 pub use types::*;
 
 /// One thing that is wrong with the settings.

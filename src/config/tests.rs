@@ -23,7 +23,11 @@ fn example_with_all_keys() -> String {
     let mut lines: Vec<&str> = Vec::new();
     for line in EXAMPLE.lines() {
         match line.strip_prefix('#') {
-            Some(bare) if key_or_table(line) && !line.contains("password_file =") => {
+            Some(bare)
+                if key_or_table(line)
+                    && !line.contains("password_file =")
+                    && !line.contains("secret_file =") =>
+            {
                 lines.push(bare)
             }
             _ => lines.push(line),
@@ -85,6 +89,70 @@ fn commented_keys_show_their_defaults() {
         1,
         "the list of credentials was uncommented too"
     );
+    let component = &full.xmpp.components[0];
+    assert_eq!(component.tls, ComponentTls::Off);
+    assert_eq!(component.server.to_string(), "127.0.0.1:5347");
+    assert!(component_findings(&full).is_empty());
+    assert!(!format!("{full:?}").contains(&component.secret));
+}
+
+#[test]
+fn components_are_checked() {
+    let with = |lines: &str| {
+        EXAMPLE.replace(
+            "\n[sip]\n",
+            &format!("\n[[xmpp.component]]\n{lines}\n[sip]\n"),
+        )
+    };
+    let good = "domain = \"OCS.example.com\"\nserver = \"xmpp.example.org\"\nsecret = \"s\"\n";
+    let config = read(&with(good)).unwrap();
+    assert_eq!(config.xmpp.components[0].domain, "ocs.example.com");
+    let findings = component_findings(&config);
+    assert_eq!(findings.len(), 1);
+    assert!(
+        findings[0].contains("xmpp.example.org:5347 is not encrypted"),
+        "{findings:?}"
+    );
+    let safe = read(&with(&format!("{good}tls = \"required\""))).unwrap();
+    assert!(component_findings(&safe).is_empty());
+    let cases = [
+        (
+            good.replace("OCS.", "lcs."),
+            "xmpp.component[0].domain: lcs.example.com is none of the SIP domains",
+        ),
+        (
+            format!("{good}[[xmpp.component]]\n{good}"),
+            "xmpp.component[1].domain: names ocs.example.com twice",
+        ),
+        (
+            good.replace("xmpp.example.org", "x y"),
+            "xmpp.component[0].server: `x y` is not a server; write 127.0.0.1:5347",
+        ),
+        (
+            good.replace("\"s\"", "\"\""),
+            "xmpp.component[0].secret: is empty",
+        ),
+        (
+            good.replace("secret =", "secrets ="),
+            "did you mean `secret`?",
+        ),
+        (
+            format!("{good}secret_file = \"x\""),
+            "xmpp.component[0].secret: give either secret or secret_file",
+        ),
+        (
+            good.replace("xmpp.example.org", "127.0.0.1") + "tls = \"required\"",
+            "xmpp.component[0].server: must be a host name",
+        ),
+        (
+            format!("{good}tls = \"optional\""),
+            "xmpp.component[0].tls: unknown variant",
+        ),
+    ];
+    for (lines, expected) in cases {
+        let found = problems(&with(&lines)).join("\n");
+        assert!(found.contains(expected), "{expected} in {found}");
+    }
 }
 
 #[test]

@@ -103,6 +103,8 @@ pub struct Xmpp {
     pub listen: Vec<SocketAddr>,
     /// Partner rules, in the order of the file; the first match counts.
     pub partners: Vec<Partner>,
+    /// SIP domains that XMPP servers federate for.
+    pub components: Vec<super::Component>,
     /// Port of partners without SRV records.
     pub default_port: u16,
     /// Quiet streams close after this time.

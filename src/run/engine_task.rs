@@ -223,7 +223,10 @@ impl EngineTask {
             StreamArrival::Lost(name, attempt, loss) => {
                 self.engine.stream_lost(&name, attempt, loss, now)
             }
-            StreamArrival::Opened { .. } | StreamArrival::Ended { .. } => {}
+            StreamArrival::Seen(name) => self.engine.partner_seen(&name, now),
+            StreamArrival::Opened { .. }
+            | StreamArrival::Ended { .. }
+            | StreamArrival::Component(_) => {}
         }
     }
 
@@ -327,6 +330,7 @@ impl EngineTask {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: self.clock.now().mono.as_secs(),
             xmpp_inbound: self.streams.inbound_status(),
+            xmpp_components: self.streams.component_status(),
             xmpp_links: self
                 .engine
                 .link_status()

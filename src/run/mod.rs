@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::admin::AdminSocket;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, component_findings};
 use crate::engine::{BoundPorts, Engine, Settings};
 use crate::entropy::OsEntropy;
 use crate::net::dns::{Dns, DnsError};
@@ -29,7 +29,7 @@ use crate::sockets::listen::{self, ListenError};
 use crate::sockets::msrp::MsrpSockets;
 use crate::sockets::sip::SipSockets;
 use crate::store::{Retention, SqliteStore, Store, StoreError, StoreWriter};
-use crate::streams::{Rules, StreamParts, Streams};
+use crate::streams::{self, Rules, StreamParts, Streams};
 
 use engine_task::{EngineTask, Inputs};
 
@@ -83,7 +83,8 @@ struct Listeners {
 pub async fn serve(config: Config) -> Result<(), StartError> {
     let clock = Clock::start();
     let tls = TlsSettings::load(&config.tls, &config.sip)?;
-    for finding in own_certificate::findings(&config) {
+    let findings = component_findings(&config).into_iter();
+    for finding in findings.chain(own_certificate::findings(&config)) {
         tracing::warn!("{finding}");
     }
     let dns = Dns::new(&config.dns)?;
@@ -136,6 +137,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         admit(),
     );
     let rules = Rules::new(&config, DialbackSecret::new(secret.as_bytes()));
+    let components = streams::plans(&config, &rules);
     let mut streams = Streams::new(StreamParts {
         rules,
         tls,
@@ -145,6 +147,9 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         admission: admit(),
     });
     listeners.serve(&mut sockets, &mut msrp_sockets, &mut streams);
+    for component in components {
+        streams.attach(component);
+    }
     // The engine always reads these answers, so this waits only while it works.
     let answer = Box::new(move |answer| _ = store_answers.blocking_send(answer));
     let retention = Retention {

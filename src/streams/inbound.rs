@@ -208,10 +208,7 @@ impl Task {
                 let arrival = StreamArrival::Stanza {
                     name: LinkName::new(&pair.local, &pair.remote),
                     element,
-                    handled: Handled {
-                        number,
-                        stream: self.handled_sender.clone(),
-                    },
+                    handled: Handled::by(number, self.handled_sender.clone()),
                 };
                 self.shared.arrivals.send(arrival).await.map_err(|_| Lost)?;
             }

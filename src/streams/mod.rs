@@ -1,5 +1,7 @@
-//! XMPP server-to-server connections: accepting, dialling, TLS, and the tasks that drive the stream machines.
+//! XMPP connections to other servers, and to those of which we are a component: accepting, dialling, TLS, and the tasks
+//! that drive the stream machines.
 
+mod component;
 mod connection;
 mod inbound;
 mod outbound;
@@ -10,19 +12,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use minidom::Element;
+use stox_core::failure::{Failure, Local};
 use stox_xmpp::link::{Attempt, Loss};
 use stox_xmpp::stream::StanzaNumber;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::admin::InboundStatus;
+use crate::admin::{ComponentStatus, InboundStatus};
 use crate::clock::Clock;
 use crate::engine::LinkName;
 use crate::net::dns::Dns;
 use crate::net::tls::TlsSettings;
 use crate::sockets::admission::Admission;
 
+pub use component::{Plan, plans};
 pub use rules::Rules;
 
 /// Stanzas that wait to be written to one stream. The link's window keeps far fewer in flight.
@@ -72,21 +76,37 @@ pub enum StreamArrival {
     },
     /// A stream of ours has ended, or could not be had.
     Lost(LinkName, Attempt, Loss),
+    /// A partner that could not be reached through a component's server can be now, as it seems.
+    Seen(LinkName),
+    /// How a component is.
+    Component(ComponentStatus),
 }
 
 /// Tells a stream that one of its stanzas is handled.
 #[derive(Debug)]
 pub struct Handled {
-    number: StanzaNumber,
-    /// Unbounded, and yet bounded by the stanzas that the stream itself has passed on.
-    stream: mpsc::UnboundedSender<StanzaNumber>,
+    /// The channel is unbounded, and yet bounded by the stanzas that the stream itself has passed on.
+    stream: Option<(StanzaNumber, mpsc::UnboundedSender<StanzaNumber>)>,
 }
 
 impl Handled {
+    fn by(number: StanzaNumber, stream: mpsc::UnboundedSender<StanzaNumber>) -> Self {
+        Self {
+            stream: Some((number, stream)),
+        }
+    }
+
+    /// Of a stanza on a stream without acknowledgements.
+    fn unasked() -> Self {
+        Self { stream: None }
+    }
+
     /// The gateway has taken the stanza over.
     pub fn confirm(self) {
-        // A stream that is gone needs no acknowledgement.
-        _ = self.stream.send(self.number);
+        if let Some((number, stream)) = self.stream {
+            // A stream that is gone needs no acknowledgement.
+            _ = stream.send(number);
+        }
     }
 }
 
@@ -107,6 +127,7 @@ pub struct Streams {
     shared: Arc<Shared>,
     outbound: BTreeMap<LinkName, (Attempt, mpsc::Sender<Arc<Element>>)>,
     inbound: BTreeMap<u64, InboundStatus>,
+    components: component::Components,
     listeners: JoinSet<()>,
     tasks: JoinSet<()>,
     /// Tells accepted streams to close; each of them holds a receiver until it has.
@@ -154,6 +175,7 @@ impl Streams {
             }),
             outbound: BTreeMap::new(),
             inbound: BTreeMap::new(),
+            components: component::Components::default(),
             listeners: JoinSet::new(),
             tasks: JoinSet::new(),
             stop: watch::Sender::new(()),
@@ -166,8 +188,20 @@ impl Streams {
         self.listeners.spawn(accepting);
     }
 
+    /// Connects a component and keeps it connected.
+    pub fn attach(&mut self, plan: Plan) {
+        let task = self.components.enter(plan, self.shared.clone());
+        self.tasks.spawn(task);
+    }
+
     /// Opens a stream for a link.
     pub fn connect(&mut self, name: LinkName, attempt: Attempt) {
+        if self.components.has(&name) {
+            if !self.components.join(name.clone(), attempt) {
+                self.overloaded(name, attempt);
+            }
+            return;
+        }
         let (writer, queue) = mpsc::channel(WRITE_QUEUE);
         self.outbound.insert(name.clone(), (attempt, writer));
         self.tasks
@@ -177,6 +211,12 @@ impl Streams {
 
     /// Writes to a link's stream. A stream that is gone reports its loss by itself, and the link writes again.
     pub fn write(&mut self, name: &LinkName, element: Arc<Element>) {
+        if self.components.has(name) {
+            if let Some(attempt) = self.components.write(name, element) {
+                self.overloaded(name.clone(), attempt);
+            }
+            return;
+        }
         if let Some((_, writer)) = self.outbound.get(name)
             && writer.try_send(element).is_err()
         {
@@ -184,8 +224,20 @@ impl Streams {
         }
     }
 
+    /// A component's task is behind: the link learns that, on the way on which it hears of everything else.
+    fn overloaded(&mut self, name: LinkName, attempt: Attempt) {
+        let loss = Loss::Passing(Failure::Local(Local::Overloaded));
+        let arrivals = self.shared.arrivals.clone();
+        self.tasks.spawn(async move {
+            _ = arrivals
+                .send(StreamArrival::Lost(name, attempt, loss))
+                .await;
+        });
+    }
+
     /// Lets a link's stream go, in order.
     pub fn close(&mut self, name: &LinkName, attempt: Attempt) {
+        self.components.leave(name, attempt);
         if self
             .outbound
             .get(name)
@@ -222,7 +274,9 @@ impl Streams {
                 self.inbound.remove(stream);
             }
             StreamArrival::Lost(name, attempt, _) => self.close(name, *attempt),
-            StreamArrival::Stanza { .. } | StreamArrival::Ready { .. } => {}
+            StreamArrival::Component(status) => self.components.note(status),
+            StreamArrival::Stanza { .. } | StreamArrival::Ready { .. } | StreamArrival::Seen(_) => {
+            }
         }
     }
 
@@ -230,6 +284,12 @@ impl Streams {
     #[must_use]
     pub fn inbound_status(&self) -> Vec<InboundStatus> {
         self.inbound.values().cloned().collect()
+    }
+
+    /// The components.
+    #[must_use]
+    pub fn component_status(&self) -> Vec<ComponentStatus> {
+        self.components.status()
     }
 
     /// Accepts no more streams and closes those to us: partners keep what they have not sent, and what they send until
@@ -250,6 +310,7 @@ impl Streams {
     pub async fn finish(mut self, deadline: tokio::time::Instant) {
         self.leave();
         self.outbound.clear();
+        self.components.end();
         let drained = async {
             while self.tasks.join_next().await.is_some() {}
             self.stop.closed().await;

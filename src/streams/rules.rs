@@ -37,6 +37,7 @@ impl Rules {
             .sip
             .domains
             .iter()
+            .filter(|domain| !config.is_component(&domain.domain))
             .map(|domain| canonical_domain(&domain.domain))
             .collect();
         let inbound = InboundSettings {

@@ -1,0 +1,656 @@
+//! Components (XEP-0114): one task for each domain that an XMPP server federates for. It stays connected, and carries the
+//! stanzas of all links of the domain.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use minidom::Element;
+use stox_core::address::canonical_domain;
+use stox_core::failure::{Condition, Failure, Local};
+use stox_core::time::Entropy;
+use stox_xmpp::adapt;
+use stox_xmpp::link::{Attempt, Loss};
+use stox_xmpp::stream::{
+    CloseReason, ComponentEvent, ComponentSecret, ComponentSettings, ComponentStream, Step,
+    StreamCommand, StreamCondition, domain::normal_domain,
+};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::connection::{Connection, Lost, Side};
+use super::{Handled, Rules, Shared, StreamArrival};
+use crate::admin::ComponentStatus;
+use crate::config::{Component, ComponentTls, Config, is_near};
+use crate::engine::LinkName;
+use crate::entropy::OsEntropy;
+
+/// What waits for one component's task. Each link keeps far less in flight.
+const QUEUE: usize = 16_384;
+/// How long TCP may take to one address.
+const TCP_TIMEOUT: Duration = Duration::from_secs(5);
+/// From the first address to the answered handshake.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(30);
+/// First and longest delay before the server is tried again.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+/// Longest delay while a link wants the connection.
+const RETRY_WANTED: Duration = Duration::from_secs(5);
+/// A connection that lasted so long was a good one.
+const STABLE: Duration = Duration::from_secs(60);
+/// Links that are remembered to be told that there is a way again.
+const FORMER: usize = 5_000;
+/// Stanzas written at one time.
+const BATCH: usize = 64;
+
+/// What one component's task needs.
+pub struct Plan {
+    /// The domain as links name it.
+    pub(super) local: String,
+    pub(super) settings: Arc<ComponentSettings>,
+    pub(super) component: Component,
+}
+
+/// The components of the settings.
+#[must_use]
+pub fn plans(config: &Config, rules: &Rules) -> Vec<Plan> {
+    let normal = |domain: &str| normal_domain(domain).unwrap_or_else(|| canonical_domain(domain));
+    let own_domains: BTreeSet<String> = config
+        .sip
+        .domains
+        .iter()
+        .map(|domain| normal(&domain.domain))
+        .collect();
+    let plan = |component: &Component| Plan {
+        local: canonical_domain(&component.domain),
+        settings: Arc::new(ComponentSettings {
+            domain: normal(&component.domain),
+            own_domains: own_domains.clone(),
+            secret: ComponentSecret::new(component.secret.clone()),
+            limits: rules.inbound.limits.clone(),
+            timing: rules.inbound.timing.clone(),
+        }),
+        component: component.clone(),
+    };
+    config.xmpp.components.iter().map(plan).collect()
+}
+
+/// A word to a component's task.
+enum Word {
+    /// The link wants to write.
+    Join(LinkName, Attempt),
+    /// It has nothing more to write.
+    Leave(LinkName, Attempt),
+    /// Written only while the attempt holds: what was meant for a lost connection, its link writes again.
+    Write(LinkName, Attempt, Arc<Element>),
+}
+
+/// The components as the engine's side sees them.
+#[derive(Default)]
+pub(super) struct Components {
+    handles: BTreeMap<String, Handle>,
+}
+
+struct Handle {
+    words: mpsc::Sender<Word>,
+    links: BTreeMap<LinkName, Attempt>,
+    status: ComponentStatus,
+}
+
+impl Components {
+    /// Enters a component and returns its task.
+    pub(super) fn enter(
+        &mut self,
+        plan: Plan,
+        shared: Arc<Shared>,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let (sender, words) = mpsc::channel(QUEUE);
+        let handle = Handle {
+            words: sender,
+            links: BTreeMap::new(),
+            status: status(&plan, "connecting".to_owned()),
+        };
+        self.handles.insert(plan.local.clone(), handle);
+        run(shared, plan, words)
+    }
+
+    /// Whether the link goes through a component.
+    pub(super) fn has(&self, name: &LinkName) -> bool {
+        self.handles.contains_key(&name.local)
+    }
+
+    /// `false`: the task takes no more, and the link has to be told.
+    pub(super) fn join(&mut self, name: LinkName, attempt: Attempt) -> bool {
+        let Some(handle) = self.handles.get_mut(&name.local) else {
+            return false;
+        };
+        handle.links.insert(name.clone(), attempt);
+        handle.words.try_send(Word::Join(name, attempt)).is_ok()
+    }
+
+    /// Writes for a link. What comes back is the attempt that is lost, since the task takes no more.
+    pub(super) fn write(&mut self, name: &LinkName, element: Arc<Element>) -> Option<Attempt> {
+        let handle = self.handles.get_mut(&name.local)?;
+        let attempt = *handle.links.get(name)?;
+        let word = Word::Write(name.clone(), attempt, element);
+        if handle.words.try_send(word).is_ok() {
+            return None;
+        }
+        handle.links.remove(name);
+        Some(attempt)
+    }
+
+    /// The link has let go, or has lost that attempt.
+    pub(super) fn leave(&mut self, name: &LinkName, attempt: Attempt) {
+        if let Some(handle) = self.handles.get_mut(&name.local)
+            && handle.links.get(name) == Some(&attempt)
+        {
+            handle.links.remove(name);
+            // A full queue forgets it; the next attempt has another number.
+            _ = handle.words.try_send(Word::Leave(name.clone(), attempt));
+        }
+    }
+
+    /// Keeps what a task says of itself.
+    pub(super) fn note(&mut self, status: &ComponentStatus) {
+        if let Some(handle) = self.handles.get_mut(&canonical_domain(&status.domain)) {
+            handle.status = status.clone();
+        }
+    }
+
+    pub(super) fn status(&self) -> Vec<ComponentStatus> {
+        let handles = self.handles.values();
+        handles.map(|handle| handle.status.clone()).collect()
+    }
+
+    /// Lets all connections end in order.
+    pub(super) fn end(&mut self) {
+        self.handles.clear();
+    }
+}
+
+fn status(plan: &Plan, state: String) -> ComponentStatus {
+    ComponentStatus {
+        domain: plan.component.domain.clone(),
+        server: plan.component.server.to_string(),
+        encrypted: plan.component.tls == ComponentTls::Required,
+        state,
+    }
+}
+
+/// Keeps a component connected until nobody holds its handle.
+async fn run(shared: Arc<Shared>, plan: Plan, words: mpsc::Receiver<Word>) {
+    let mut task = Task {
+        shared: &shared,
+        plan: &plan,
+        words,
+        links: BTreeMap::new(),
+        former: BTreeSet::new(),
+        ended: false,
+    };
+    let mut failures = 0_u32;
+    while !task.ended {
+        let failure = match task.dial().await {
+            Some(Ok(line)) => {
+                let since = Instant::now();
+                task.serve(line).await;
+                if since.elapsed() >= STABLE {
+                    failures = 0;
+                }
+                Local::TransportFailed
+            }
+            Some(Err(failure)) => failure,
+            None => return,
+        };
+        task.lose(failure).await;
+        if !task.ended {
+            task.wait(delay(failures), failure).await;
+            failures = failures.saturating_add(1);
+        }
+    }
+}
+
+/// Between half of it and all of it, so that many gateways do not knock at the same time.
+fn delay(failures: u32) -> Duration {
+    let factor = 1_u32.checked_shl(failures).unwrap_or(u32::MAX);
+    let doubled = RETRY.0.saturating_mul(factor).min(RETRY.1);
+    let share = u32::try_from(OsEntropy::default().next_u64() % 1024).unwrap_or(0);
+    doubled / 2 + doubled / 2 * share / 1024
+}
+
+/// A connection on which stanzas flow.
+struct Line {
+    machine: ComponentStream,
+    connection: Connection,
+}
+
+struct Task<'a> {
+    shared: &'a Shared,
+    plan: &'a Plan,
+    words: mpsc::Receiver<Word>,
+    /// Links that want to write, or do.
+    links: BTreeMap<LinkName, Attempt>,
+    /// Links without an attempt, which may wait for a way.
+    former: BTreeSet<LinkName>,
+    /// Nobody holds the handle any more.
+    ended: bool,
+}
+
+impl Task<'_> {
+    // ---------------------------------------------------------------------------------------- between
+
+    /// Tries to connect, and notes what links want meanwhile. `None`: nobody wants it any more.
+    async fn dial(&mut self) -> Option<Result<Line, Local>> {
+        self.tell_state("connecting".to_owned()).await;
+        let (shared, plan) = (self.shared, self.plan);
+        let dialling = timeout(DIAL_TIMEOUT, dial(shared, plan));
+        tokio::pin!(dialling);
+        let outcome = loop {
+            tokio::select! {
+                outcome = &mut dialling => break outcome,
+                word = self.words.recv() => self.hear(word?),
+            }
+        };
+        let why = match outcome {
+            Ok(Ok(line)) => return Some(Ok(line)),
+            Ok(Err(why)) => why,
+            Err(_) => Trouble::passing("the server does not finish the handshake"),
+        };
+        let (domain, server) = (&plan.component.domain, &plan.component.server);
+        let words = &why.words;
+        if why.lasting {
+            tracing::error!(component = domain, %server, "XMPP component is not connected: {words}");
+        } else {
+            tracing::warn!(component = domain, %server, "XMPP component is not connected: {words}");
+        }
+        self.tell_state(format!("not connected: {words}")).await;
+        Some(Err(why.local))
+    }
+
+    /// Waits before the next attempt, shorter when a link wants the connection. A link that comes now learns at once
+    /// that there is none.
+    async fn wait(&mut self, delay: Duration, failure: Local) {
+        let begun = Instant::now();
+        let mut until = begun + delay;
+        loop {
+            tokio::select! {
+                () = sleep_until(until) => return,
+                word = self.words.recv() => match word {
+                    Some(Word::Join(name, attempt)) => {
+                        until = until.min(begun + RETRY_WANTED);
+                        self.tell_lost(name, attempt, failure).await;
+                    }
+                    Some(_) => {}
+                    None => {
+                        self.ended = true;
+                        return;
+                    }
+                },
+            }
+        }
+    }
+
+    /// A word while there is no connection to write to.
+    fn hear(&mut self, word: Word) {
+        match word {
+            Word::Join(name, attempt) => self.enter(name, attempt),
+            Word::Leave(name, attempt) => self.leave(name, attempt),
+            Word::Write(..) => {}
+        }
+    }
+
+    fn enter(&mut self, name: LinkName, attempt: Attempt) {
+        self.former.remove(&name);
+        self.links.insert(name, attempt);
+    }
+
+    fn leave(&mut self, name: LinkName, attempt: Attempt) {
+        if self.links.get(&name) == Some(&attempt) {
+            self.links.remove(&name);
+            self.remember(name);
+        }
+    }
+
+    fn remember(&mut self, name: LinkName) {
+        if self.former.len() < FORMER {
+            self.former.insert(name);
+        }
+    }
+
+    /// Every link has lost its way.
+    async fn lose(&mut self, failure: Local) {
+        for (name, attempt) in std::mem::take(&mut self.links) {
+            self.tell_lost(name, attempt, failure).await;
+        }
+    }
+
+    async fn tell_lost(&mut self, name: LinkName, attempt: Attempt, failure: Local) {
+        self.remember(name.clone());
+        let loss = Loss::Passing(Failure::Local(failure));
+        self.tell(StreamArrival::Lost(name, attempt, loss)).await;
+    }
+
+    async fn tell_state(&self, state: String) {
+        let status = status(self.plan, state);
+        self.tell(StreamArrival::Component(status)).await;
+    }
+
+    /// Nobody listens any more when the gateway has stopped.
+    async fn tell(&self, arrival: StreamArrival) {
+        _ = self.shared.arrivals.send(arrival).await;
+    }
+
+    // ------------------------------------------------------------------------------------- connected
+
+    /// Carries stanzas both ways until the connection ends, or nobody wants it any more.
+    async fn serve(&mut self, mut line: Line) {
+        let Plan { component, .. } = self.plan;
+        let (domain, server) = (&component.domain, &component.server);
+        tracing::info!(component = domain, %server, "XMPP component is connected");
+        self.tell_state("connected".to_owned()).await;
+        for (name, attempt) in self.links.clone() {
+            self.tell_ready(name, attempt).await;
+        }
+        for name in std::mem::take(&mut self.former) {
+            self.tell(StreamArrival::Seen(name)).await;
+        }
+        let clock = self.shared.clock;
+        while self.carry_out(&mut line).await.is_ok() {
+            let wake = line.machine.poll_timeout().map(|at| clock.instant(at));
+            tokio::select! {
+                read = line.connection.read() => match read {
+                    Ok(octets) => line.machine.receive(&octets, clock.now()),
+                    Err(Lost) => line.machine.connection_lost(),
+                },
+                word = self.words.recv(), if !self.ended => self.obey(&mut line, word).await,
+                () = super::outbound::sleep_until(wake) => line.machine.handle_timeout(clock.now()),
+            }
+        }
+        line.connection.shutdown().await;
+    }
+
+    async fn tell_ready(&self, name: LinkName, attempt: Attempt) {
+        let ready = StreamArrival::Ready {
+            name,
+            attempt,
+            max_octets: None,
+        };
+        self.tell(ready).await;
+    }
+
+    /// Takes a word, and those right behind it.
+    async fn obey(&mut self, line: &mut Line, word: Option<Word>) {
+        let mut next = word;
+        let mut left = BATCH;
+        let now = self.shared.clock.now();
+        if next.is_none() {
+            self.ended = true;
+            line.machine.close(now);
+        }
+        while let Some(word) = next {
+            match word {
+                Word::Join(name, attempt) => {
+                    self.enter(name.clone(), attempt);
+                    self.tell_ready(name, attempt).await;
+                }
+                Word::Leave(name, attempt) => self.leave(name, attempt),
+                Word::Write(name, attempt, stanza) if self.links.get(&name) == Some(&attempt) => {
+                    if let Err(why) = line.machine.send(&stanza, now) {
+                        // The link keeps the stanza until a fence passes it, and gives it up at its deadline.
+                        tracing::warn!(partner = name.partner, %why, "a stanza could not be written to the component's server");
+                    }
+                }
+                Word::Write(..) => {}
+            }
+            left -= 1;
+            next = if left > 0 {
+                self.words.try_recv().ok()
+            } else {
+                None
+            };
+        }
+    }
+
+    /// Does what the machine asks for. `Err`: the stream is over.
+    async fn carry_out(&mut self, line: &mut Line) -> Result<(), Lost> {
+        let mut octets = BytesMut::new();
+        loop {
+            let command = line.machine.poll_command();
+            if let Some(StreamCommand::Write(more)) = command {
+                octets.extend_from_slice(&more);
+                continue;
+            }
+            let writes = !octets.is_empty();
+            if writes && line.connection.write(&octets.split()).await.is_err() {
+                line.machine.connection_lost();
+            }
+            match command {
+                None if !writes => return Ok(()),
+                None => {}
+                Some(StreamCommand::Event(event)) => self.event(line, event).await,
+                Some(StreamCommand::Close) => return Err(Lost),
+                Some(StreamCommand::Write(_) | StreamCommand::StartTls) => {}
+            }
+        }
+    }
+
+    async fn event(&mut self, line: &mut Line, event: ComponentEvent) {
+        let domain = &self.plan.component.domain;
+        match event {
+            ComponentEvent::Ready => {}
+            ComponentEvent::Stanza { remote, element } => self.stanza(line, remote, element).await,
+            ComponentEvent::Dropped(why) => {
+                tracing::warn!(component = domain, %why, "a stanza from the component's server is dropped");
+            }
+            ComponentEvent::Closed(CloseReason::Requested) => {
+                tracing::info!(component = domain, "XMPP component is disconnected");
+            }
+            ComponentEvent::Closed(reason) => {
+                tracing::warn!(component = domain, %reason, "XMPP component has lost its server");
+                let state = format!("not connected: {reason}");
+                self.tell_state(state).await;
+            }
+        }
+    }
+
+    async fn stanza(&mut self, line: &mut Line, remote: String, element: Element) {
+        let name = LinkName::new(&self.plan.local, &remote);
+        if self.shared.rules.partner(&name.partner).is_none() {
+            tracing::debug!(
+                partner = name.partner,
+                "a stanza of a domain that no [[xmpp.partner]] names is refused"
+            );
+            if let Some(refusal) = refusal(&element) {
+                // A stream that is closing takes nothing more.
+                _ = line.machine.send(&refusal, self.shared.clock.now());
+            }
+            return;
+        }
+        // An error may be the server's own, in the name of a domain that it cannot reach.
+        if element.attr("type") != Some("error") && self.former.remove(&name) {
+            self.tell(StreamArrival::Seen(name.clone())).await;
+        }
+        self.tell(StreamArrival::Stanza {
+            name,
+            element,
+            handled: Handled::unasked(),
+        })
+        .await;
+    }
+}
+
+/// The answer to whoever may not use the gateway; none to what must not be answered (RFC 6120 §8.3.1).
+fn refusal(element: &Element) -> Option<Element> {
+    if matches!(element.attr("type"), Some("error" | "result")) {
+        return None;
+    }
+    let address = |name: &str| stox_core::address::Jid::parse(element.attr(name)?).ok();
+    let (from, to) = (address("from")?, address("to")?);
+    Some(adapt::error::refuse(
+        element,
+        &to,
+        &from,
+        Condition::Forbidden,
+    ))
+}
+
+// ---------------------------------------------------------------------------------------------- dialling
+
+/// Why there is no connection.
+struct Trouble {
+    /// For the administrator.
+    words: String,
+    /// For those who wait.
+    local: Local,
+    /// It does not get better by itself.
+    lasting: bool,
+}
+
+impl Trouble {
+    fn passing(words: impl Into<String>) -> Self {
+        Self {
+            words: words.into(),
+            local: Local::Unreachable,
+            lasting: false,
+        }
+    }
+
+    fn lasting(words: impl Into<String>) -> Self {
+        Self {
+            words: words.into(),
+            local: Local::TransportFailed,
+            lasting: true,
+        }
+    }
+
+    /// What the end of a stream before its first stanza means.
+    fn of(reason: &CloseReason) -> Self {
+        match reason {
+            CloseReason::PeerError(error) => match error.condition {
+                StreamCondition::NotAuthorized => Self::lasting(
+                    "the server refused our secret: check xmpp.component.secret against its configuration",
+                ),
+                StreamCondition::HostUnknown => Self::lasting(
+                    "the server has no component of this name: add it to the server's configuration, or correct xmpp.component.domain",
+                ),
+                StreamCondition::Conflict => Self::lasting(
+                    "another connection to the server is this component already: end the other one; if there is none, the server \
+                     has yet to notice that an old connection is dead",
+                ),
+                _ => Self::passing(format!("{reason}")),
+            },
+            CloseReason::Refused(error)
+                if matches!(
+                    error.condition,
+                    StreamCondition::InvalidNamespace | StreamCondition::NotWellFormed
+                ) =>
+            {
+                Self::lasting(
+                    "what listens there is no component port: correct xmpp.component.server",
+                )
+            }
+            CloseReason::Timeout(Step::Header) => Self::passing(
+                "nothing came back: is this the server's component port, and does it speak TLS or not as xmpp.component.tls says?",
+            ),
+            _ => Self::passing(format!("{reason}")),
+        }
+    }
+}
+
+/// A connection to the first address that takes our handshake.
+async fn dial(shared: &Shared, plan: &Plan) -> Result<Line, Trouble> {
+    let server = &plan.component.server;
+    let addresses = addresses(shared, &server.host).await?;
+    let mut trouble = Trouble::passing("its name leads to no address");
+    for address in addresses {
+        let connecting = TcpStream::connect((address, server.port));
+        let stream = match timeout(TCP_TIMEOUT, connecting).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                trouble = Trouble::passing(format!(
+                    "{address} does not take the connection ({error}): does the server run, and listen for components there?"
+                ));
+                continue;
+            }
+            Err(_) => {
+                trouble = Trouble::passing(format!("{address} does not answer"));
+                continue;
+            }
+        };
+        if plan.component.tls == ComponentTls::Off && !is_near(address) {
+            tracing::warn!(component = plan.component.domain, %address, "the connection to the component's server is not encrypted and leaves the local network");
+        }
+        trouble = match negotiate(shared, plan, stream).await {
+            Ok(line) => return Ok(line),
+            Err(why) => why,
+        };
+    }
+    Err(trouble)
+}
+
+/// `localhost` is known without DNS; other names are asked for.
+async fn addresses(shared: &Shared, host: &str) -> Result<Vec<IpAddr>, Trouble> {
+    if host == "localhost" {
+        return Ok(vec![
+            IpAddr::from(std::net::Ipv4Addr::LOCALHOST),
+            IpAddr::from(std::net::Ipv6Addr::LOCALHOST),
+        ]);
+    }
+    let found = shared.dns.addresses(host).await;
+    found.map_err(|error| Trouble::passing(format!("{host} cannot be resolved: {error}")))
+}
+
+async fn negotiate(shared: &Shared, plan: &Plan, stream: TcpStream) -> Result<Line, Trouble> {
+    let mut connection = Connection::new(stream);
+    if plan.component.tls == ComponentTls::Required {
+        encrypt(shared, plan, &mut connection).await?;
+    }
+    let clock = shared.clock;
+    let mut line = Line {
+        machine: ComponentStream::new(plan.settings.clone(), clock.now()),
+        connection,
+    };
+    loop {
+        while let Some(command) = line.machine.poll_command() {
+            match command {
+                StreamCommand::Write(octets) => {
+                    if line.connection.write(&octets).await.is_err() {
+                        line.machine.connection_lost();
+                    }
+                }
+                StreamCommand::Event(ComponentEvent::Ready) => return Ok(line),
+                StreamCommand::Event(ComponentEvent::Closed(reason)) => {
+                    return Err(Trouble::of(&reason));
+                }
+                StreamCommand::Event(_) | StreamCommand::StartTls | StreamCommand::Close => {}
+            }
+        }
+        let wake = line.machine.poll_timeout().map(|at| clock.instant(at));
+        tokio::select! {
+            read = line.connection.read() => match read {
+                Ok(octets) => line.machine.receive(&octets, clock.now()),
+                Err(Lost) => line.machine.connection_lost(),
+            },
+            () = super::outbound::sleep_until(wake) => line.machine.handle_timeout(clock.now()),
+        }
+    }
+}
+
+/// TLS before the first octet, with a certificate for the server's host.
+async fn encrypt(shared: &Shared, plan: &Plan, connection: &mut Connection) -> Result<(), Trouble> {
+    let host = &plan.component.server.host;
+    let handshake = connection.start_tls(Side::Client(host), &shared.tls);
+    let info = match timeout(plan.settings.timing.tls, handshake).await {
+        Ok(Ok(info)) => info,
+        Ok(Err(why)) => return Err(Trouble::passing(format!("the TLS handshake failed: {why}"))),
+        Err(_) => return Err(Trouble::passing("the TLS handshake does not end")),
+    };
+    if info.is_valid_for(&canonical_domain(host)) {
+        return Ok(());
+    }
+    Err(Trouble::lasting(format!(
+        "the server's certificate is not valid for {host}: have one issued for it by an authority in tls.roots"
+    )))
+}
