@@ -35,6 +35,8 @@ impl LinkName {
 /// All links.
 pub struct Links {
     settings: link::Settings,
+    /// Domains of ours whose stanzas another server carries on.
+    components: BTreeSet<String>,
     limit: usize,
     entropy: Box<dyn Fn() -> Box<dyn Entropy> + Send>,
     links: BTreeMap<LinkName, Link>,
@@ -47,11 +49,13 @@ pub struct Links {
 impl Links {
     pub(super) fn new(
         settings: link::Settings,
+        components: BTreeSet<String>,
         limit: usize,
         entropy: Box<dyn Fn() -> Box<dyn Entropy> + Send>,
     ) -> Self {
         Self {
             settings,
+            components,
             limit,
             entropy,
             links: BTreeMap::new(),
@@ -81,12 +85,11 @@ impl Links {
                 );
                 return;
             }
-            let link = Link::new(
-                self.settings.clone(),
-                &name.local,
-                &name.partner,
-                (self.entropy)(),
-            );
+            let settings = link::Settings {
+                routed: self.components.contains(&name.local),
+                ..self.settings.clone()
+            };
+            let link = Link::new(settings, &name.local, &name.partner, (self.entropy)());
             self.links.insert(name.clone(), link);
         }
         self.with(name, |link| link.send(outgoing, now));

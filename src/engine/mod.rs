@@ -87,7 +87,12 @@ impl Engine {
         Self {
             bridge: Bridge::new(settings.bridge, entropy()),
             sip: UserAgent::new(settings.sip, entropy()),
-            links: Links::new(settings.link, settings.max_links, Box::new(entropy)),
+            links: Links::new(
+                settings.link,
+                settings.components,
+                settings.max_links,
+                Box::new(entropy),
+            ),
             software: settings.software,
             conferences: settings.conferences,
             effects: VecDeque::new(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use stox_core::address::canonical_domain;
 use stox_core::bridge;
 use stox_core::policy::{self, Policy};
 use stox_sip::digest::Credential;
@@ -25,6 +26,8 @@ pub struct Settings {
     pub sip: sip::Settings,
     /// Each XMPP link.
     pub link: link::Settings,
+    /// Domains of ours that other XMPP servers federate for, canonical.
+    pub components: BTreeSet<String>,
     /// XMPP links at one time.
     pub max_links: usize,
     /// SIP domains whose users are conferences, in lower case.
@@ -56,6 +59,7 @@ impl Settings {
             bridge: bridge(config),
             sip: sip(config, ports),
             link: link(config),
+            components: components(config),
             max_links: MAX_LINKS,
             conferences: config.rooms.conferences.clone(),
             software: Software {
@@ -86,6 +90,13 @@ fn bridge(config: &Config) -> bridge::Settings {
         ledger: !config.ledger.keep.is_zero(),
         ..bridge::Settings::default()
     }
+}
+
+fn components(config: &Config) -> BTreeSet<String> {
+    let components = config.xmpp.components.iter();
+    components
+        .map(|component| canonical_domain(&component.domain))
+        .collect()
 }
 
 fn link(config: &Config) -> link::Settings {

@@ -2,7 +2,7 @@
 //!
 //! XMPP answers messages only with errors. But the stanzas of one domain pair are handled in order, so a ping to the
 //! partner's domain (XEP-0199) written behind them is a fence: its answer, even an error, comes after all errors for
-//! what went before. A [`Link`] keeps every stanza until a fence has passed it, writes it again on the next stream when
+//! what went before. (Where another server carries them, an error of that server's is none: [`Settings::routed`].) A [`Link`] keeps every stanza until a fence has passed it, writes it again on the next stream when
 //! one is lost, and settles every reference exactly once: `Ok` only behind an answered fence.
 //!
 //! The link is above the streams: it asks for one with [`LinkCommand::Connect`] while it has something to write, and is
@@ -19,7 +19,7 @@ use std::time::Duration;
 use minidom::Element;
 use rxml::xml_ncname;
 use stox_core::address::{Jid, canonical_domain};
-use stox_core::failure::{Failure, Local};
+use stox_core::failure::{Condition, Failure, Local};
 use stox_core::time::{Entropy, Now};
 use stox_core::vocab::{Ref, XmppOut};
 use xmpp_parsers::ns;
@@ -288,9 +288,19 @@ impl Link {
         if !from_partner || !matches!(iq.kind, IqKind::Result | IqKind::Error(_)) {
             return false;
         }
+        let is_late = self.late.iter().any(|fence| fence.id == iq.id);
         let Some(covers) = self.take_fence(&iq.id, now) else {
             return false;
         };
+        if let IqKind::Error(error) = &iq.kind
+            && self.settings.routed
+            && let Some(why) = way_is_cut(error.condition)
+        {
+            if !is_late {
+                self.lose_fence(covers, why, now);
+            }
+            return true;
+        }
         self.counters.fences_passed += 1;
         self.failures = 0;
         self.last_failure = None;
@@ -680,10 +690,32 @@ impl Link {
         }
     }
 
+    /// The server that carries our stanzas on has no way for the fence. Those that it had not carried on have come back
+    /// before it, each with its own error; of the others nobody knows.
+    fn lose_fence(&mut self, covers: u64, why: Local, now: Now) {
+        self.counters.fences_missed += 1;
+        self.last_failure = Some(Failure::Local(why));
+        for item in self.queue.pass(covers) {
+            self.fail(item.reference, Failure::Local(Local::OutcomeUnknown));
+        }
+        self.make_progress(now);
+    }
+
     fn fence_again(&mut self, now: Now) {
         if matches!(&self.phase, Phase::Up(up) if up.fence.is_none()) {
             self.write_fence(now);
         }
+    }
+}
+
+/// Why a server that carries stanzas on has not carried this one on, where its error says that. The partner itself cannot
+/// mean these of its own domain, save the last, which counts as not knowing.
+fn way_is_cut(condition: Condition) -> Option<Local> {
+    match condition {
+        Condition::RemoteServerNotFound => Some(Local::DomainNotFound),
+        Condition::RemoteServerTimeout => Some(Local::Unreachable),
+        Condition::ResourceConstraint => Some(Local::Overloaded),
+        _ => None,
     }
 }
 

@@ -40,6 +40,9 @@ pub struct Settings {
     pub keepalive: Duration,
     /// A stream without stanzas is closed after so long.
     pub idle: Duration,
+    /// The stream ends at a server that carries the stanzas on (XEP-0114). When it cannot reach the partner it answers in
+    /// the partner's name, and what it says of the fence tells nothing of what it had carried on before.
+    pub routed: bool,
 }
 
 impl Default for Settings {
@@ -61,6 +64,7 @@ impl Default for Settings {
             negative_cache: Duration::from_secs(30),
             keepalive: Duration::from_secs(120),
             idle: Duration::from_secs(600),
+            routed: false,
         }
     }
 }

@@ -464,6 +464,66 @@ fn an_error_passes_the_fence_too_but_only_from_the_partner() {
 }
 
 #[test]
+fn an_error_of_the_server_between_passes_no_fence() {
+    let routed = || Settings {
+        routed: true,
+        ..Settings::default()
+    };
+    let error = |condition| IqKind::Error(StanzaError::new(condition));
+    for condition in [
+        Condition::RemoteServerNotFound,
+        Condition::RemoteServerTimeout,
+        Condition::ResourceConstraint,
+    ] {
+        let mut bench = Bench::up(routed());
+        bench.message(1);
+        bench.expect(&["write m1", "fence 1"]);
+        bench.message(2);
+        let id = bench.fences[1].clone();
+        assert!(bench.answer_as("jabber.example", &id, error(condition)));
+        bench.expect(&["write m2", "1 OutcomeUnknown", "fence 2"]);
+        assert!(bench.link.status().last_failure.is_some());
+        bench.answer(2);
+        bench.expect(&["2 ok"]);
+        assert_eq!(bench.link.status().last_failure, None);
+    }
+    // What the partner says itself does, and so does anything on a stream of its own.
+    for (settings, condition) in [
+        (routed(), Condition::ServiceUnavailable),
+        (routed(), Condition::FeatureNotImplemented),
+        (Settings::default(), Condition::RemoteServerTimeout),
+    ] {
+        let mut bench = Bench::up(settings);
+        bench.message(1);
+        bench.expect(&["write m1", "fence 1"]);
+        let id = bench.fences[1].clone();
+        assert!(bench.answer_as("jabber.example", &id, error(condition)));
+        bench.expect(&["1 ok"]);
+    }
+}
+
+#[test]
+fn a_late_error_of_the_server_between_means_nothing() {
+    let mut bench = Bench::up(Settings {
+        routed: true,
+        ..Settings::default()
+    });
+    bench.message(1);
+    bench.expect(&["write m1", "fence 1"]);
+    bench.lost(1, Failure::Local(Local::TransportFailed));
+    bench.pass(1);
+    bench.expect(&["connect 2"]);
+    bench.ready(2);
+    bench.expect(&["write m1", "fence 2"]);
+    let id = bench.fences[1].clone();
+    let error = IqKind::Error(StanzaError::new(Condition::RemoteServerTimeout));
+    assert!(bench.answer_as("jabber.example", &id, error));
+    bench.expect(&[]);
+    bench.answer(2);
+    bench.expect(&["1 ok"]);
+}
+
+#[test]
 fn one_fence_covers_all_before_it_and_none_after() {
     let mut bench = Bench::up(Settings::default());
     for number in 1..=3 {
