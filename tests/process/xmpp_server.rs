@@ -146,13 +146,13 @@ fn take(mut stream: TcpStream, stanzas: &Sender<String>, out: &Mutex<Option<TcpS
 }
 
 /// Headers and elements of a stream.
-struct Pieces {
+pub(crate) struct Pieces {
     stream: TcpStream,
     read: String,
 }
 
 impl Pieces {
-    fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: TcpStream) -> Self {
         Self {
             stream,
             read: String::new(),
