@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.commands import run
-from lab.names import EJABBERD_DOMAINS, KAMAILIO_DOMAINS, PROSODY_DOMAINS, SIP_DOMAINS, UA_DOMAINS, XMPP_DOMAINS
+from lab.names import COMPONENT_DOMAINS, EJABBERD_DOMAINS, KAMAILIO_DOMAINS, PROSODY_DOMAINS, SIP_DOMAINS, UA_DOMAINS, XMPP_DOMAINS
 
 VALID = ("20240101000000Z", "20491231235959Z")
 PAST = ("20200101000000Z", "20210101000000Z")
@@ -35,8 +35,8 @@ def _good(domains: tuple[str, ...]) -> tuple[str, ...]:
 LEAVES = (
     Leaf("gw", ("gw.ocs.test", "gw6.ocs.test", *SIP_DOMAINS, *XMPP_DOMAINS), rsa=True),
     Leaf("kamailio", ("sip.ocs.test", "sip6.ocs.test", *KAMAILIO_DOMAINS)),
-    Leaf("prosody", ("xmpp.jabber.test", *_good(PROSODY_DOMAINS))),
-    Leaf("ejabberd", ("xmpp.ejabberd.test", *EJABBERD_DOMAINS)),
+    Leaf("prosody", ("xmpp.jabber.test", *_good(PROSODY_DOMAINS), COMPONENT_DOMAINS["prosody"])),
+    Leaf("ejabberd", ("xmpp.ejabberd.test", *EJABBERD_DOMAINS, COMPONENT_DOMAINS["ejabberd"])),
     Leaf("ua", ("ua.ua.test", *_good(UA_DOMAINS))),
     Leaf("edge", ("edge.corp.test",), rsa=True),
     Leaf("wrong.jabber", ("elsewhere.test",)),

@@ -1,7 +1,7 @@
 """The lab's domains and what the DNS says about them.
 
 XMPP domains publish where their server is and, for SIP, that the gateway speaks for them; SIP domains
-publish their SIP server and, for XMPP, the gateway. The variants (`tcp.`, `tls.`, `v6.`, …) differ only in
+publish their SIP server and, for XMPP, the gateway, or the server of which they are a component. The variants (`tcp.`, `tls.`, `v6.`, …) differ only in
 what their records offer, so the transport of a leg is chosen as in the field: by the records.
 """
 
@@ -53,6 +53,8 @@ SIP_DOMAINS: dict[str, tuple[str, SipRecords, str]] = {
     "tcp.ocs.test": ("sip.ocs.test", TCP, "gw.ocs.test"),
     "tls.ocs.test": ("sip.ocs.test", TLS, "gw.ocs.test"),
     "v6.ocs.test": ("sip6.ocs.test", ALL, "gw6.ocs.test"),
+    "prosody.ocs.test": ("sip.ocs.test", ALL, "xmpp.jabber.test"),
+    "ejabberd.ocs.test": ("sip.ocs.test", ALL, "xmpp.ejabberd.test"),
     "ua.test": ("ua.ua.test", ALL, "gw.ocs.test"),
     "tls.ua.test": ("ua.ua.test", TLS, "gw.ocs.test"),
     "wrong.ua.test": ("ua.ua.test", SipRecords(tls=5071), "gw.ocs.test"),
@@ -62,6 +64,7 @@ SIP_DOMAINS: dict[str, tuple[str, SipRecords, str]] = {
 }
 KAMAILIO_DOMAINS = tuple(name for name in SIP_DOMAINS if name.endswith("ocs.test"))
 UA_DOMAINS = tuple(name for name in SIP_DOMAINS if name.endswith("ua.test"))
+COMPONENT_DOMAINS = {"prosody": "prosody.ocs.test", "ejabberd": "ejabberd.ocs.test"}  # by the server that federates for it
 OCS_DOMAINS = ("corp.test",)  # of the stand-in for OCS
 
 HOST_RECORDS: dict[str, tuple[str, ...]] = {

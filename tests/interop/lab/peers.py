@@ -8,10 +8,13 @@ from pathlib import Path
 from lab.certificates import Authority
 from lab.commands import Service
 from lab.hosts import DNS, EJABBERD, KAMAILIO, PROSODY, Network
-from lab.names import KAMAILIO_DOMAINS, PROSODY_DOMAINS, ROOM_DOMAINS, dnsmasq_config
+from lab.names import COMPONENT_DOMAINS, KAMAILIO_DOMAINS, PROSODY_DOMAINS, ROOM_DOMAINS, dnsmasq_config
 
 TEMPLATES = Path(__file__).parent / "templates"
 SCHEMAS = Path("/usr/share/kamailio/db_sqlite")
+# For a component of prosody or ejabberd, which the gateway is in some cases (XEP-0114).
+COMPONENT_PORT = 5347
+COMPONENT_SECRET = "component-secret"
 
 
 def fill(template: str, values: dict[str, object]) -> str:
@@ -34,7 +37,8 @@ def prosody(network: Network, folder: Path, authority: Authority) -> Service:
     (folder / "data").mkdir(parents=True)
     config = folder / "prosody.cfg.lua"
     hosts = "\n".join(_virtual_host(domain, authority) for domain in PROSODY_DOMAINS)
-    values = {"DATA": folder / "data", "V4": PROSODY.v4, "V6": PROSODY.v6, "HOSTS": hosts}
+    hosts += _component(COMPONENT_DOMAINS["prosody"], authority)
+    values = {"DATA": folder / "data", "V4": PROSODY.v4, "V6": PROSODY.v6, "PORT": COMPONENT_PORT, "HOSTS": hosts}
     config.write_text(fill("prosody.cfg.lua", values))
     command = network.exec(PROSODY, "prosody", "--config", str(config), "-F")
     return Service("prosody", command, folder / "log")
@@ -50,10 +54,20 @@ def _virtual_host(domain: str, authority: Authority) -> str:
             f'  ssl = {{ certificate = "{certificate}", key = "{key}", cafile = "{authority.root}" }}\n')
 
 
+def _component(domain: str, authority: Authority) -> str:
+    """A domain whose stanzas the gateway handles, when it is connected."""
+    certificate, key = authority.chain("prosody")
+    return (f'Component "{domain}"\n'
+            f'  component_secret = "{COMPONENT_SECRET}"\n'
+            f'  modules_enabled = {{ "dialback" }}\n'
+            f'  ssl = {{ certificate = "{certificate}", key = "{key}", cafile = "{authority.root}" }}\n')
+
+
 def ejabberd(network: Network, folder: Path, authority: Authority) -> Service:
     folder.mkdir()
     certificate, key = authority.chain("ejabberd")
-    values = {"CERTIFICATE": certificate, "KEY": key, "ROOT": authority.root, "V4": EJABBERD.v4}
+    values = {"CERTIFICATE": certificate, "KEY": key, "ROOT": authority.root, "V4": EJABBERD.v4,
+              "COMPONENT": COMPONENT_DOMAINS["ejabberd"], "PORT": COMPONENT_PORT, "SECRET": COMPONENT_SECRET}
     config = folder / "ejabberd.yml"
     config.write_text(fill("ejabberd.yml", values))
     # Started without Erlang's distribution, so that no epmd stays behind.

@@ -19,6 +19,8 @@ class Options:
     msrp_tls: `auto`, `always` or `never`.
     long_texts: what becomes of a text too long for a single message: `refuse`, `split` or `session`.
     conferences: a SIP domain whose users are rooms.
+    component: the server, `prosody` or `ejabberd`, of which a SIP domain is a component, `prosody.ocs.test` or
+        `ejabberd.ocs.test`.
     edge_route: `next_hop` (the Edge by its name) or `dns` (its federation record).
     """
 
@@ -33,6 +35,7 @@ class Options:
     msrp_tls: str = "auto"
     long_texts: str = "refuse"
     conferences: str = ""
+    component: str = ""
 
 
 def read(table: dict[str, str]) -> Options:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from lab.commands import LabError, Service, run
 from lab.hosts import DNS, GATEWAY, KAMAILIO, UA_SERVER, v4, v6
-from lab.names import KAMAILIO_DOMAINS, OCS_DOMAINS, SIP_DOMAINS
-from lab.world import World, connects
+from lab.names import COMPONENT_DOMAINS, KAMAILIO_DOMAINS, OCS_DOMAINS, SIP_DOMAINS
+from lab.peers import COMPONENT_PORT, COMPONENT_SECRET
+from lab.world import PEER_HOSTS, World, connects
 from subjects.options import Options
 
 DEFAULT = Path(__file__).resolve().parents[3] / "target" / "release" / "stoxgate"
@@ -101,6 +102,7 @@ def configuration(options: Options, certificates: Path, state: Path) -> str:
              "[xmpp]", 'listen = ["0.0.0.0:5269", "[::]:5269"]',
              "[[xmpp.partner]]", 'domain = "*"', 'tls = "required"',
              f'certificate = "{options.xmpp_certificate}"',
+             *_component(options.component),
              "[subscriptions]", 'notify_interval = "1s"', 'restart_spread = "2s"',
              "[sip]", f'client_certificate = "{options.sip_tls_client}"',
              *(f'{kind} = ["0.0.0.0:{port}", "[::]:{port}"]' for kind, port in PORTS.items()),
@@ -110,6 +112,13 @@ def configuration(options: Options, certificates: Path, state: Path) -> str:
     for domain in SIP_DOMAINS:
         lines += _ocs(domain, options) if domain in OCS_DOMAINS else _domain(domain, options)
     return "\n".join(lines) + "\n"
+
+
+def _component(server: str) -> list[str]:
+    if not server:
+        return []
+    return ["[[xmpp.component]]", f'domain = "{COMPONENT_DOMAINS[server]}"',
+            f'server = "{PEER_HOSTS[server].v4}:{COMPONENT_PORT}"', f'secret = "{COMPONENT_SECRET}"']
 
 
 def _ocs(domain: str, options: Options) -> list[str]:

@@ -5,6 +5,8 @@ data_path = "@DATA@"
 log = { debug = "*console" }
 interfaces = { "@V4@", "@V6@" }
 local_interfaces = { "@V4@" }
+component_ports = { @PORT@ }
+component_interfaces = { "@V4@" }
 -- Where lua-unbound is installed it answers .test by itself unless told otherwise.
 unbound = { options = { ["local-zone:"] = "test. transparent" } }
 use_libevent = false
