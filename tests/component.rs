@@ -168,6 +168,28 @@ fn what_no_fence_has_passed_is_written_again_and_nothing_else() {
 }
 
 #[test]
+fn what_comes_behind_the_end_is_refused_on_another_connection() {
+    let mut stage = Stage::new("component-late");
+    let mut line = stage.server.accept();
+    stage.gateway.wait_for("XMPP component is connected");
+    harness::signal(stage.gateway.id(), "TERM");
+    line.hear_end();
+    // The server had written this before it read the end.
+    say_to_bob(&mut line, "romeo@jabber.test/x", "x1", "too late");
+    line.say("</stream:stream>");
+    drop(line);
+    let mut line = stage.server.accept();
+    let error = line.hear("resource-constraint");
+    assert_eq!(attribute(&error, "type"), "error");
+    assert_eq!(attribute(&error, "id"), "x1");
+    assert_eq!(attribute(&error, "to"), "romeo@jabber.test/x");
+    line.hear_end();
+    line.say("</stream:stream>");
+    drop(line);
+    assert!(stage.gateway.wait().success());
+}
+
+#[test]
 fn the_server_cannot_reach_the_partner() {
     let mut stage = Stage::new("component-cut");
     let mut line = stage.server.accept();
@@ -189,7 +211,7 @@ fn nobody_else_speaks_there() {
     let mut stage = Stage::new("component-others");
     let mut line = stage.server.accept();
     say_to_bob(&mut line, "mallory@elsewhere.test", "x1", "no rule for me");
-    let refused = line.hear("forbidden");
+    let refused = line.hear("not-allowed");
     assert_eq!(attribute(&refused, "to"), "mallory@elsewhere.test");
     say_to_bob(&mut line, "carol@ocs.test", "x2", "as carol");
     let line_of_log = stage

@@ -226,7 +226,8 @@ impl EngineTask {
             StreamArrival::Seen(name) => self.engine.partner_seen(&name, now),
             StreamArrival::Opened { .. }
             | StreamArrival::Ended { .. }
-            | StreamArrival::Component(_) => {}
+            | StreamArrival::Component(_)
+            | StreamArrival::Left(_) => {}
         }
     }
 

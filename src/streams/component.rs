@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use minidom::Element;
-use stox_core::address::canonical_domain;
-use stox_core::failure::{Condition, Failure, Local};
+use stox_core::address::{Jid, canonical_domain};
+use stox_core::failure::{Failure, Local, to_stanza};
 use stox_core::time::Entropy;
 use stox_xmpp::adapt;
 use stox_xmpp::link::{Attempt, Loss};
@@ -44,6 +44,8 @@ const STABLE: Duration = Duration::from_secs(60);
 const FORMER: usize = 5_000;
 /// Stanzas written at one time.
 const BATCH: usize = 64;
+/// Stanzas that are refused at one time after the end, and connections that may be made for it.
+const LATE: (usize, usize) = (1_024, 3);
 
 /// What one component's task needs.
 pub struct Plan {
@@ -82,9 +84,11 @@ enum Word {
     /// The link wants to write.
     Join(LinkName, Attempt),
     /// It has nothing more to write.
-    Leave(LinkName, Attempt),
+    Part(LinkName, Attempt),
     /// Written only while the attempt holds: what was meant for a lost connection, its link writes again.
     Write(LinkName, Attempt, Arc<Element>),
+    /// The gateway stops: nothing that comes from now on is taken.
+    Leave,
 }
 
 /// The components as the engine's side sees them.
@@ -96,6 +100,8 @@ pub(super) struct Components {
 struct Handle {
     words: mpsc::Sender<Word>,
     links: BTreeMap<LinkName, Attempt>,
+    /// Whatever its task has taken is here.
+    left: bool,
     status: ComponentStatus,
 }
 
@@ -110,6 +116,7 @@ impl Components {
         let handle = Handle {
             words: sender,
             links: BTreeMap::new(),
+            left: false,
             status: status(&plan, "connecting".to_owned()),
         };
         self.handles.insert(plan.local.clone(), handle);
@@ -149,7 +156,7 @@ impl Components {
         {
             handle.links.remove(name);
             // A full queue forgets it; the next attempt has another number.
-            _ = handle.words.try_send(Word::Leave(name.clone(), attempt));
+            _ = handle.words.try_send(Word::Part(name.clone(), attempt));
         }
     }
 
@@ -158,6 +165,25 @@ impl Components {
         if let Some(handle) = self.handles.get_mut(&canonical_domain(&status.domain)) {
             handle.status = status.clone();
         }
+    }
+
+    /// Takes nothing more. Each task confirms that with [`StreamArrival::Left`], behind the last that it has taken.
+    pub(super) fn leave_all(&mut self) {
+        for handle in self.handles.values_mut() {
+            handle.left = handle.words.try_send(Word::Leave).is_err();
+        }
+    }
+
+    /// A task has left.
+    pub(super) fn note_left(&mut self, local: &str) {
+        if let Some(handle) = self.handles.get_mut(local) {
+            handle.left = true;
+        }
+    }
+
+    /// Whether all tasks have.
+    pub(super) fn have_left(&self) -> bool {
+        self.handles.values().all(|handle| handle.left)
     }
 
     pub(super) fn status(&self) -> Vec<ComponentStatus> {
@@ -188,7 +214,9 @@ async fn run(shared: Arc<Shared>, plan: Plan, words: mpsc::Receiver<Word>) {
         words,
         links: BTreeMap::new(),
         former: BTreeSet::new(),
+        leaving: false,
         ended: false,
+        late: Vec::new(),
     };
     let mut failures = 0_u32;
     while !task.ended {
@@ -210,6 +238,7 @@ async fn run(shared: Arc<Shared>, plan: Plan, words: mpsc::Receiver<Word>) {
             failures = failures.saturating_add(1);
         }
     }
+    task.refuse_late().await;
 }
 
 /// Between half of it and all of it, so that many gateways do not knock at the same time.
@@ -234,8 +263,12 @@ struct Task<'a> {
     links: BTreeMap<LinkName, Attempt>,
     /// Links without an attempt, which may wait for a way.
     former: BTreeSet<LinkName>,
+    /// Nothing is taken any more.
+    leaving: bool,
     /// Nobody holds the handle any more.
     ended: bool,
+    /// The answers to what came behind our end of the stream.
+    late: Vec<Element>,
 }
 
 impl Task<'_> {
@@ -250,7 +283,7 @@ impl Task<'_> {
         let outcome = loop {
             tokio::select! {
                 outcome = &mut dialling => break outcome,
-                word = self.words.recv() => self.hear(word?),
+                word = self.words.recv() => self.hear(word?).await,
             }
         };
         let why = match outcome {
@@ -282,7 +315,7 @@ impl Task<'_> {
                         until = until.min(begun + RETRY_WANTED);
                         self.tell_lost(name, attempt, failure).await;
                     }
-                    Some(_) => {}
+                    Some(word) => self.hear(word).await,
                     None => {
                         self.ended = true;
                         return;
@@ -293,12 +326,19 @@ impl Task<'_> {
     }
 
     /// A word while there is no connection to write to.
-    fn hear(&mut self, word: Word) {
+    async fn hear(&mut self, word: Word) {
         match word {
             Word::Join(name, attempt) => self.enter(name, attempt),
-            Word::Leave(name, attempt) => self.leave(name, attempt),
+            Word::Part(name, attempt) => self.part(name, attempt),
             Word::Write(..) => {}
+            Word::Leave => self.leave().await,
         }
+    }
+
+    async fn leave(&mut self) {
+        self.leaving = true;
+        self.tell(StreamArrival::Left(self.plan.local.clone()))
+            .await;
     }
 
     fn enter(&mut self, name: LinkName, attempt: Attempt) {
@@ -306,7 +346,7 @@ impl Task<'_> {
         self.links.insert(name, attempt);
     }
 
-    fn leave(&mut self, name: LinkName, attempt: Attempt) {
+    fn part(&mut self, name: LinkName, attempt: Attempt) {
         if self.links.get(&name) == Some(&attempt) {
             self.links.remove(&name);
             self.remember(name);
@@ -345,7 +385,7 @@ impl Task<'_> {
     // ------------------------------------------------------------------------------------- connected
 
     /// Carries stanzas both ways until the connection ends, or nobody wants it any more.
-    async fn serve(&mut self, mut line: Line) {
+    async fn serve(&mut self, line: Line) {
         let Plan { component, .. } = self.plan;
         let (domain, server) = (&component.domain, &component.server);
         tracing::info!(component = domain, %server, "XMPP component is connected");
@@ -356,6 +396,10 @@ impl Task<'_> {
         for name in std::mem::take(&mut self.former) {
             self.tell(StreamArrival::Seen(name)).await;
         }
+        self.carry(line).await;
+    }
+
+    async fn carry(&mut self, mut line: Line) {
         let clock = self.shared.clock;
         while self.carry_out(&mut line).await.is_ok() {
             let wake = line.machine.poll_timeout().map(|at| clock.instant(at));
@@ -395,7 +439,8 @@ impl Task<'_> {
                     self.enter(name.clone(), attempt);
                     self.tell_ready(name, attempt).await;
                 }
-                Word::Leave(name, attempt) => self.leave(name, attempt),
+                Word::Part(name, attempt) => self.part(name, attempt),
+                Word::Leave => self.leave().await,
                 Word::Write(name, attempt, stanza) if self.links.get(&name) == Some(&attempt) => {
                     if let Err(why) = line.machine.send(&stanza, now) {
                         // The link keeps the stanza until a fence passes it, and gives it up at its deadline.
@@ -457,15 +502,16 @@ impl Task<'_> {
 
     async fn stanza(&mut self, line: &mut Line, remote: String, element: Element) {
         let name = LinkName::new(&self.plan.local, &remote);
+        if self.leaving || self.ended {
+            self.refuse(line, &element, Failure::Local(Local::ShuttingDown));
+            return;
+        }
         if self.shared.rules.partner(&name.partner).is_none() {
             tracing::debug!(
                 partner = name.partner,
                 "a stanza of a domain that no [[xmpp.partner]] names is refused"
             );
-            if let Some(refusal) = refusal(&element) {
-                // A stream that is closing takes nothing more.
-                _ = line.machine.send(&refusal, self.shared.clock.now());
-            }
+            self.refuse(line, &element, Failure::Local(Local::NotAllowed));
             return;
         }
         // An error may be the server's own, in the name of a domain that it cannot reach.
@@ -479,21 +525,54 @@ impl Task<'_> {
         })
         .await;
     }
+
+    fn refuse(&mut self, line: &mut Line, element: &Element, why: Failure) {
+        let Some(refusal) = refusal(element, &why) else {
+            return;
+        };
+        if line
+            .machine
+            .send(&refusal, self.shared.clock.now())
+            .is_err()
+            && self.late.len() < LATE.0
+        {
+            self.late.push(refusal);
+        }
+    }
+
+    /// What came behind our end of the stream is refused on another one: the server believes that it was taken.
+    async fn refuse_late(&mut self) {
+        for _ in 0..LATE.1 {
+            if self.late.is_empty() {
+                return;
+            }
+            let dialled = timeout(TCP_TIMEOUT, dial(self.shared, self.plan)).await;
+            let Ok(Ok(mut line)) = dialled else {
+                return;
+            };
+            let now = self.shared.clock.now();
+            for refusal in std::mem::take(&mut self.late) {
+                // A new stream takes it, or breaks and then nothing can be said.
+                _ = line.machine.send(&refusal, now);
+            }
+            line.machine.close(now);
+            self.carry(line).await;
+        }
+    }
 }
 
-/// The answer to whoever may not use the gateway; none to what must not be answered (RFC 6120 §8.3.1).
-fn refusal(element: &Element) -> Option<Element> {
-    if matches!(element.attr("type"), Some("error" | "result")) {
-        return None;
+/// The answer to what is not taken; none to what must not be answered (RFC 6120 §8.3.1), nor to presence that asks for
+/// nothing.
+fn refusal(element: &Element, why: &Failure) -> Option<Element> {
+    match (element.name(), element.attr("type")) {
+        (_, Some("error" | "result")) => return None,
+        ("presence", kind) if kind != Some("subscribe") => return None,
+        _ => {}
     }
-    let address = |name: &str| stox_core::address::Jid::parse(element.attr(name)?).ok();
+    let address = |name: &str| Jid::parse(element.attr(name)?).ok();
     let (from, to) = (address("from")?, address("to")?);
-    Some(adapt::error::refuse(
-        element,
-        &to,
-        &from,
-        Condition::Forbidden,
-    ))
+    let (name, id) = (element.name(), element.attr("id"));
+    Some(adapt::error::stanza(name, &to, &from, id, &to_stanza(why)))
 }
 
 // ---------------------------------------------------------------------------------------------- dialling

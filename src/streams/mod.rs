@@ -80,6 +80,8 @@ pub enum StreamArrival {
     Seen(LinkName),
     /// How a component is.
     Component(ComponentStatus),
+    /// The component of that domain takes nothing more, after [`Streams::leave`].
+    Left(String),
 }
 
 /// Tells a stream that one of its stanzas is handled.
@@ -275,6 +277,7 @@ impl Streams {
             }
             StreamArrival::Lost(name, attempt, _) => self.close(name, *attempt),
             StreamArrival::Component(status) => self.components.note(status),
+            StreamArrival::Left(local) => self.components.note_left(local),
             StreamArrival::Stanza { .. } | StreamArrival::Ready { .. } | StreamArrival::Seen(_) => {
             }
         }
@@ -296,14 +299,15 @@ impl Streams {
     /// they close still comes.
     pub fn leave(&mut self) {
         self.listeners.abort_all();
+        self.components.leave_all();
         // Where no stream is accepted nobody listens.
         _ = self.stop.send(());
     }
 
-    /// Whether all streams to us have ended.
+    /// Whether all streams to us have ended, and no component takes anything any more.
     #[must_use]
     pub fn is_left(&self) -> bool {
-        self.inbound.is_empty()
+        self.inbound.is_empty() && self.components.have_left()
     }
 
     /// Lets all streams end in order, and waits for that until `deadline`.

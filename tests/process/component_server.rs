@@ -78,6 +78,13 @@ impl Line {
         self.pieces.next().expect("the stream goes on")
     }
 
+    /// The component ends its stream. This is not answered.
+    pub(crate) fn hear_end(&mut self) {
+        for piece in self.pieces.by_ref() {
+            assert!(piece.contains("stoxgate-echo"), "{piece}");
+        }
+    }
+
     /// The next stanza that is no ping of the component's to itself.
     pub(crate) fn stanza(&mut self) -> String {
         loop {
