@@ -257,6 +257,12 @@ impl Engine {
         self.settle(now);
     }
 
+    /// That domain of ours was cut off from all its partners, and is not any more.
+    pub fn rejoined(&mut self, domain: &str, now: Now) {
+        self.bridge.resume(domain, now);
+        self.settle(now);
+    }
+
     /// The store has answered.
     pub fn stored(&mut self, answer: StoreIn, now: Now) {
         let (StoreIn::Kept(reference) | StoreIn::NotKept(reference)) = answer;

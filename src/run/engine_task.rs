@@ -223,6 +223,7 @@ impl EngineTask {
             StreamArrival::Lost(name, attempt, loss) => {
                 self.engine.stream_lost(&name, attempt, loss, now)
             }
+            StreamArrival::Rejoined(local) => self.engine.rejoined(&local, now),
             StreamArrival::Seen(name) => self.engine.partner_seen(&name, now),
             StreamArrival::Opened { .. }
             | StreamArrival::Ended { .. }

@@ -1,8 +1,9 @@
 //! Components (XEP-0114): one task for each domain that an XMPP server federates for. It stays connected, and carries the
 //! stanzas of all links of the domain.
 
+mod dial;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,28 +15,26 @@ use stox_core::time::Entropy;
 use stox_xmpp::adapt;
 use stox_xmpp::link::{Attempt, Loss};
 use stox_xmpp::stream::{
-    CloseReason, ComponentEvent, ComponentSecret, ComponentSettings, ComponentStream, Step,
-    StreamCommand, StreamCondition, domain::normal_domain,
+    CloseReason, ComponentEvent, ComponentSecret, ComponentSettings, ComponentStream,
+    StreamCommand, domain::normal_domain,
 };
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::connection::{Connection, Lost, Side};
+use self::dial::{Trouble, dial};
+use super::connection::{Connection, Lost};
 use super::{Handled, Rules, Shared, StreamArrival};
 use crate::admin::ComponentStatus;
-use crate::config::{Component, ComponentTls, Config, is_near};
+use crate::config::{Component, ComponentTls, Config};
 use crate::engine::LinkName;
 use crate::entropy::OsEntropy;
 
 /// What waits for one component's task. Each link keeps far less in flight.
 const QUEUE: usize = 16_384;
-/// How long TCP may take to one address.
-const TCP_TIMEOUT: Duration = Duration::from_secs(5);
 /// From the first address to the answered handshake.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(30);
-/// First and longest delay before the server is tried again.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+/// First delay before the server is tried again.
+const RETRY: Duration = Duration::from_secs(1);
 /// Longest delay while a link wants the connection.
 const RETRY_WANTED: Duration = Duration::from_secs(5);
 /// A connection that lasted so long was a good one.
@@ -46,6 +45,8 @@ const FORMER: usize = 5_000;
 const BATCH: usize = 64;
 /// Stanzas that are refused at one time after the end, and connections that may be made for it.
 const LATE: (usize, usize) = (1_024, 3);
+/// How long such a connection may take.
+const LATE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What one component's task needs.
 pub struct Plan {
@@ -214,27 +215,29 @@ async fn run(shared: Arc<Shared>, plan: Plan, words: mpsc::Receiver<Word>) {
         words,
         links: BTreeMap::new(),
         former: BTreeSet::new(),
+        was_connected: false,
         leaving: false,
         ended: false,
         late: Vec::new(),
     };
     let mut failures = 0_u32;
     while !task.ended {
-        let failure = match task.dial().await {
+        let trouble = match task.dial().await {
             Some(Ok(line)) => {
                 let since = Instant::now();
                 task.serve(line).await;
                 if since.elapsed() >= STABLE {
                     failures = 0;
                 }
-                Local::TransportFailed
+                Trouble::broken()
             }
-            Some(Err(failure)) => failure,
+            Some(Err(trouble)) => trouble,
             None => return,
         };
-        task.lose(failure).await;
+        task.lose(trouble.local).await;
         if !task.ended {
-            task.wait(delay(failures), failure).await;
+            task.wait(delay(failures, trouble.latest()), trouble.local)
+                .await;
             failures = failures.saturating_add(1);
         }
     }
@@ -242,9 +245,9 @@ async fn run(shared: Arc<Shared>, plan: Plan, words: mpsc::Receiver<Word>) {
 }
 
 /// Between half of it and all of it, so that many gateways do not knock at the same time.
-fn delay(failures: u32) -> Duration {
+fn delay(failures: u32, latest: Duration) -> Duration {
     let factor = 1_u32.checked_shl(failures).unwrap_or(u32::MAX);
-    let doubled = RETRY.0.saturating_mul(factor).min(RETRY.1);
+    let doubled = RETRY.saturating_mul(factor).min(latest);
     let share = u32::try_from(OsEntropy::default().next_u64() % 1024).unwrap_or(0);
     doubled / 2 + doubled / 2 * share / 1024
 }
@@ -263,6 +266,7 @@ struct Task<'a> {
     links: BTreeMap<LinkName, Attempt>,
     /// Links without an attempt, which may wait for a way.
     former: BTreeSet<LinkName>,
+    was_connected: bool,
     /// Nothing is taken any more.
     leaving: bool,
     /// Nobody holds the handle any more.
@@ -275,7 +279,7 @@ impl Task<'_> {
     // ---------------------------------------------------------------------------------------- between
 
     /// Tries to connect, and notes what links want meanwhile. `None`: nobody wants it any more.
-    async fn dial(&mut self) -> Option<Result<Line, Local>> {
+    async fn dial(&mut self) -> Option<Result<Line, Trouble>> {
         self.tell_state("connecting".to_owned()).await;
         let (shared, plan) = (self.shared, self.plan);
         let dialling = timeout(DIAL_TIMEOUT, dial(shared, plan));
@@ -299,7 +303,7 @@ impl Task<'_> {
             tracing::warn!(component = domain, %server, "XMPP component is not connected: {words}");
         }
         self.tell_state(format!("not connected: {words}")).await;
-        Some(Err(why.local))
+        Some(Err(why))
     }
 
     /// Waits before the next attempt, shorter when a link wants the connection. A link that comes now learns at once
@@ -395,6 +399,10 @@ impl Task<'_> {
         }
         for name in std::mem::take(&mut self.former) {
             self.tell(StreamArrival::Seen(name)).await;
+        }
+        if std::mem::replace(&mut self.was_connected, true) {
+            let local = self.plan.local.clone();
+            self.tell(StreamArrival::Rejoined(local)).await;
         }
         self.carry(line).await;
     }
@@ -546,7 +554,7 @@ impl Task<'_> {
             if self.late.is_empty() {
                 return;
             }
-            let dialled = timeout(TCP_TIMEOUT, dial(self.shared, self.plan)).await;
+            let dialled = timeout(LATE_TIMEOUT, dial(self.shared, self.plan)).await;
             let Ok(Ok(mut line)) = dialled else {
                 return;
             };
@@ -573,163 +581,4 @@ fn refusal(element: &Element, why: &Failure) -> Option<Element> {
     let (from, to) = (address("from")?, address("to")?);
     let (name, id) = (element.name(), element.attr("id"));
     Some(adapt::error::stanza(name, &to, &from, id, &to_stanza(why)))
-}
-
-// ---------------------------------------------------------------------------------------------- dialling
-
-/// Why there is no connection.
-struct Trouble {
-    /// For the administrator.
-    words: String,
-    /// For those who wait.
-    local: Local,
-    /// It does not get better by itself.
-    lasting: bool,
-}
-
-impl Trouble {
-    fn passing(words: impl Into<String>) -> Self {
-        Self {
-            words: words.into(),
-            local: Local::Unreachable,
-            lasting: false,
-        }
-    }
-
-    fn lasting(words: impl Into<String>) -> Self {
-        Self {
-            words: words.into(),
-            local: Local::TransportFailed,
-            lasting: true,
-        }
-    }
-
-    /// What the end of a stream before its first stanza means.
-    fn of(reason: &CloseReason) -> Self {
-        match reason {
-            CloseReason::PeerError(error) => match error.condition {
-                StreamCondition::NotAuthorized => Self::lasting(
-                    "the server refused our secret: check xmpp.component.secret against its configuration",
-                ),
-                StreamCondition::HostUnknown => Self::lasting(
-                    "the server has no component of this name: add it to the server's configuration, or correct xmpp.component.domain",
-                ),
-                StreamCondition::Conflict => Self::lasting(
-                    "another connection to the server is this component already: end the other one; if there is none, the server \
-                     has yet to notice that an old connection is dead",
-                ),
-                _ => Self::passing(format!("{reason}")),
-            },
-            CloseReason::Refused(error)
-                if matches!(
-                    error.condition,
-                    StreamCondition::InvalidNamespace | StreamCondition::NotWellFormed
-                ) =>
-            {
-                Self::lasting(
-                    "what listens there is no component port: correct xmpp.component.server",
-                )
-            }
-            CloseReason::Timeout(Step::Header) => Self::passing(
-                "nothing came back: is this the server's component port, and does it speak TLS or not as xmpp.component.tls says?",
-            ),
-            _ => Self::passing(format!("{reason}")),
-        }
-    }
-}
-
-/// A connection to the first address that takes our handshake.
-async fn dial(shared: &Shared, plan: &Plan) -> Result<Line, Trouble> {
-    let server = &plan.component.server;
-    let addresses = addresses(shared, &server.host).await?;
-    let mut trouble = Trouble::passing("its name leads to no address");
-    for address in addresses {
-        let connecting = TcpStream::connect((address, server.port));
-        let stream = match timeout(TCP_TIMEOUT, connecting).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                trouble = Trouble::passing(format!(
-                    "{address} does not take the connection ({error}): does the server run, and listen for components there?"
-                ));
-                continue;
-            }
-            Err(_) => {
-                trouble = Trouble::passing(format!("{address} does not answer"));
-                continue;
-            }
-        };
-        if plan.component.tls == ComponentTls::Off && !is_near(address) {
-            tracing::warn!(component = plan.component.domain, %address, "the connection to the component's server is not encrypted and leaves the local network");
-        }
-        trouble = match negotiate(shared, plan, stream).await {
-            Ok(line) => return Ok(line),
-            Err(why) => why,
-        };
-    }
-    Err(trouble)
-}
-
-/// `localhost` is known without DNS; other names are asked for.
-async fn addresses(shared: &Shared, host: &str) -> Result<Vec<IpAddr>, Trouble> {
-    if host == "localhost" {
-        return Ok(vec![
-            IpAddr::from(std::net::Ipv4Addr::LOCALHOST),
-            IpAddr::from(std::net::Ipv6Addr::LOCALHOST),
-        ]);
-    }
-    let found = shared.dns.addresses(host).await;
-    found.map_err(|error| Trouble::passing(format!("{host} cannot be resolved: {error}")))
-}
-
-async fn negotiate(shared: &Shared, plan: &Plan, stream: TcpStream) -> Result<Line, Trouble> {
-    let mut connection = Connection::new(stream);
-    if plan.component.tls == ComponentTls::Required {
-        encrypt(shared, plan, &mut connection).await?;
-    }
-    let clock = shared.clock;
-    let mut line = Line {
-        machine: ComponentStream::new(plan.settings.clone(), clock.now()),
-        connection,
-    };
-    loop {
-        while let Some(command) = line.machine.poll_command() {
-            match command {
-                StreamCommand::Write(octets) => {
-                    if line.connection.write(&octets).await.is_err() {
-                        line.machine.connection_lost();
-                    }
-                }
-                StreamCommand::Event(ComponentEvent::Ready) => return Ok(line),
-                StreamCommand::Event(ComponentEvent::Closed(reason)) => {
-                    return Err(Trouble::of(&reason));
-                }
-                StreamCommand::Event(_) | StreamCommand::StartTls | StreamCommand::Close => {}
-            }
-        }
-        let wake = line.machine.poll_timeout().map(|at| clock.instant(at));
-        tokio::select! {
-            read = line.connection.read() => match read {
-                Ok(octets) => line.machine.receive(&octets, clock.now()),
-                Err(Lost) => line.machine.connection_lost(),
-            },
-            () = super::outbound::sleep_until(wake) => line.machine.handle_timeout(clock.now()),
-        }
-    }
-}
-
-/// TLS before the first octet, with a certificate for the server's host.
-async fn encrypt(shared: &Shared, plan: &Plan, connection: &mut Connection) -> Result<(), Trouble> {
-    let host = &plan.component.server.host;
-    let handshake = connection.start_tls(Side::Client(host), &shared.tls);
-    let info = match timeout(plan.settings.timing.tls, handshake).await {
-        Ok(Ok(info)) => info,
-        Ok(Err(why)) => return Err(Trouble::passing(format!("the TLS handshake failed: {why}"))),
-        Err(_) => return Err(Trouble::passing("the TLS handshake does not end")),
-    };
-    if info.is_valid_for(&canonical_domain(host)) {
-        return Ok(());
-    }
-    Err(Trouble::lasting(format!(
-        "the server's certificate is not valid for {host}: have one issued for it by an authority in tls.roots"
-    )))
 }

@@ -78,6 +78,8 @@ pub enum StreamArrival {
     Lost(LinkName, Attempt, Loss),
     /// A partner that could not be reached through a component's server can be now, as it seems.
     Seen(LinkName),
+    /// The component of that domain is connected again: what was said meanwhile, nobody took.
+    Rejoined(String),
     /// How a component is.
     Component(ComponentStatus),
     /// The component of that domain takes nothing more, after [`Streams::leave`].
@@ -278,8 +280,10 @@ impl Streams {
             StreamArrival::Lost(name, attempt, _) => self.close(name, *attempt),
             StreamArrival::Component(status) => self.components.note(status),
             StreamArrival::Left(local) => self.components.note_left(local),
-            StreamArrival::Stanza { .. } | StreamArrival::Ready { .. } | StreamArrival::Seen(_) => {
-            }
+            StreamArrival::Stanza { .. }
+            | StreamArrival::Ready { .. }
+            | StreamArrival::Seen(_)
+            | StreamArrival::Rejoined(_) => {}
         }
     }
 

@@ -165,6 +165,20 @@ impl Bridge {
         }
     }
 
+    /// The users of that SIP domain were cut off from XMPP for a while, and nobody knows what was told meanwhile: both
+    /// sides tell each other anew.
+    pub fn resume(&mut self, domain: &str, now: Now) {
+        self.cx.now = now;
+        let Book {
+            contacts, index, ..
+        } = &mut self.book;
+        let of_domain = |contact: &&mut book::Contact| contact.names.sip_as_jid.domain == domain;
+        for contact in contacts.values_mut().filter(of_domain) {
+            watching::tell_again(contact, index, &mut self.cx, now);
+            watchers::ask_again(contact, &mut self.cx);
+        }
+    }
+
     /// What there is at this moment.
     #[must_use]
     pub fn status(&self) -> Snapshot {

@@ -158,6 +158,21 @@ fn notify_one(action: Action, contact: &Contact, cx: &mut Context, reference: Re
     notify(cx, reference, state, document);
 }
 
+/// Asks again what the XMPP user shows, or whether she approves. Resources that are not told of again are gone.
+pub(super) fn ask_again(contact: &mut Contact, cx: &mut Context) {
+    if contact.watched.watchers.is_empty() {
+        return;
+    }
+    match contact.watched.state {
+        State::Granted => {
+            contact.resources.forget();
+            contact.say(cx, PresenceKind::Probe);
+        }
+        State::Asked => contact.say(cx, PresenceKind::Subscribe),
+        _ => {}
+    }
+}
+
 /// The actions that are about the pair.
 fn act(action: Action, contact: &mut Contact, index: &mut Index, cx: &mut Context) {
     match action {

@@ -322,6 +322,16 @@ fn act_on_dialog(
     }
 }
 
+/// Tells the XMPP user again what she was told last, and takes up what rests: she may have come online meanwhile, and
+/// her server does not say so twice.
+pub(super) fn tell_again(contact: &mut Contact, index: &mut Index, cx: &mut Context, now: Now) {
+    if contact.watch.state != State::None {
+        let asker = contact.names.key.xmpp.clone();
+        let probed = Occurrence::asked_by(Event::Probe, asker);
+        step(contact, index, cx, &probed, now);
+    }
+}
+
 fn speak(action: Action, contact: &mut Contact, cx: &mut Context, occurrence: &Occurrence) {
     match action {
         Action::SaySubscribed => contact.say(cx, PresenceKind::Subscribed),

@@ -55,6 +55,11 @@ impl Resources {
         self.document() != before
     }
 
+    /// Nothing is known any more.
+    pub fn forget(&mut self) {
+        *self = Self::default();
+    }
+
     /// Some resource is available.
     #[must_use]
     pub fn is_online(&self) -> bool {

@@ -60,6 +60,27 @@ fn approval_makes_the_watcher_see() {
 }
 
 #[test]
+fn whoever_was_cut_off_is_asked_again() {
+    let mut world = granted();
+    world.expect(
+        presence("alma@jabber.example/phone", available(None)),
+        &["NOTIFY 1 active desk+Away phone+"],
+    );
+    world.bridge.resume("elsewhere.example", world.now);
+    assert!(world.drain().is_empty());
+    world.bridge.resume("ocs.example", world.now);
+    assert_eq!(world.drain(), [PROBE]);
+    // The phone has left meanwhile.
+    world.expect(presence(DESK, available(None)), &["NOTIFY 1 active desk+"]);
+    world.bridge.resume("ocs.example", world.now);
+    assert_eq!(world.drain(), [PROBE]);
+    world.expect(presence(ALMA, unavailable()), &["NOTIFY 1 active -"]);
+    let mut world = asked();
+    world.bridge.resume("ocs.example", world.now);
+    assert_eq!(world.drain(), [ASK], "the answer may have been lost");
+}
+
+#[test]
 fn nothing_is_seen_before_approval() {
     let mut world = asked();
     world.expect(presence(ALMA, unavailable()), &[]);

@@ -94,6 +94,24 @@ const POLL3: &str = "POLL 3 sip:alma@jabber.example > sip:bruno@ocs.example";
 const OPEN_DESK: &str = "bruno@ocs.example/t1 > alma@jabber.example/desk available";
 const OFF_DESK: &str = "bruno@ocs.example > alma@jabber.example/desk unavailable";
 
+#[test]
+fn whoever_was_cut_off_is_told_again() {
+    let cases: [(&str, &[&str]); 5] = [
+        ("none", &[]),
+        ("pending", &[]),
+        ("active", &[OPEN]),
+        ("idle", &[SUB2, POLL3]),
+        ("rebuilding", &[SUB1]),
+    ];
+    for (state, commands) in cases {
+        let (mut world, _) = reach(state);
+        world.bridge.resume("elsewhere.example", world.now);
+        assert!(world.drain().is_empty());
+        world.bridge.resume("ocs.example", world.now);
+        assert_eq!(world.drain(), commands, "{state}");
+    }
+}
+
 /// State, input, commands, next state.
 #[rustfmt::skip]
 const ROWS: &[(&str, &str, &[&str], &str)] = &[
