@@ -362,3 +362,18 @@ fn the_secret_is_not_shown() {
     let secret = ComponentSecret::new("open sesame");
     assert_eq!(format!("{secret:?}"), "ComponentSecret(..)");
 }
+
+/// Whatever octets come behind the handshake, at once or one by one, the stream says the same.
+pub(super) fn survives(octets: &[u8]) {
+    let mut whole = Component::ready();
+    whole.stream.receive(octets, whole.now);
+    let expected = whole.seen();
+    let mut pieces = Component::ready();
+    for octet in octets {
+        pieces.stream.receive(&[*octet], pieces.now);
+    }
+    assert_eq!(pieces.seen(), expected);
+    whole.now = at(1_000);
+    whole.stream.handle_timeout(whole.now);
+    whole.seen();
+}

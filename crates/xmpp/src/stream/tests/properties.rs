@@ -167,6 +167,7 @@ proptest! {
         dialled.stream.receive(&octets[header("a.test", "b.test").len()..], at(1));
         dialled.stream.handle_timeout(at(1_000));
         dialled.seen();
+        component::survives(&octets[header("a.test", "b.test").len()..]);
     }
 }
 
