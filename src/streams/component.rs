@@ -494,6 +494,13 @@ impl Task<'_> {
         match event {
             ComponentEvent::Ready => {}
             ComponentEvent::Stanza { remote, element } => self.stanza(line, remote, element).await,
+            ComponentEvent::TooLarge(element) => {
+                tracing::debug!(
+                    component = domain,
+                    "a stanza larger than limits.stanza is refused"
+                );
+                self.refuse(line, &element, Failure::Local(Local::TooLarge));
+            }
             ComponentEvent::Dropped(why) => {
                 tracing::warn!(component = domain, %why, "a stanza from the component's server is dropped");
             }

@@ -92,6 +92,11 @@ impl<E: From<CloseReason>> Carrier<E> {
         self.parser.set_authenticated();
     }
 
+    /// The element that was read last was over a limit and is not whole.
+    pub(super) fn was_cut(&self) -> bool {
+        self.parser.was_cut()
+    }
+
     /// The peer has begun an element and not ended it.
     pub(super) fn is_mid_element(&self) -> bool {
         self.parser.is_mid_element()

@@ -86,6 +86,8 @@ pub enum ComponentEvent {
         /// The stanza, in `jabber:client`.
         element: Element,
     },
+    /// A stanza to the component's domain was larger than we take, and what of it fits is here: its sender should learn it.
+    TooLarge(Element),
     /// Something came that is none of our business. It was dropped: an error of the stream would cut off everybody.
     Dropped(Odd),
     /// The stream is over. The last event.
@@ -152,7 +154,11 @@ impl ComponentStream {
             idle: NEVER,
             ..settings.timing.clone()
         };
-        let mut carrier = Carrier::new(settings.limits.clone(), timing, now);
+        let limits = Limits {
+            cut: true,
+            ..settings.limits.clone()
+        };
+        let mut carrier = Carrier::new(limits, timing, now);
         carrier.write(header_to_wire(&settings.domain), now);
         carrier.expect(Some(now.mono + settings.timing.header));
         Self {
@@ -320,6 +326,8 @@ impl ComponentStream {
             self.echo.works = true;
         } else if self.settings.own_domains.contains(&remote) {
             self.drop_it(Odd::OwnDomain(remote));
+        } else if self.carrier.was_cut() {
+            self.carrier.event(ComponentEvent::TooLarge(element));
         } else {
             self.carrier
                 .event(ComponentEvent::Stanza { remote, element });

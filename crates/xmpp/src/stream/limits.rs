@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Sizes and shapes; the first element over a limit ends the stream with `policy-violation`.
+/// Sizes and shapes; the first element over a limit ends the stream with `policy-violation`, unless it is [`Self::cut`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Octets of a stream header with everything before it.
@@ -25,6 +25,9 @@ pub struct Limits {
     pub proved_pairs: usize,
     /// Claims refused or found wrong on one stream before it is closed.
     pub refused_claims: usize,
+    /// On an authenticated stream, cut an element that is over a limit down to what fits instead of ending the stream: for
+    /// the stream of a component, on which one sender must not cut off all others. What is far over a limit still ends it.
+    pub cut: bool,
     /// SASL attempts that failed on one stream before it is closed (RFC 6120 §6.4.5 asks for 2 to 5).
     pub failed_logins: usize,
 }
@@ -42,6 +45,7 @@ impl Default for Limits {
             pending_claims: 10,
             proved_pairs: 100,
             refused_claims: 20,
+            cut: false,
             failed_logins: 5,
         }
     }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, btree_map::Entry};
 
 use minidom::Element;
 use rxml::{
-    Namespace, NcName, Parse, RawEvent, RawParser, RawQName,
+    Namespace, NcName, Options, Parse, RawEvent, RawParser, RawQName, WithOptions,
     error::{EndOrError, Error as XmlError},
     xml_map::Entry as AttributeEntry,
 };
@@ -29,6 +29,9 @@ pub enum XmlEvent {
     /// The peer closed the stream.
     Close,
 }
+
+/// How far over a limit an element may be that is cut ([`Limits::cut`]): in octets, and in all else.
+const CUT: (usize, usize) = (8, 1_024);
 
 /// Where the parser stands between two octets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +125,8 @@ pub struct StreamParser {
     scope: Scope,
     head: Option<Head>,
     open: Vec<Open>,
+    /// The element that is being read, or was read last, is not whole.
+    cut: bool,
     failed: Option<StreamError>,
 }
 
@@ -129,8 +134,12 @@ impl StreamParser {
     /// A parser before the peer's stream header.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
+        let mut options = Options::default();
+        if limits.cut {
+            options.max_token_length = limits.octets_after_auth.saturating_mul(CUT.0);
+        }
         Self {
-            raw: RawParser::new(),
+            raw: RawParser::with_options(options),
             limits,
             authenticated: false,
             at: At::Gap,
@@ -141,6 +150,7 @@ impl StreamParser {
             scope: Scope::default(),
             head: None,
             open: Vec::new(),
+            cut: false,
             failed: None,
         }
     }
@@ -148,6 +158,12 @@ impl StreamParser {
     /// Raises the element limit: a domain has been proved.
     pub fn set_authenticated(&mut self) {
         self.authenticated = true;
+    }
+
+    /// The element that was read last was over a limit and is not whole.
+    #[must_use]
+    pub fn was_cut(&self) -> bool {
+        self.cut
     }
 
     /// Something has begun and not ended: the peer owes octets.
@@ -263,6 +279,7 @@ impl StreamParser {
         let event = self.parse_within(&mut window)?;
         let taken = before - window.len();
         self.used += taken;
+        self.cut |= self.may_cut() && self.used > self.limits.octets_after_auth;
         *input = input.get(taken..).unwrap_or_default();
         if event.is_none() && !input.is_empty() {
             return Err(too_large());
@@ -282,8 +299,22 @@ impl StreamParser {
         match (self.in_stream, self.authenticated) {
             (false, _) => self.limits.header_octets,
             (true, false) => self.limits.octets_before_auth,
+            (true, true) if self.limits.cut => self.limits.octets_after_auth.saturating_mul(CUT.0),
             (true, true) => self.limits.octets_after_auth,
         }
+    }
+
+    fn may_cut(&self) -> bool {
+        self.limits.cut && self.in_stream && self.authenticated
+    }
+
+    /// What to do about one more than so many.
+    fn exceed(&mut self, count: usize, limit: usize, text: &str) -> Result<(), StreamError> {
+        if !self.may_cut() || count >= limit.saturating_mul(CUT.1) {
+            return Err(over(text));
+        }
+        self.cut = true;
+        Ok(())
     }
 
     fn take(&mut self, event: RawEvent) -> Result<Option<XmlEvent>, StreamError> {
@@ -296,7 +327,7 @@ impl StreamParser {
             RawEvent::Attribute(_, name, value) => self.add_attribute(name, value).map(|()| None),
             RawEvent::ElementHeadClose(_) => self.finish_head(),
             RawEvent::Text(_, text) => {
-                if let Some(top) = self.open.last_mut() {
+                if let Some(top) = self.open.last_mut().filter(|_| !self.cut) {
                     top.element.append_text(text);
                 }
                 Ok(None)
@@ -308,11 +339,15 @@ impl StreamParser {
     fn begin_head(&mut self, name: RawQName) -> Result<(), StreamError> {
         if self.in_stream {
             self.elements += 1;
-            if self.open.len() >= self.limits.depth {
-                return Err(over("elements nested too deep"));
+            let (depth, elements) = (self.open.len(), self.elements);
+            if depth == 0 {
+                self.cut = false;
             }
-            if self.elements > self.limits.elements {
-                return Err(over("too many elements"));
+            if depth >= self.limits.depth {
+                self.exceed(depth, self.limits.depth, "elements nested too deep")?;
+            }
+            if elements > self.limits.elements {
+                self.exceed(elements, self.limits.elements, "too many elements")?;
             }
         }
         self.head = Some(Head {
@@ -333,8 +368,10 @@ impl StreamParser {
             _ => None,
         };
         let Some(prefix) = declared else {
-            if head.attributes.len() >= self.limits.attributes {
-                return Err(over("too many attributes"));
+            let count = head.attributes.len();
+            if count >= self.limits.attributes {
+                // None is kept beyond the limit, so that only octets count from here on.
+                return self.exceed(count, self.limits.attributes, "too many attributes");
             }
             head.attributes.push((name, value));
             return Ok(());
@@ -343,7 +380,8 @@ impl StreamParser {
             return Err(not_well_formed());
         }
         if self.scope.len() >= self.limits.namespaces {
-            return Err(over("too many namespaces"));
+            let count = self.scope.len();
+            self.exceed(count, self.limits.namespaces, "too many namespaces")?;
         }
         self.scope.declare(prefix.to_owned(), value.into());
         Ok(())
@@ -418,7 +456,10 @@ impl StreamParser {
         };
         self.scope.truncate(done.scope);
         if let Some(parent) = self.open.last_mut() {
-            parent.element.append_child(done.element);
+            // Behind a cut nothing is kept: the tree stays within its limits, and dropping it is safe.
+            if !self.cut {
+                parent.element.append_child(done.element);
+            }
             return None;
         }
         self.at = At::Gap;

@@ -190,12 +190,12 @@ fn what_comes_too_early_or_in_another_language_ends_the_stream() {
             "larger than this server takes",
         ),
         (
-            format!("{THEIRS}<handshake/>{}", "<a>".repeat(65)),
+            format!("{THEIRS}<handshake/>{}", "<a>".repeat(64 * 1_024 + 1)),
             StreamCondition::PolicyViolation,
             "elements nested too deep",
         ),
         (
-            format!("{THEIRS}<handshake/><message>{}", "x".repeat(262_145)),
+            format!("{THEIRS}<handshake/><message>{}", "x".repeat(8 * 262_144)),
             StreamCondition::PolicyViolation,
             "larger than this server takes",
         ),
@@ -248,6 +248,46 @@ fn what_is_none_of_our_business_is_dropped_and_the_stream_goes_on() {
     }
     let presence = "<presence from='romeo@jabber.test' to='bob@sip.test'/>";
     assert_eq!(component.take(presence).len(), 1);
+}
+
+#[test]
+fn one_sender_cannot_cut_off_the_others() {
+    let mut component = Component::ready();
+    let deep = format!("{}{}", "<a>".repeat(5_000), "</a>".repeat(5_000));
+    let prefixes: String = (0..100).map(|n| format!(" xmlns:p{n}='u:{n}'")).collect();
+    let attributes: String = (0..200).map(|n| format!(" a{n}='1'")).collect();
+    let inside = [
+        deep,
+        format!("<body>{}</body>", "x".repeat(300_000)),
+        "<a/>".repeat(5_000),
+        format!("<a{prefixes}><p99:b/></a>"),
+        format!("<a{attributes}/>"),
+        format!("<a b='{}'/>", "x".repeat(300_000)),
+    ];
+    for inside in inside {
+        let stanza =
+            format!("<message from='m@b.test' to='bob@sip.test' id='1'>{inside}</message>");
+        let seen = component.take(&stanza);
+        let [Seen::Said(ComponentEvent::TooLarge(element))] = seen.as_slice() else {
+            panic!("{inside:.100}: {seen:?}");
+        };
+        assert_eq!(element.attr("from"), Some("m@b.test"));
+        assert!(String::from(element).len() < 300_000, "{inside:.100}");
+        let next = "<message from='a@b.test' to='bob@sip.test'><body>x</body></message>";
+        assert!(matches!(
+            component.take(next).as_slice(),
+            [Seen::Said(ComponentEvent::Stanza { .. })]
+        ));
+    }
+    // An attribute's value of its own may be longer than rxml takes by default.
+    let stanza = format!(
+        "<message from='m@b.test' to='bob@sip.test'><a b='{}'/></message>",
+        "x".repeat(20_000)
+    );
+    assert!(matches!(
+        component.take(&stanza).as_slice(),
+        [Seen::Said(ComponentEvent::Stanza { .. })]
+    ));
 }
 
 #[test]
