@@ -40,9 +40,16 @@ impl Rules {
             .filter(|domain| !config.is_component(&domain.domain))
             .map(|domain| canonical_domain(&domain.domain))
             .collect();
+        // Their servers could prove them, but only we speak for them, wherever they are known.
+        let components = config
+            .xmpp
+            .components
+            .iter()
+            .map(|component| canonical_domain(&component.domain))
+            .collect();
         let inbound = InboundSettings {
             local_domains,
-            unclaimable_domains: BTreeSet::new(),
+            unclaimable_domains: components,
             tls: inbound_rule(&config.xmpp.partners),
             clear_partners: BTreeSet::new(),
             accept_before_1_0: false,

@@ -203,3 +203,73 @@ async fn encrypt(shared: &Shared, plan: &Plan, connection: &mut Connection) -> R
         "the server's certificate is not valid for {host}: have one issued for it by an authority in tls.roots"
     )))
 }
+
+#[cfg(test)]
+mod tests {
+    use stox_xmpp::stream::StreamError;
+
+    use super::*;
+
+    #[test]
+    fn says_what_to_do() {
+        let said = |condition| CloseReason::PeerError(StreamError::new(condition, ""));
+        let found = |condition| CloseReason::Refused(StreamError::new(condition, ""));
+        let cases = [
+            (
+                said(StreamCondition::NotAuthorized),
+                true,
+                "check xmpp.component.secret",
+            ),
+            (
+                said(StreamCondition::HostUnknown),
+                true,
+                "no component of this name",
+            ),
+            (
+                said(StreamCondition::Conflict),
+                true,
+                "is this component already",
+            ),
+            (
+                said(StreamCondition::SystemShutdown),
+                false,
+                "system-shutdown",
+            ),
+            (
+                found(StreamCondition::InvalidNamespace),
+                true,
+                "correct xmpp.component.server",
+            ),
+            (
+                found(StreamCondition::NotWellFormed),
+                true,
+                "correct xmpp.component.server",
+            ),
+            (
+                found(StreamCondition::PolicyViolation),
+                false,
+                "policy-violation",
+            ),
+            (
+                CloseReason::ConnectionLost,
+                false,
+                "as xmpp.component.tls says",
+            ),
+            (
+                CloseReason::Timeout(Step::Header),
+                false,
+                "as xmpp.component.tls says",
+            ),
+            (CloseReason::PeerClosed, false, "closed by the peer"),
+        ];
+        for (reason, lasting, words) in cases {
+            let trouble = Trouble::of(&reason);
+            assert_eq!(trouble.lasting, lasting, "{reason}");
+            assert!(
+                trouble.words.contains(words),
+                "{words} in {}",
+                trouble.words
+            );
+        }
+    }
+}
