@@ -133,6 +133,7 @@ fn world(engine: &mut Engine, at: Now) -> usize {
                     transport: Transport::Udp,
                     address: source().remote,
                     name: "ocs.test".to_owned(),
+                    also: Vec::new(),
                 };
                 engine.sip_resolved(resolve.id, Ok(vec![target]), at);
             }

@@ -188,6 +188,102 @@ fn either_side_uses_the_connections_of_both() {
     assert!(ours.hear().starts_with("NOTIFY "));
 }
 
+/// A domain whose server shows some certificate.
+struct Server {
+    domain: &'static str,
+    /// More keys of its `[[sip.domain]]`.
+    keys: &'static str,
+    certificate: &'static [&'static str],
+    is_right: bool,
+}
+
+const SERVERS: [Server; 7] = [
+    Server {
+        domain: "hop.test",
+        keys: "",
+        certificate: &["localhost"],
+        is_right: true,
+    },
+    Server {
+        domain: "own.test",
+        keys: "",
+        certificate: &["other.test", "own.test"],
+        is_right: true,
+    },
+    Server {
+        domain: "listed.test",
+        keys: "certificate_names = [\"edge.hoster.test\"]",
+        certificate: &["edge.hoster.test"],
+        is_right: true,
+    },
+    Server {
+        domain: "uri.test",
+        keys: "",
+        certificate: &["sip:uri.test", "x.test"],
+        is_right: true,
+    },
+    Server {
+        domain: "other.test",
+        keys: "",
+        certificate: &["sip:third.test", "other.test", "localhost"],
+        is_right: false,
+    },
+    Server {
+        domain: "a.wild.test",
+        keys: "",
+        certificate: &["*.wild.test"],
+        is_right: false,
+    },
+    Server {
+        domain: "wrong.test",
+        keys: "certificate_names = [\"edge.hoster.test\"]",
+        certificate: &["hoster.test"],
+        is_right: false,
+    },
+];
+
+/// RFC 5922 §7.1 to §7.3, and what the administrator has listed.
+#[test]
+fn a_server_that_is_dialled_must_show_the_right_name() {
+    let folder = Folder::new("names");
+    folder.certificate("gw", &["gw.ocs.test", "ocs.test"]);
+    let mut settings = SETTINGS.to_owned();
+    let mut roots = vec!["\"gw.crt\"".to_owned()];
+    let listeners = SERVERS.map(|server| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        folder.certificate(server.domain, server.certificate);
+        roots.push(format!("\"{}.crt\"", server.domain));
+        settings.push_str(&format!(
+            "[[sip.domain]]\ndomain = \"{}\"\nnext_hop = \"sip:localhost:{port};transport=tls\"\n\
+             trusted_addresses = [\"127.0.0.1\"]\n{}\n",
+            server.domain, server.keys
+        ));
+        listener
+    });
+    let settings = settings.replace("\"gw.crt\"]", &format!("{}]", roots.join(", ")));
+    let gateway = Gateway::start_with(&folder, &settings);
+    for (server, listener) in SERVERS.iter().zip(&listeners) {
+        let domain = server.domain;
+        let romeo = "sip:romeo@jabber.test";
+        let watch = request("SUBSCRIBE", romeo, &format!("<{romeo}>"), 1, ASKS)
+            .replace("ocs.test", domain)
+            .replace("SIP/2.0/TLS", "SIP/2.0/UDP")
+            .replace("edge-1", domain);
+        let socket = harness::peer();
+        let port = socket.local_addr().unwrap().port().to_string();
+        socket
+            .send_to(watch.replace("50001", &port).as_bytes(), gateway.udp)
+            .unwrap();
+        let answer = harness::receive(&socket);
+        assert!(answer.starts_with("SIP/2.0 200 "), "{domain}: {answer}");
+        let mut stream = TlsPeer::new(&folder, domain).accept(listener);
+        let mut first = [0; 7];
+        let heard = stream.read_exact(&mut first).is_ok() && &first == b"NOTIFY ";
+        assert_eq!(heard, server.is_right, "{domain}");
+    }
+}
+
 #[test]
 fn check_config_says_what_partners_will_not_like_about_the_certificate() {
     let folder = Folder::new("certificate");

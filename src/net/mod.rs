@@ -5,5 +5,6 @@ mod legacy_tls;
 pub mod lookup;
 pub mod msrp_tls;
 pub mod own_certificate;
+pub mod sip_identity;
 pub mod sip_tls;
 pub mod tls;

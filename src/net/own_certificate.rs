@@ -9,7 +9,8 @@ use stox_sip::dialect::Profile;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
-use super::tls::{certificate_names, dns_names};
+use super::sip_identity::Identity;
+use super::tls::dns_names;
 use crate::config::Config;
 
 /// An expiry nearer than this is worth a word.
@@ -111,16 +112,16 @@ fn client_usage(certificate: &X509Certificate<'_>) -> Option<String> {
 
 /// SIP knows no wildcards (RFC 5922 §7.2), and no name outside the subject alternative names.
 fn names(der: &CertificateDer<'_>, host: &str) -> Option<String> {
-    let names = certificate_names(der);
-    let host = idna::domain_to_ascii(host).unwrap_or_else(|_| host.to_owned());
-    if names.contains(&host) {
+    let identity = Identity::read(der);
+    if identity.is_for(host) {
         return None;
     }
+    let host = idna::domain_to_ascii(host).unwrap_or_else(|_| host.to_owned());
     let below = |name: &String| {
         let parent = name.strip_prefix("*.");
         parent.is_some_and(|parent| host.split_once('.').is_some_and(|(_, rest)| rest == parent))
     };
-    if names.iter().any(below) {
+    if dns_names(der).iter().any(below) {
         return Some(format!(
             "names {host} by a wildcard only, which SIP partners refuse; have it issued with {host} itself"
         ));

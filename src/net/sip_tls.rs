@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rustls::{AlertDescription, ClientConfig, Error, PeerIncompatible, ServerConfig};
 use stox_sip::target::TransportPolicy;
+use stox_sip::transport::Target;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -13,7 +14,8 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use super::dns::Dns;
 use super::legacy_tls::LegacyTls;
 use super::legacy_tls::hello::Hello;
-use super::tls::{TlsSettings, certificate_names, server_name};
+use super::sip_identity::Identity;
+use super::tls::{TlsSettings, server_name};
 
 /// A stream with or without TLS.
 pub trait Octets: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -78,37 +80,39 @@ impl SipTls {
     async fn accept_modern(&self, stream: impl Octets + 'static) -> Result<Secured, String> {
         let handshake = TlsAcceptor::from(self.server.clone()).accept(stream);
         let stream = handshake.await.map_err(|error| refused_client(&error))?;
-        let certificate_names = peer_names(stream.get_ref().1.peer_certificates());
+        let identity = identity(stream.get_ref().1.peer_certificates());
+        let certificate_names = identity.names().to_vec();
         Ok(Secured {
             stream: Box::new(stream),
             certificate_names,
         })
     }
 
-    /// The handshake with a server that must be `name`.
+    /// The handshake with a server whose certificate must have one of the target's names.
     ///
     /// # Errors
     /// Why there is no connection, for the administrator.
-    pub async fn connect(&self, stream: TcpStream, name: &str) -> Result<Secured, String> {
+    pub async fn connect(&self, stream: TcpStream, target: &Target) -> Result<Secured, String> {
+        let name = &target.name;
         if let Some(legacy) = self.legacy.as_ref().filter(|legacy| legacy.is_for(name)) {
-            let secured = legacy.connect(stream, name).await;
+            let secured = legacy.connect(stream, target).await;
             return secured.map_err(|why| format!("old TLS: {why}"));
         }
         let handshake = TlsConnector::from(self.client.clone()).connect(server_name(name)?, stream);
         let stream = handshake.await.map_err(|error| refused_server(&error))?;
-        let certificate_names = peer_names(stream.get_ref().1.peer_certificates());
+        let identity = identity(stream.get_ref().1.peer_certificates());
+        let checked = identity.check(target.names());
+        checked.map_err(|why| format!("TLS: {why}"))?;
         Ok(Secured {
             stream: Box::new(stream),
-            certificate_names,
+            certificate_names: identity.names().to_vec(),
         })
     }
 }
 
-fn peer_names(chain: Option<&[rustls::pki_types::CertificateDer<'_>]>) -> Vec<String> {
-    chain
-        .and_then(<[_]>::first)
-        .map(certificate_names)
-        .unwrap_or_default()
+fn identity(chain: Option<&[rustls::pki_types::CertificateDer<'_>]>) -> Identity {
+    let leaf = chain.and_then(<[_]>::first);
+    leaf.map(Identity::read).unwrap_or_default()
 }
 
 /// What an old peer lacks.

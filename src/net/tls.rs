@@ -14,8 +14,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig,
-    SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore,
+    ServerConfig, SignatureScheme,
 };
 
 use stox_sip::msrp::endpoint::Fingerprint;
@@ -55,7 +55,8 @@ pub struct TlsSettings {
     pub xmpp_client: Arc<ClientConfig>,
     /// Accepts SIP connections by the configured rule.
     pub sip_server: Arc<ServerConfig>,
-    /// Dials SIP connections; the certificate must be valid for the name.
+    /// Dials SIP connections; the chain must be valid, and for whom it is stands in
+    /// [`super::sip_identity::Identity`].
     pub sip_client: Arc<ClientConfig>,
     /// SIP connections with partners that speak only old TLS.
     pub(super) sip_legacy: Option<Arc<LegacyTls>>,
@@ -104,7 +105,7 @@ impl TlsSettings {
             xmpp_server: server(any.clone())?,
             xmpp_client: client(any)?,
             sip_server: server(clients)?,
-            sip_client: client(verifier.servers.clone())?,
+            sip_client: client(Arc::new(AnyName(verifier.servers.clone())))?,
             sip_legacy: LegacyTls::load(tls, &sip.domains)?.map(Arc::new),
             verifier,
             fingerprint,
@@ -168,16 +169,6 @@ impl Verifier {
 pub fn dns_names(certificate: &CertificateDer<'_>) -> Vec<String> {
     alternative_names(certificate, |name| match name {
         GeneralName::DNSName(name) => Some(name.to_lowercase()),
-        _ => None,
-    })
-}
-
-/// The dNSName and URI entries of a certificate, lower case and without `sip:` (RFC 5922 §7.1).
-#[must_use]
-pub fn certificate_names(certificate: &CertificateDer<'_>) -> Vec<String> {
-    alternative_names(certificate, |name| match name {
-        GeneralName::DNSName(name) => Some(name.to_lowercase()),
-        GeneralName::URI(uri) => Some(uri.strip_prefix("sip:").unwrap_or(uri).to_lowercase()),
         _ => None,
     })
 }
@@ -294,6 +285,56 @@ impl ServerCertVerifier for AnyCertificate {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Verifies the chain of a server, and leaves the name to us: by the rules of the web a wildcard would do, which
+/// RFC 5922 §7.2 forbids.
+#[derive(Debug)]
+struct AnyName(Arc<WebPkiServerVerifier>);
+
+impl ServerCertVerifier for AnyName {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let (name, ocsp) = (server_name, ocsp_response);
+        let verified = self
+            .0
+            .verify_server_cert(end_entity, intermediates, name, ocsp, now);
+        match verified {
+            // The name is looked at last, when everything else is known to be right.
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
     }
 }
 

@@ -453,7 +453,7 @@ async fn secure(
     if target.transport != Transport::Tls {
         return Ok((Box::new(stream), Vec::new()));
     }
-    match timeout(DIAL_TIMEOUT, shared.tls.connect(stream, &target.name)).await {
+    match timeout(DIAL_TIMEOUT, shared.tls.connect(stream, target)).await {
         Ok(secured) => secured.map(|secured| (secured.stream, secured.certificate_names)),
         Err(_) => Err("TLS: no handshake in time".to_owned()),
     }
@@ -629,6 +629,7 @@ mod tests {
             transport: Transport::Tcp,
             address: listener.local_addr().unwrap(),
             name: "edge.test".to_owned(),
+            also: Vec::new(),
         };
         let message = Transmit {
             destination: Destination::Dial(target.clone()),

@@ -34,12 +34,20 @@ impl Folder {
         path
     }
 
-    /// A certificate for the names, its own authority.
+    /// A certificate for the names, of which some may be URIs; its own authority.
     pub(crate) fn certificate(&self, name: &str, names: &[&str]) {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let made = rcgen::generate_simple_self_signed(names).unwrap();
-        self.write(&format!("{name}.crt"), &made.cert.pem());
-        self.write(&format!("{name}.key"), &made.signing_key.serialize_pem());
+        let (uris, hosts): (Vec<&str>, Vec<&str>) =
+            names.iter().partition(|name| name.contains(':'));
+        let hosts: Vec<String> = hosts.into_iter().map(str::to_owned).collect();
+        let mut params = rcgen::CertificateParams::new(hosts).unwrap();
+        let uris = uris
+            .into_iter()
+            .map(|uri| rcgen::SanType::URI(uri.try_into().unwrap()));
+        params.subject_alt_names.extend(uris);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let made = params.self_signed(&key).unwrap();
+        self.write(&format!("{name}.crt"), &made.pem());
+        self.write(&format!("{name}.key"), &key.serialize_pem());
     }
 }
 

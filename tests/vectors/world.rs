@@ -272,6 +272,7 @@ impl World {
                         transport: Transport::Tls,
                         address: peer(),
                         name: "ocs.example".to_owned(),
+                        also: Vec::new(),
                     }])
                 };
                 self.engine.sip_resolved(resolve.id, targets, self.now);

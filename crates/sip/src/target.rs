@@ -313,6 +313,7 @@ impl TargetLookup {
             transport: place.transport,
             address: SocketAddr::new(ip, place.port),
             name: place.name.clone(),
+            also: Vec::new(),
         };
         if self.targets.len() < MAX_TARGETS && !self.targets.contains(&target) {
             self.targets.push(target);

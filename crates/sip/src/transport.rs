@@ -134,6 +134,17 @@ pub struct Target {
     pub address: SocketAddr,
     /// The SIP domain or host that the peer's certificate must name (RFC 5922 §7.3).
     pub name: String,
+    /// Other names of which one in the certificate does as well: those that speak for the domain.
+    pub also: Vec<String>,
+}
+
+impl Target {
+    /// The names of which the peer's certificate must have one.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.name)
+            .chain(&self.also)
+            .map(String::as_str)
+    }
 }
 
 /// Where the I/O shell is to send octets.

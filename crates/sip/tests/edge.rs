@@ -659,7 +659,10 @@ fn mutual() -> (Agent, Source) {
 }
 
 fn dial() -> Destination {
-    Destination::Dial(tls(EDGE, "edge.ocs.example"))
+    Destination::Dial(Target {
+        also: vec!["ocs.example".to_owned()],
+        ..tls(EDGE, "edge.ocs.example")
+    })
 }
 
 #[test]

@@ -1,17 +1,14 @@
 //! Whom a certificate of an old system is for.
 
-use std::fmt;
-use std::net::IpAddr;
-
 use rustls::pki_types::CertificateDer;
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Error};
+use x509_parser::prelude::{FromDer, X509Certificate, X509Error};
+
+use crate::net::sip_identity;
 
 /// The names of a certificate, and its use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Identity {
-    /// Lower case, without `sip:`.
-    names: Vec<String>,
-    addresses: Vec<IpAddr>,
+    names: sip_identity::Identity,
     for_tls: bool,
 }
 
@@ -31,46 +28,14 @@ impl Identity {
         let for_tls = usage.is_none_or(|usage| {
             usage.value.any || usage.value.server_auth || usage.value.client_auth
         });
-        let alternatives = certificate
-            .subject_alternative_name()
-            .map_err(malformed)?
-            .map(|extension| &extension.value.general_names);
-        let mut identity = Self {
-            names: Vec::new(),
-            addresses: Vec::new(),
-            for_tls,
+        let alternatives = certificate.subject_alternative_name().map_err(malformed)?;
+        let names = match alternatives {
+            Some(_) => sip_identity::Identity::of(&certificate),
+            None => common_name(&certificate)
+                .map(sip_identity::Identity::named)
+                .unwrap_or_default(),
         };
-        match alternatives {
-            Some(names) => names.iter().for_each(|name| identity.add(name)),
-            None => identity.names.extend(common_name(&certificate)),
-        }
-        Ok(identity)
-    }
-
-    fn add(&mut self, name: &GeneralName<'_>) {
-        match name {
-            GeneralName::DNSName(name) => self.names.push(name.to_lowercase()),
-            GeneralName::URI(uri) => {
-                let uri = uri.to_lowercase();
-                self.names
-                    .push(uri.strip_prefix("sip:").unwrap_or(&uri).to_owned());
-            }
-            GeneralName::IPAddress(octets) => self.addresses.extend(address(octets)),
-            _ => {}
-        }
-    }
-
-    /// Whether it is the certificate of this host or domain. Wildcards match nothing (RFC 5922 §7.2).
-    pub(super) fn is_for(&self, name: &str) -> bool {
-        let ascii = idna::domain_to_ascii(name).unwrap_or_else(|_| name.to_owned());
-        let bare = ascii.trim_start_matches('[').trim_end_matches(']');
-        match bare.parse::<IpAddr>() {
-            Ok(address) => self.addresses.contains(&address),
-            Err(_) => self
-                .names
-                .iter()
-                .any(|had| had.eq_ignore_ascii_case(bare.trim_end_matches('.'))),
-        }
+        Ok(Self { names, for_tls })
     }
 
     /// Whether it may be used to prove who one is: no extended key usage, or one of TLS. Servers dial servers here, and
@@ -79,21 +44,9 @@ impl Identity {
         self.for_tls
     }
 
-    /// The names that may stand for a domain.
-    pub(super) fn names(&self) -> &[String] {
+    /// Whom it is for.
+    pub(super) fn names(&self) -> &sip_identity::Identity {
         &self.names
-    }
-}
-
-impl fmt::Display for Identity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let addresses = self.addresses.iter().map(ToString::to_string);
-        let all: Vec<String> = self.names.iter().cloned().chain(addresses).collect();
-        if all.is_empty() {
-            f.write_str("no name")
-        } else {
-            f.write_str(&all.join(", "))
-        }
     }
 }
 
@@ -104,13 +57,6 @@ fn common_name(certificate: &X509Certificate<'_>) -> Option<String> {
         return None;
     };
     crate::config::domain_name(only.as_str().ok()?).ok()
-}
-
-fn address(octets: &[u8]) -> Option<IpAddr> {
-    <[u8; 4]>::try_from(octets)
-        .map(IpAddr::from)
-        .or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from))
-        .ok()
 }
 
 #[cfg(test)]
@@ -135,17 +81,17 @@ mod tests {
 
     #[test]
     fn the_common_name_counts_only_without_alternative_names() {
-        assert!(identity(|_| {}).is_for("edge.ocs.test"));
+        assert!(identity(|_| {}).names().is_for("edge.ocs.test"));
         let with_names = identity(|params| params.subject_alt_names = vec![dns("sip.ocs.test")]);
-        assert!(with_names.is_for("sip.ocs.test."));
-        assert!(!with_names.is_for("edge.ocs.test"));
+        assert!(with_names.names().is_for("sip.ocs.test."));
+        assert!(!with_names.names().is_for("edge.ocs.test"));
         let with_address = identity(|params| {
             params.subject_alt_names = vec![SanType::IpAddress([192, 0, 2, 7].into())];
         });
-        assert!(with_address.is_for("192.0.2.7"));
-        assert!(!with_address.is_for("192.0.2.8"));
+        assert!(with_address.names().is_for("192.0.2.7"));
+        assert!(!with_address.names().is_for("192.0.2.8"));
         assert!(
-            !with_address.is_for("edge.ocs.test"),
+            !with_address.names().is_for("edge.ocs.test"),
             "an alternative name of any kind silences the common name"
         );
     }
@@ -156,14 +102,14 @@ mod tests {
             let found = identity(|params| {
                 params.distinguished_name.push(DnType::CommonName, name);
             });
-            assert_eq!(found.to_string(), "no name", "{name}");
+            assert_eq!(found.names().to_string(), "no name", "{name}");
         }
     }
 
     #[test]
     fn wildcards_match_nothing() {
         let found = identity(|params| params.subject_alt_names = vec![dns("*.ocs.test")]);
-        assert!(!found.is_for("sip.ocs.test"));
+        assert!(!found.names().is_for("sip.ocs.test"));
     }
 
     #[test]
@@ -171,7 +117,7 @@ mod tests {
         let found = identity(|params| {
             params.subject_alt_names = vec![SanType::URI("sip:OCS.test".try_into().unwrap())];
         });
-        assert!(found.is_for("ocs.test"));
+        assert!(found.names().is_for("ocs.test"));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::net::IpAddr;
 
 use rustls::pki_types::CertificateDer;
 use stox_sip::target::TransportPolicy;
+use stox_sip::transport::Target;
 use tokio::net::TcpStream;
 
 use self::backend::Backend;
@@ -82,27 +83,27 @@ impl LegacyTls {
         self.peers.lists(address) || self.peers.resolve_to(address, dns, transports).await
     }
 
-    /// Dials: the certificate must be for `name`.
+    /// Dials: the certificate must be for one of the target's names.
     ///
     /// # Errors
     /// Why the peer is refused, or refuses us.
-    pub(super) async fn connect(&self, stream: TcpStream, name: &str) -> Result<Secured, String> {
-        let handshake = self.backend.connect(stream, name).await?;
+    pub(super) async fn connect(
+        &self,
+        stream: TcpStream,
+        target: &Target,
+    ) -> Result<Secured, String> {
+        let handshake = self.backend.connect(stream, &target.name).await?;
         let identity = certificate::Identity::read(&handshake.certificate)?;
-        if !identity.is_for(name) {
-            return Err(format!(
-                "its certificate is for {identity}, not for {name}; set next_hop to the name in the certificate"
-            ));
-        }
+        identity.names().check(target.names())?;
         tracing::info!(
-            partner = name,
+            partner = target.name,
             version = handshake.version,
             cipher = handshake.cipher,
             "SIP connection with old TLS opened"
         );
         Ok(Secured {
             stream: handshake.stream,
-            certificate_names: self.peers.keep_own(identity.names()),
+            certificate_names: self.peers.keep_own(&identity.names().domains()),
         })
     }
 
@@ -122,7 +123,8 @@ impl LegacyTls {
                 "its certificate is neither for TLS servers nor for TLS clients".to_owned(),
             );
         }
-        let certificate_names = self.peers.keep_own(identity.names());
+        let identity = identity.names();
+        let certificate_names = self.peers.keep_own(&identity.domains());
         if certificate_names.is_empty() {
             return Err(format!(
                 "its certificate is for {identity}, which no domain with tls = \"legacy-dangerous\" names; add the name to \

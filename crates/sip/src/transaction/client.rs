@@ -578,6 +578,7 @@ fn prefer_streams(hops: VecDeque<Hop>, request: &Request, shared: &Shared) -> Ve
                     transport: Transport::Tcp,
                     address: *remote,
                     name: remote.ip().to_string(),
+                    also: Vec::new(),
                 }),
             });
         }

@@ -114,6 +114,7 @@ impl ReturnPath {
                     transport: source.transport,
                     address: SocketAddr::new(source.remote.ip(), port),
                     name: via.host.clone(),
+                    also: Vec::new(),
                 }),
             };
         }

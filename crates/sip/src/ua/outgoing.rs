@@ -11,6 +11,7 @@ use super::effects::{Fate, Outgoing, Purpose};
 use super::pacing::{Lane, Pacer, Turn, Urgency};
 use super::routing;
 use super::settings::Settings;
+use super::trust::SipDomain;
 use crate::digest;
 use crate::header::Headers;
 use crate::message::Response;
@@ -283,8 +284,9 @@ impl Requests {
         now: Now,
     ) -> Option<Settled> {
         let in_flight = self.resolving.remove(&id)?;
+        let domain = &in_flight.outgoing.domain;
         let targets = match answer {
-            Ok(targets) => targets,
+            Ok(targets) => named_for(settings.sip_domain(domain), targets),
             Err(error) => {
                 let failure = Failure::Local(local_of(error));
                 return Some((in_flight.outgoing.purpose, Err(failure)));
@@ -293,7 +295,6 @@ impl Requests {
         let transport = targets
             .first()
             .map_or(Transport::Udp, |target| target.transport);
-        let domain = &in_flight.outgoing.domain;
         let route = self.connections.route(targets, domain, settings);
         self.start(in_flight, route, transport, settings, transactions, now);
         None
@@ -449,6 +450,16 @@ impl Requests {
         };
         Some((in_flight.outgoing.purpose, Err(Failure::Local(local))))
     }
+}
+
+/// The targets with every name by which a server there may show that it is the domain's.
+fn named_for(domain: Option<&SipDomain>, mut targets: Vec<Target>) -> Vec<Target> {
+    if let Some(domain) = domain {
+        for target in targets.iter_mut().filter(|t| t.transport.row().secure) {
+            target.also = domain.other_names(&target.name);
+        }
+    }
+    targets
 }
 
 fn local_of(error: TargetError) -> Local {

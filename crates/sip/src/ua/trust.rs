@@ -96,7 +96,9 @@ impl SipDomain {
             .any(|block| block.contains(address))
     }
 
-    fn trusts_certificate(&self, source: &Source) -> bool {
+    /// Whether the certificate that was shown there proves this domain.
+    #[must_use]
+    pub fn trusts_certificate(&self, source: &Source) -> bool {
         let named = |wanted: &str| names_host(&source.certificate_names, wanted);
         if self.certificate_names.is_empty() {
             named(&self.name)
@@ -104,11 +106,21 @@ impl SipDomain {
             self.certificate_names.iter().any(|name| named(name))
         }
     }
+
+    /// The names of which one in its certificate shows that a server which we dialled as `name` is this domain's
+    /// (RFC 5922 §7.3), besides that name.
+    #[must_use]
+    pub fn other_names(&self, name: &str) -> Vec<String> {
+        let all = std::iter::once(&self.name).chain(&self.certificate_names);
+        all.filter(|other| !same_host(other, name))
+            .cloned()
+            .collect()
+    }
 }
 
 /// Whether the names of a verified certificate include this host or domain (RFC 5922 §7.2).
 #[must_use]
-pub(crate) fn names_host(names: &[String], wanted: &str) -> bool {
+pub fn names_host(names: &[String], wanted: &str) -> bool {
     domain_identities(names)
         .iter()
         .any(|had| same_host(had, wanted))
@@ -116,7 +128,8 @@ pub(crate) fn names_host(names: &[String], wanted: &str) -> bool {
 
 /// The SIP domain identities of a certificate: its SIP URIs without user part, and only where there is none of those
 /// its host names. Wildcards do not count (RFC 5922 §7.1, §7.2).
-fn domain_identities(names: &[String]) -> Vec<&str> {
+#[must_use]
+pub fn domain_identities(names: &[String]) -> Vec<&str> {
     let uris: Vec<&str> = names
         .iter()
         .filter_map(|name| sip_domain_uri(name))
@@ -226,6 +239,21 @@ mod tests {
                 allowed,
                 "{remote} {names:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_server_may_show_any_name_of_its_domain() {
+        let domain = SipDomain {
+            certificate_names: vec!["edge.hoster.example".to_owned()],
+            ..SipDomain::new("ocs.example")
+        };
+        for (dialled, others) in [
+            ("OCS.example.", &["edge.hoster.example"][..]),
+            ("edge.hoster.example", &["ocs.example"]),
+            ("192.0.2.7", &["ocs.example", "edge.hoster.example"]),
+        ] {
+            assert_eq!(domain.other_names(dialled), others, "{dialled}");
         }
     }
 }

@@ -121,6 +121,7 @@ pub(crate) fn tls(address: &str, name: &str) -> Target {
         transport: Transport::Tls,
         address: address.parse().unwrap(),
         name: name.to_owned(),
+        also: Vec::new(),
     }
 }
 

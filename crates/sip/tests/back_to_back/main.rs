@@ -102,6 +102,7 @@ impl Side {
             transport: self.transport,
             address: self.peer,
             name: String::new(),
+            also: Vec::new(),
         }
     }
 

@@ -311,6 +311,7 @@ impl World {
                     transport: Transport::Udp,
                     address: AT[1 - side].parse().unwrap(),
                     name: String::new(),
+                    also: Vec::new(),
                 };
                 ua.resolved(question.id, Ok(vec![target]), now);
                 continue;

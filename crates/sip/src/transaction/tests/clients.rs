@@ -276,6 +276,7 @@ fn a_large_request_prefers_tcp_and_falls_back() {
     assert_eq!(sent(&mut layer), ["tcp:192.0.2.1:5060 MESSAGE"]);
     let tcp = Destination::Dial(Target {
         name: "192.0.2.1".into(),
+        also: Vec::new(),
         ..target(Transport::Tcp, A)
     });
     layer.transport_failed(&tcp, at(1));
@@ -286,6 +287,7 @@ fn a_large_request_prefers_tcp_and_falls_back() {
     assert!(layer.poll_transmit().is_some());
     let tcp = Destination::Dial(Target {
         name: "192.0.2.2".into(),
+        also: Vec::new(),
         ..target(Transport::Tcp, B)
     });
     layer.transport_failed(&tcp, at(3));

@@ -56,6 +56,7 @@ pub(super) fn target(transport: Transport, address: &str) -> Target {
         transport,
         address: address.parse().unwrap(),
         name: "peer.test".into(),
+        also: Vec::new(),
     }
 }
 

@@ -131,6 +131,7 @@ fn a_closed_connection_is_dialled_once() {
     assert_eq!(sent(&mut layer), ["tcp:192.0.2.1:5099 200"]);
     let dial = Destination::Dial(Target {
         name: "10.9.9.9".into(),
+        also: Vec::new(),
         ..target(Transport::Tcp, "192.0.2.1:5099")
     });
     layer.transport_failed(&dial, at(3));
