@@ -8,6 +8,7 @@ pub mod bridge;
 pub mod failure;
 pub mod policy;
 pub mod presence;
+pub mod quiet;
 pub mod room;
 pub mod subscription;
 pub mod time;
