@@ -13,6 +13,7 @@ use super::keys::Table;
 use super::msrp;
 use super::presence;
 use super::rooms;
+use super::trust;
 use super::types::*;
 
 /// What every XMPP server has to take (RFC 6120 §13.12).
@@ -185,12 +186,13 @@ fn partner(table: &mut Table) -> Option<Partner> {
 }
 
 fn sip(table: &mut Table, folder: &Path) -> Sip {
+    let client_certificate = table.or("client_certificate", ClientCertificate::Optional);
     let sip = Sip {
         udp: table.or("udp", List(Vec::new())).0,
         tcp: table.or("tcp", List(Vec::new())).0,
         tls: table.or("tls", List(Vec::new())).0,
-        client_certificate: table.or("client_certificate", ClientCertificate::Optional),
-        domains: table.each("domain", sip_domain),
+        client_certificate,
+        domains: table.each("domain", |table| sip_domain(table, client_certificate)),
         credentials: table.each("credentials", |table| credentials(table, folder)),
         page_limit: table.or("page_limit", 1300),
     };
@@ -198,6 +200,7 @@ fn sip(table: &mut Table, folder: &Path) -> Sip {
         table.problem("tls", "there is no SIP listener: set tls (Edge servers), tcp or udp to addresses such as [\"0.0.0.0:5061\"]");
     }
     check_legacy_apart(table, &sip.domains);
+    trust::check(table, &sip);
     if sip.domains.is_empty() {
         table.problem(
             "domain",
@@ -207,7 +210,7 @@ fn sip(table: &mut Table, folder: &Path) -> Sip {
     sip
 }
 
-fn sip_domain(table: &mut Table) -> Option<SipDomain> {
+fn sip_domain(table: &mut Table, of_all: ClientCertificate) -> Option<SipDomain> {
     let domain: Option<String> = table.required("domain", "the SIP domain, such as example.org");
     let next_hop: Option<String> = table.optional("next_hop");
     if let Some(uri) = &next_hop
@@ -217,6 +220,8 @@ fn sip_domain(table: &mut Table) -> Option<SipDomain> {
     }
     let trusted_addresses = table.or("trusted_addresses", List(Vec::new())).0;
     let certificate_names = table.or("certificate_names", List::<String>(Vec::new())).0;
+    let client_certificate = table.or("client_certificate", of_all);
+    let trust_asserted_identity = table.or("trust_asserted_identity", false);
     let dialect = dialect::rule(table);
     let tls = domain_tls(table, next_hop.as_deref());
     let domain = match domain_name(&domain?) {
@@ -235,6 +240,8 @@ fn sip_domain(table: &mut Table) -> Option<SipDomain> {
             .into_iter()
             .map(|name| name.to_lowercase())
             .collect(),
+        client_certificate,
+        trust_asserted_identity,
         tls,
     })
 }

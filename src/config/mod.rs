@@ -10,6 +10,7 @@ mod keys;
 mod msrp;
 mod presence;
 mod rooms;
+mod trust;
 mod types;
 
 use std::fmt;

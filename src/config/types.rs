@@ -240,7 +240,7 @@ impl fmt::Debug for MsrpRelay {
     }
 }
 
-/// Whether TLS clients must show a certificate.
+/// Whether TLS clients must show a certificate; for a domain, whether its servers must.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ClientCertificate {
@@ -261,6 +261,10 @@ pub struct SipDomain {
     pub trusted_addresses: Vec<Network>,
     /// Certificate names that may speak for it; empty: the domain itself.
     pub certificate_names: Vec<String>,
+    /// Whether only a certificate speaks for it.
+    pub client_certificate: ClientCertificate,
+    /// Whether its servers say who a sender is (RFC 3325).
+    pub trust_asserted_identity: bool,
     /// What kind of server it is, and what the administrator knows better.
     pub dialect: Rule,
     /// How old its TLS may be.

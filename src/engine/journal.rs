@@ -4,7 +4,7 @@
 use stox_core::vocab::{Command, Input, SipIn, SipOut, XmppIn, XmppOut};
 use stox_sip::adapt::diagnostics::Scope;
 use stox_sip::msrp::endpoint::Fault;
-use stox_sip::ua::{RelayNews, Trouble};
+use stox_sip::ua::{Cure, Impostor, RelayNews, Trouble};
 use tracing::{debug, info, warn};
 
 mod room;
@@ -106,6 +106,45 @@ pub(super) fn trouble(trouble: &Trouble) {
             info!(partner = domain, %method, status, diagnostic = id, source, unsaid, "a SIP partner says why: {words}");
         }
     }
+}
+
+/// A request was refused, as its connection may not speak for its sender.
+pub(super) fn impostor(impostor: &Impostor) {
+    let Impostor {
+        domain,
+        method,
+        address,
+        transport,
+        certificate_names,
+        proved,
+        cure,
+        unsaid,
+    } = impostor;
+    let cure = match cure {
+        Cure::Domain => {
+            "it is none of our SIP domains: if its users shall appear on XMPP, add a [[sip.domain]] for it"
+        }
+        Cure::CertificateName => {
+            "if the server is the domain's, add a name of its certificate to certificate_names of its [[sip.domain]]"
+        }
+        Cure::Address => {
+            "if the server is the domain's, add its address to trusted_addresses of its [[sip.domain]], or let it show a \
+             certificate over TLS"
+        }
+        Cure::Certificate => {
+            "the domain has client_certificate = \"required\": its server must show a certificate over TLS"
+        }
+    };
+    warn!(
+        claimed = domain,
+        ?proved,
+        %address,
+        transport = transport.row().via,
+        ?certificate_names,
+        %method,
+        unsaid,
+        "refused (403): the connection has not proved the sender's SIP domain; {cure}"
+    );
 }
 
 /// The MSRP relay lets peers through, or does not any more.

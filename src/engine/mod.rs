@@ -395,6 +395,9 @@ impl Engine {
         while let Some(trouble) = self.sip.poll_trouble() {
             journal::trouble(&trouble);
         }
+        while let Some(impostor) = self.sip.poll_impostor() {
+            journal::impostor(&impostor);
+        }
         if let Some(news) = self.sip.poll_relay_news() {
             journal::relay(&news);
         }

@@ -117,6 +117,8 @@ fn sip_domain(domain: &config::SipDomain) -> SipDomain {
         next_hop: domain.next_hop.clone(),
         trusted_addresses: domain.trusted_addresses.iter().map(block).collect(),
         certificate_names: domain.certificate_names.clone(),
+        needs_certificate: domain.client_certificate == config::ClientCertificate::Required,
+        asserts_identity: domain.trust_asserted_identity,
         dialect: domain.dialect.clone(),
     }
 }

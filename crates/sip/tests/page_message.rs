@@ -458,7 +458,7 @@ fn refused_in_the_order_of_rfc_3261() {
         (
             "<sip:bruno@ocs.example>",
             "\"Anonymous\" <sip:anonymous@anonymous.invalid>",
-            403,
+            433,
             "",
         ),
         (

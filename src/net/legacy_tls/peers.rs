@@ -166,6 +166,8 @@ mod tests {
             next_hop: None,
             trusted_addresses: Vec::new(),
             certificate_names: Vec::new(),
+            client_certificate: crate::config::ClientCertificate::Optional,
+            trust_asserted_identity: false,
             dialect: Default::default(),
             tls,
         }

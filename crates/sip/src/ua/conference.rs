@@ -209,9 +209,9 @@ impl UserAgent {
         let parties = self.parties(&asked);
         let (from, to) = match parties {
             Ok(parties) => parties,
-            Err(refusal) => return self.env(now).refuse(&asked, &refusal),
+            Err(refusal) => return self.refuse(&asked, &refusal, now),
         };
-        if !self.is_within_rate(&asked.request, &from.host, now) {
+        if !self.is_within_rate(&asked, &from.host, now) {
             return self.env(now).refuse(&asked, &Refusal::Busy);
         }
         let Some(Ok(refer_to)) = refer_to else {

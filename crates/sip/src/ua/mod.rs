@@ -9,6 +9,7 @@ mod conference;
 mod connections;
 mod edge;
 mod effects;
+mod impostors;
 mod incoming;
 mod msrp;
 mod notifier;
@@ -38,6 +39,8 @@ use stox_core::vocab::{Ref, SipIn, SipOut, SubscriptionEvent};
 
 use self::conference::{Foci, Invitations, Participants};
 use self::effects::{Asked, Effects, Env};
+use self::impostors::Impostors;
+pub use self::impostors::{Cure, Impostor};
 use self::notifier::Watchers;
 use self::outgoing::Requests;
 pub use self::outgoing::{Resolve, ResolveId};
@@ -118,6 +121,7 @@ pub struct UserAgent {
     msrp: Endpoint,
     relay: RelayClient,
     troubles: Troubles,
+    impostors: Impostors,
     last_ref: u64,
 }
 
@@ -168,6 +172,7 @@ impl UserAgent {
             dialects: Dialects::default(),
             msrp,
             troubles: Troubles::default(),
+            impostors: Impostors::default(),
             last_ref: 0,
         }
     }
@@ -464,6 +469,11 @@ impl UserAgent {
     /// The next word to the administrator.
     pub fn poll_trouble(&mut self) -> Option<Trouble> {
         self.troubles.poll()
+    }
+
+    /// The next sender that was refused and that the administrator should hear of.
+    pub fn poll_impostor(&mut self) -> Option<Impostor> {
+        self.impostors.poll()
     }
 
     /// When [`UserAgent::handle_timeout`] is to be called next, in monotonic time.

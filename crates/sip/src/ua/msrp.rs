@@ -72,6 +72,7 @@ impl UserAgent {
             && let Some(domain) = self.msrp_domain(*channel)
             && !self.message_rates.allow(
                 &domain,
+                None,
                 self.settings.limits.messages_per_second,
                 now.mono,
             )

@@ -39,7 +39,10 @@ impl UserAgent {
         }
         match &asked.request.method {
             &Method::OPTIONS => self.take_options(&asked, now),
-            &Method::NOTIFY | &Method::BENOTIFY => self.take_notify(&asked, now),
+            &Method::NOTIFY | &Method::BENOTIFY => match self.speaker(&asked) {
+                Ok(_) => self.take_notify(&asked, now),
+                Err(refusal) => self.refuse(&asked, &refusal, now),
+            },
             _ => match self.parties(&asked) {
                 Ok((from, to)) => {
                     self.observe(&from.host, dialect::of_request(&asked.request), now);
@@ -60,7 +63,17 @@ impl UserAgent {
         }
     }
 
-    fn refuse(&mut self, asked: &Asked, refusal: &Refusal, now: Now) {
+    pub(super) fn refuse(&mut self, asked: &Asked, refusal: &Refusal, now: Now) {
+        if *refusal == Refusal::Forbidden {
+            let claimed = refusals::sender(&asked.request).map(|from| from.host);
+            self.impostors.note(
+                claimed.unwrap_or_default(),
+                &asked.request.method,
+                &asked.source,
+                &self.settings,
+                now.mono,
+            );
+        }
         self.env(now).refuse(asked, refusal);
     }
 
@@ -93,8 +106,7 @@ impl UserAgent {
         }
     }
 
-    /// A NOTIFY belongs to the dialog of a subscription of ours. The peer that we subscribed at proves itself by the
-    /// tags, which nobody else knows; its server may speak from any address (RFC 8048 §4).
+    /// A NOTIFY belongs to the dialog of a subscription of ours.
     fn take_notify(&mut self, asked: &Asked, now: Now) {
         let call_id = asked.request.headers.get("Call-ID").unwrap_or_default();
         let tag = refusals::to_tag(&asked.request).unwrap_or_default();
@@ -111,14 +123,7 @@ impl UserAgent {
 
     /// Who asks whom: a sender that the connection may speak for, and a user of a domain of ours.
     pub(super) fn parties(&self, asked: &Asked) -> Result<(SipAddress, SipAddress), Refusal> {
-        let from = refusals::sender(&asked.request)?;
-        let spoken_for = self
-            .settings
-            .sip_domain(&from.host)
-            .is_some_and(|domain| domain.is_spoken_for_by(&asked.source));
-        if !spoken_for {
-            return Err(Refusal::Forbidden);
-        }
+        let from = self.speaker(asked)?;
         let to = refusals::recipient(&asked.request)?;
         let in_dialog = refusals::to_tag(&asked.request).is_some();
         let focus = is_for_conference(&asked.request) && self.settings.local.is_us(&to.host);
@@ -129,9 +134,34 @@ impl UserAgent {
         }
     }
 
+    /// Who asks: whom a trusted server asserts (RFC 3325), or else whom `From` names. His domain must be one that the
+    /// connection may speak for (RFC 3261 §26.3.2).
+    fn speaker(&self, asked: &Asked) -> Result<SipAddress, Refusal> {
+        let source = &asked.source;
+        let domain = |host: &str| {
+            let domain = self.settings.sip_domain(host);
+            domain.filter(|domain| domain.is_spoken_for_by(source))
+        };
+        let trusted = |asserted: &SipAddress| {
+            domain(&asserted.host).is_some_and(|domain| domain.asserts_identity)
+        };
+        if let Some(asserted) = refusals::asserted(&asked.request).filter(trusted) {
+            return Ok(asserted);
+        }
+        let from = refusals::sender(&asked.request)?;
+        if domain(&from.host).is_some() {
+            Ok(from)
+        } else if refusals::is_anonymous(&from) && edge::neighbour(source, &self.settings).is_some()
+        {
+            Err(Refusal::Anonymous)
+        } else {
+            Err(Refusal::Forbidden)
+        }
+    }
+
     /// A MESSAGE or SUBSCRIBE between two parties that may talk to each other.
     fn take_from(&mut self, asked: Asked, from: SipAddress, to: SipAddress, now: Now) {
-        if !self.is_within_rate(&asked.request, &from.host, now) {
+        if !self.is_within_rate(&asked, &from.host, now) {
             return self.refuse(&asked, &Refusal::Busy, now);
         }
         match refusals::to_tag(&asked.request) {
@@ -273,9 +303,11 @@ impl UserAgent {
         with!(self.watchers.arrived(arrival), now);
     }
 
-    pub(super) fn is_within_rate(&mut self, request: &Request, domain: &str, now: Now) -> bool {
+    /// Whether its domain and the address that it came from may ask once more now, each by the same measure: one server
+    /// may speak for many domains, and many servers for one.
+    pub(super) fn is_within_rate(&mut self, asked: &Asked, domain: &str, now: Now) -> bool {
         let limits = &self.settings.limits;
-        let (rates, most) = match &request.method {
+        let (rates, most) = match &asked.request.method {
             &Method::MESSAGE | &Method::INVITE | &Method::REFER => {
                 (&mut self.message_rates, limits.messages_per_second)
             }
@@ -284,7 +316,7 @@ impl UserAgent {
             &Method::SUBSCRIBE => (&mut self.subscribe_rates, limits.subscribes_per_second),
             _ => return true,
         };
-        rates.allow(domain, most, now.mono)
+        rates.allow(domain, Some(asked.source.remote.ip()), most, now.mono)
     }
 
     pub(super) fn next_ref(&mut self) -> Ref {

@@ -10,10 +10,11 @@ use crate::adapt;
 use crate::adapt::presence::Format;
 use crate::body::{coding, conference_info, keyboard, sdp};
 use crate::dialog;
-use crate::header::Event;
+use crate::grammar::trim;
+use crate::header::{Event, HeaderValue, NameAddr};
 use crate::message::{Request, Response};
 use crate::method::Method;
-use crate::uri::{AnyUri, Scheme};
+use crate::uri::{AnyUri, Scheme, same_host};
 use crate::validate::{Offer, Rejection, validate_request, validate_support};
 
 /// The event package that we serve (RFC 3856 §6.1).
@@ -45,6 +46,8 @@ pub(super) enum Refusal {
     Malformed(String),
     /// The sender is not spoken for by the connection.
     Forbidden,
+    /// The sender hides, and XMPP has no way to say so (RFC 5079).
+    Anonymous,
     /// The domain is none of ours.
     NotFound,
     /// `Accept` lacks what we can make.
@@ -85,6 +88,7 @@ impl Refusal {
             Self::Rejected(rejection) => (rejection.status, &rejection.reason, None),
             Self::Malformed(what) => (400, what, None),
             Self::Forbidden => (403, "Sender Not Authenticated For Its Domain", None),
+            Self::Anonymous => (433, "Anonymity Disallowed", None),
             Self::NotFound => (404, "Not Found", None),
             Self::NotAcceptable => {
                 let accept = Some(("Accept", adapt::presence::accept(&[Format::Pidf])));
@@ -216,6 +220,39 @@ pub(super) fn sender(request: &Request) -> Result<SipAddress, Refusal> {
     let from = request.headers.from().ok();
     from.and_then(|from| adapt::address::from_name_addr(&from).ok())
         .ok_or_else(|| Refusal::Malformed("From Names No SIP Address".to_owned()))
+}
+
+/// The sender that a proxy asserts, unless he wants it kept from those that the proxy does not trust, as XMPP is
+/// (RFC 3325 §7, §9.1).
+pub(super) fn asserted(request: &Request) -> Option<SipAddress> {
+    let headers = &request.headers;
+    let withheld = headers
+        .get_all("Privacy")
+        .flat_map(|value| value.split(';'))
+        .any(|wish| {
+            WITHHOLDING
+                .iter()
+                .any(|known| trim(wish).eq_ignore_ascii_case(known))
+        });
+    let mut asserted = headers.values("P-Asserted-Identity").take(MAX_ASSERTED);
+    let address = |value: &str| {
+        let identity = NameAddr::parse(value).ok()?;
+        adapt::address::from_name_addr(&identity).ok()
+    };
+    (!withheld).then(|| asserted.find_map(address)).flatten()
+}
+
+/// The wishes of `Privacy` that have an asserted identity withheld (RFC 3325 §9.3, RFC 3323 §4.2).
+const WITHHOLDING: [&str; 3] = ["id", "user", "header"];
+/// The most asserted identities that are looked at: one URI of SIP and one telephone number (RFC 3325 §9.1), and some
+/// patience.
+const MAX_ASSERTED: usize = 4;
+/// The domain of those who hide (RFC 3323 §4.1.1.3).
+const ANONYMOUS: &str = "anonymous.invalid";
+
+/// Whether the sender hides.
+pub(super) fn is_anonymous(sender: &SipAddress) -> bool {
+    same_host(&sender.host, ANONYMOUS)
 }
 
 /// The user that is asked for, by the Request-URI.

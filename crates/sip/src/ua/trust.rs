@@ -55,10 +55,14 @@ pub struct SipDomain {
     pub name: String,
     /// Where all its requests go, as a SIP URI. Without it RFC 3263 decides.
     pub next_hop: Option<String>,
-    /// Who may speak for it on any transport, by network address.
+    /// Who may speak for it on any transport, by network address, unless it needs a certificate.
     pub trusted_addresses: Vec<AddressBlock>,
     /// Names of which one must be in the peer's verified certificate to speak for it. Empty: the domain's own name.
     pub certificate_names: Vec<String>,
+    /// Only a certificate speaks for it (mutual TLS), no address.
+    pub needs_certificate: bool,
+    /// What its servers assert of a sender is believed (`P-Asserted-Identity`, RFC 3325), as far as it is of this domain.
+    pub asserts_identity: bool,
     /// What kind of server it is.
     pub dialect: Rule,
 }
@@ -72,6 +76,8 @@ impl SipDomain {
             next_hop: None,
             trusted_addresses: Vec::new(),
             certificate_names: Vec::new(),
+            needs_certificate: false,
+            asserts_identity: false,
             dialect: Rule::default(),
         }
     }
@@ -85,7 +91,8 @@ impl SipDomain {
     /// Whether what came from this source may name a user of this domain as its sender (RFC 3261 §26.3.2).
     #[must_use]
     pub fn is_spoken_for_by(&self, source: &Source) -> bool {
-        self.trusts_address(source.remote.ip()) || self.trusts_certificate(source)
+        let by_address = !self.needs_certificate && self.trusts_address(source.remote.ip());
+        by_address || self.trusts_certificate(source)
     }
 
     /// Whether the address is in the table of this domain.
@@ -205,7 +212,11 @@ mod tests {
             certificate_names: vec!["edge.ocs.example".to_owned()],
             ..SipDomain::new("ocs.example")
         };
-        let rows: [(&SipDomain, &str, &[&str], bool); 10] = [
+        let strict = SipDomain {
+            needs_certificate: true,
+            ..edge.clone()
+        };
+        let rows: [(&SipDomain, &str, &[&str], bool); 13] = [
             (&plain, "192.0.2.3", &[], false),
             (&plain, "192.0.2.3", &["ocs.example"], true),
             (&plain, "192.0.2.3", &["OCS.Example"], true),
@@ -232,6 +243,9 @@ mod tests {
             (&edge, "192.0.2.99", &["edge.ocs.example"], true),
             (&edge, "192.0.2.99", &["ocs.example"], false),
             (&edge, "192.0.2.99", &["xedge.ocs.example"], false),
+            (&strict, "192.0.2.3", &[], false),
+            (&strict, "192.0.2.3", &["other.example"], false),
+            (&strict, "192.0.2.99", &["edge.ocs.example"], true),
         ];
         for (domain, remote, names, allowed) in rows {
             assert_eq!(
