@@ -88,7 +88,7 @@ fn field<'a>(head: &'a str, name: &str) -> &'a str {
 
 fn request(method: &str, uri: &str, to: &str, cseq: u32, more: &str) -> String {
     format!(
-        "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/TLS 127.0.0.1:50001\r\nVia: SIP/2.0/tcp 10.0.0.9:49200\r\n\
+        "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/TLS 127.0.0.1:50001;alias\r\nVia: SIP/2.0/tcp 10.0.0.9:49200\r\n\
          Max-Forwards: 60\r\nFrom: <sip:bob@ocs.test>;tag=t1;epid=0a1b\r\nTo: {to}\r\nCall-ID: edge-1\r\n\
          CSeq: {cseq} {method}\r\n{more}Content-Length: 0\r\n\r\n"
     )
@@ -150,7 +150,7 @@ fn either_side_uses_the_connections_of_both() {
     assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
     let to = field(&answer, "To").to_owned();
 
-    // Its NOTIFY comes over the same connection, whose certificate names the next hop. That dies before the answer.
+    // Its NOTIFY comes over the same connection, which it has offered and whose certificate proves the domain. That dies before the answer.
     let first = theirs.hear();
     assert!(
         first.starts_with("NOTIFY sip:bob@ocs.test;opaque=user:epid:Qq-7;gruu SIP/2.0"),

@@ -658,6 +658,18 @@ fn mutual() -> (Agent, Source) {
     (agent, source)
 }
 
+/// A request by which the Edge offers its connection for ours.
+fn offer(call_id: &str) -> String {
+    fixture("negotiate.sip", &[])
+        .replace("192.0.2.10:49761", "192.0.2.10:49761;alias")
+        .replace("Call-ID: 5", &format!("Call-ID: {call_id}"))
+}
+
+fn offers(agent: &mut Agent, call_id: &str) {
+    agent.hears(&offer(call_id));
+    agent.says_response(488);
+}
+
 fn dial() -> Destination {
     Destination::Dial(Target {
         also: vec!["ocs.example".to_owned()],
@@ -668,8 +680,7 @@ fn dial() -> Destination {
 #[test]
 fn a_request_goes_over_the_connection_that_the_peer_opened() {
     let (mut agent, source) = mutual();
-    agent.hears(&fixture("negotiate.sip", &[]));
-    agent.says_response(488);
+    offers(&mut agent, "5");
     message(&mut agent, 1, "bruno");
     let sent = agent.says();
     assert_eq!(sent.destination, Destination::Connection(source.flow));
@@ -686,8 +697,7 @@ fn a_request_goes_over_the_connection_that_the_peer_opened() {
 #[test]
 fn a_request_whose_connection_dies_is_sent_again_over_one_of_ours() {
     let (mut agent, source) = mutual();
-    agent.hears(&fixture("negotiate.sip", &[]));
-    agent.says_response(488);
+    offers(&mut agent, "5");
     message(&mut agent, 1, "bruno");
     agent.says();
     agent.ua.connection_closed(source.flow, agent.now);
@@ -698,8 +708,7 @@ fn a_request_whose_connection_dies_is_sent_again_over_one_of_ours() {
 
     // From now on there is one of ours; another of the peer's changes nothing, until ours is lost.
     agent.source.flow = FlowId(32);
-    agent.hears(&fixture("negotiate.sip", &[]).replace("Call-ID: 5", "Call-ID: 6"));
-    agent.says_response(488);
+    offers(&mut agent, "6");
     message(&mut agent, 2, "carla");
     assert_eq!(agent.says().destination, dial());
     agent.ua.transport_failed(&dial(), agent.now);
@@ -712,16 +721,65 @@ fn a_request_whose_connection_dies_is_sent_again_over_one_of_ours() {
     );
 }
 
+/// RFC 5923 §8.2, §9.3: only where the certificate proves the domain, and where the peer offers it.
 #[test]
-fn connections_of_others_are_never_used() {
-    for names in [&["edge.other.example"][..], &["*.ocs.example"], &[]] {
-        let (mut agent, _) = mutual();
+fn connections_of_others_are_never_used_nor_those_that_are_not_offered() {
+    for (names, offered, used) in [
+        (&["edge.ocs.example"][..], true, true),
+        (&["edge.ocs.example"], false, false),
+        (&["sip:edge.ocs.example"], true, true),
+        (&["sip:x.example", "edge.ocs.example"], true, false),
+        (&["edge.other.example"], true, false),
+        (&["ocs.example"], true, false),
+        (&["*.ocs.example"], true, false),
+        (&[], true, false),
+    ] {
+        let (mut agent, source) = mutual();
         agent.source.certificate_names = names.iter().map(|name| (*name).to_owned()).collect();
+        // The first request says nothing of it, the second may.
         agent.hears(&fixture("negotiate.sip", &[]));
         agent.says();
+        if offered {
+            let text = offer("6");
+            agent.hears(&text);
+            agent.says();
+        }
         message(&mut agent, 1, "bruno");
-        assert_eq!(agent.says().destination, dial(), "{names:?}");
+        let sent = agent.says();
+        let expected = if used {
+            Destination::Connection(source.flow)
+        } else {
+            dial()
+        };
+        assert_eq!(sent.destination, expected, "{names:?} {offered}");
+        let ours = sent.request().field("Via").contains(";alias");
+        assert_eq!(ours, !used, "offered on a connection that we open");
     }
+}
+
+/// A connection is that of a domain, not of its certificate alone.
+#[test]
+fn a_connection_of_one_domain_carries_nothing_for_another() {
+    let (mut agent, _) = mutual();
+    let mut settings = world();
+    settings.sip_domains = vec![
+        SipDomain {
+            certificate_names: vec!["edge.ocs.example".to_owned()],
+            ..SipDomain::new("ocs.example")
+        },
+        SipDomain::new("third.example"),
+    ];
+    agent.ua.reconfigure(settings);
+    offers(&mut agent, "5");
+    agent.target = Ok(vec![tls(EDGE, "third.example")]);
+    agent.does(SipOut::Subscribe {
+        reference: Ref(1),
+        watcher: alma(),
+        presentity: address("dora", "third.example"),
+        poll: false,
+    });
+    let expected = Destination::Dial(tls(EDGE, "third.example"));
+    assert_eq!(agent.says().destination, expected);
 }
 
 #[test]

@@ -313,7 +313,7 @@ impl Client {
     ) -> bool {
         while let Some(hop) = self.hops.pop_front() {
             let branch = shared.branches.next(self.hint.as_deref());
-            let Some(our_via) = via::ours(shared, hop.transport, &branch) else {
+            let Some(our_via) = via::ours(shared, &hop, &branch) else {
                 continue;
             };
             let mut request = self.request.clone();
@@ -595,7 +595,7 @@ pub(super) fn send_once(
 ) -> Result<(), FailureCause> {
     for hop in prefer_streams(route.0, &request, shared) {
         let branch = shared.branches.next(None);
-        if let Some(our_via) = via::ours(shared, hop.transport, &branch) {
+        if let Some(our_via) = via::ours(shared, &hop, &branch) {
             request.headers.push_front("Via", our_via);
             shared.transmit(hop.destination, request.to_bytes());
             return Ok(());

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::Shared;
+use super::{Hop, Shared};
 use crate::header::{CSeq, HeaderValue, Headers, Via};
 use crate::message::{Request, Response};
 use crate::method::Method;
@@ -61,22 +61,29 @@ fn is_ours(via: &Via, shared: &Shared) -> bool {
     shared.is_ours(host, via.port, transport)
 }
 
-/// Our own `Via` for a transport, with the branch. `None` where we have no name for the transport.
-pub(super) fn ours(shared: &Shared, transport: Transport, branch: &str) -> Option<String> {
+/// Our own `Via` for a hop, with the branch. `None` where we have no name for its transport. Over TLS that we open it
+/// offers the connection for requests in the other direction, too (RFC 5923 §6).
+pub(super) fn ours(shared: &Shared, hop: &Hop, branch: &str) -> Option<String> {
+    let transport = hop.transport;
     let name = shared
         .settings
         .sent_by
         .iter()
         .find(|name| name.transport == transport)?;
     let row = transport.row();
-    let rport = if row.reliable { "" } else { ";rport" };
+    let opened = matches!(hop.destination, Destination::Dial(_));
+    let offer = match (row.reliable, row.secure && opened) {
+        (false, _) => ";rport",
+        (true, true) => ";alias",
+        (true, false) => "",
+    };
     let (open, close) = if name.host.contains(':') {
         ("[", "]")
     } else {
         ("", "")
     };
     Some(format!(
-        "SIP/2.0/{} {open}{}{close}:{};branch={branch}{rport}",
+        "SIP/2.0/{} {open}{}{close}:{};branch={branch}{offer}",
         row.via, name.host, name.port
     ))
 }

@@ -1,13 +1,16 @@
 //! Connections that peers opened, for requests of ours to the same peer (RFC 5923).
 //!
-//! Mutual TLS names both ends, so that either side may use a connection, whoever opened it. On plain TCP the peer must be
-//! trusted by its address, and its `Via` must say that it is the server that we would dial.
+//! Over TLS the certificate that the peer showed must prove the domain that a request is for, and its `Via` must offer the
+//! connection (`alias`). On plain TCP the peer must be trusted by its address, and its `Via` must say that it is the server
+//! that we would dial.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 
+use super::routing;
 use super::settings::Settings;
-use super::trust::{names_host, same_host};
+use super::trust::{SipDomain, names_host, same_host};
+use crate::header::Via;
 use crate::message::Request;
 use crate::transaction::Route;
 use crate::transport::{Destination, FlowId, Source, Target, Transport};
@@ -19,6 +22,8 @@ struct Known {
     source: Source,
     /// Host and port of the top `Via` of its first request.
     sent_by: Option<(String, u16)>,
+    /// The peer has offered it for our requests.
+    offered: bool,
 }
 
 /// What is known of open connections.
@@ -32,7 +37,13 @@ pub(super) struct Connections {
 impl Connections {
     /// A request came in.
     pub(super) fn heard(&mut self, source: &Source, request: &Request, settings: &Settings) {
-        if !source.transport.row().reliable || self.by_flow.contains_key(&source.flow) {
+        if !source.transport.row().reliable {
+            return;
+        }
+        let via = request.headers.top_via().ok();
+        let offered = via.as_ref().is_some_and(|via| via.params.contains("alias"));
+        if let Some(known) = self.by_flow.get_mut(&source.flow) {
+            known.offered |= offered;
             return;
         }
         let address = source.remote.ip();
@@ -44,7 +55,8 @@ impl Connections {
         if usable {
             let known = Known {
                 source: source.clone(),
-                sent_by: sent_by(source, request),
+                sent_by: via.map(|via| sent_by(source, via)),
+                offered,
             };
             self.by_flow.insert(source.flow, known);
         }
@@ -87,13 +99,12 @@ impl Connections {
 
     /// The latest connection that leads to a target.
     fn find(&self, target: &Target, domain: &str, settings: &Settings) -> Option<&Source> {
-        let trusted = settings
-            .sip_domain(domain)
-            .is_some_and(|domain| domain.trusts_address(target.address.ip()));
+        let domain = settings.sip_domain(domain)?;
+        let trusted = !domain.needs_certificate && domain.trusts_address(target.address.ip());
         let leads_there = |known: &&Known| {
             known.source.transport == target.transport
                 && match target.transport {
-                    Transport::Tls => names_host(&known.source.certificate_names, &target.name),
+                    Transport::Tls => known.offered && known.proves(domain, target),
                     _ => trusted && known.is_server(target),
                 }
         };
@@ -103,6 +114,15 @@ impl Connections {
 }
 
 impl Known {
+    /// The peer's certificate proves the domain, and is that of the target or of the domain's one and only server.
+    fn proves(&self, domain: &SipDomain, target: &Target) -> bool {
+        let hop = domain.next_hop.as_deref().and_then(routing::host);
+        let of_domain = same_host(&domain.name, &target.name)
+            || hop.is_some_and(|hop| same_host(&hop, &target.name));
+        domain.trusts_certificate(&self.source)
+            && (of_domain || names_host(&self.source.certificate_names, &target.name))
+    }
+
     /// The peer is at the target's address and says that it listens on its port.
     fn is_server(&self, target: &Target) -> bool {
         let ip = |ip: IpAddr| ip.to_canonical();
@@ -116,8 +136,7 @@ impl Known {
     }
 }
 
-fn sent_by(source: &Source, request: &Request) -> Option<(String, u16)> {
-    let via = request.headers.top_via().ok()?;
+fn sent_by(source: &Source, via: Via) -> (String, u16) {
     let port = via.port.unwrap_or(source.transport.row().default_port);
-    Some((via.host, port))
+    (via.host, port)
 }

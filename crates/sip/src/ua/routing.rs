@@ -20,6 +20,12 @@ pub(super) fn next_hop(uri: &str, settings: &Settings) -> Option<NextHop> {
     NextHop::try_from(&configured.unwrap_or(uri)).ok()
 }
 
+/// The host that a configured next hop names, an IPv6 address without brackets.
+pub(super) fn host(hop: &str) -> Option<String> {
+    let uri = Uri::parse(hop).ok()?;
+    Some(uri.bare_host().to_owned())
+}
+
 /// Whether a `Contact` is where its sender may have traffic sent to: inside its own domain, at an address that the
 /// domain's table trusts, or where the request itself came from.
 pub(super) fn is_near(target: &str, domain: &str, source: &Source, settings: &Settings) -> bool {

@@ -50,7 +50,7 @@ fn the_via_is_ours_and_the_branch_carries_the_hint() {
         ),
         (
             Transport::Tls,
-            "SIP/2.0/TLS gw.test:5061;branch=z9hG4bKid_1.…",
+            "SIP/2.0/TLS gw.test:5061;branch=z9hG4bKid_1.…;alias",
         ),
     ] {
         let route = vec![target(transport, A)];
