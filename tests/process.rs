@@ -210,7 +210,7 @@ fn a_message_to_a_dead_partner_fails_honestly() {
 #[test]
 fn nobody_speaks_for_a_domain_that_is_not_his() {
     let folder = Folder::new("forbidden");
-    let gateway = Gateway::start(&folder);
+    let mut gateway = Gateway::start(&folder);
     let forged = request("MESSAGE", "romeo@jabber.test", "f1", "hi")
         .replace("bob@ocs.test", "bob@jabber.test");
     let answer = gateway.ask(&peer(), &forged);
@@ -220,6 +220,10 @@ fn nobody_speaks_for_a_domain_that_is_not_his() {
         relayed.starts_with("SIP/2.0 404"),
         "no relay from SIP to SIP: {relayed}"
     );
+    let line = gateway.wait_for("has not proved the sender's SIP domain");
+    for words in ["WARN", "jabber.test", "127.0.0.1", "[[sip.domain]]"] {
+        assert!(line.contains(words), "{words} in {line}");
+    }
 }
 
 #[test]
