@@ -321,7 +321,9 @@ fn credentials(table: &mut Table, folder: &Path) -> Option<Credentials> {
     );
     let user = table.required("user", "the user name for the realm");
     let password = table.secret(("password", "password_file"), folder);
+    let over_plain = table.or("over_plain", false);
     Some(Credentials {
+        over_plain,
         realm: realm?,
         domain: domain?.to_lowercase(),
         user: user?,

@@ -312,6 +312,8 @@ pub struct Credentials {
     pub user: String,
     /// Password.
     pub password: String,
+    /// Whether it may be answered with outside TLS and the domain's addresses.
+    pub over_plain: bool,
 }
 
 impl fmt::Debug for Credentials {

@@ -204,5 +204,6 @@ fn credential(credentials: &config::Credentials) -> Credential {
         domain: credentials.domain.clone(),
         username: credentials.user.clone(),
         password: credentials.password.clone(),
+        over_plain: credentials.over_plain,
     }
 }

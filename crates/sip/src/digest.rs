@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, Sha512_256};
 use stox_core::time::Entropy;
 use thiserror::Error;
 
@@ -24,6 +24,8 @@ pub struct Credential {
     pub username: String,
     /// The password.
     pub password: String,
+    /// An answer may also go without TLS to servers that the domain's addresses do not list.
+    pub over_plain: bool,
 }
 
 impl fmt::Debug for Credential {
@@ -43,7 +45,7 @@ pub enum DigestError {
     /// The response is no challenge, or none that can be read. The peer is at fault.
     #[error("no readable digest challenge")]
     NoChallenge,
-    /// Only algorithms or protections that we do not offer. We have MD5 and SHA-256, and `auth`.
+    /// Only algorithms or protections that we do not offer. We have MD5, SHA-256 and SHA-512-256, and `auth`.
     #[error("no digest algorithm in common")]
     Unsupported,
     /// We have no password for the realm at this domain.
@@ -187,7 +189,7 @@ struct Algorithm {
     session: bool,
 }
 
-const ALGORITHMS: [Algorithm; 4] = [
+const ALGORITHMS: [Algorithm; 6] = [
     Algorithm {
         name: "MD5",
         hash: md5,
@@ -208,6 +210,16 @@ const ALGORITHMS: [Algorithm; 4] = [
         hash: sha256,
         session: true,
     },
+    Algorithm {
+        name: "SHA-512-256",
+        hash: sha512_256,
+        session: false,
+    },
+    Algorithm {
+        name: "SHA-512-256-sess",
+        hash: sha512_256,
+        session: true,
+    },
 ];
 
 fn md5(text: &str) -> String {
@@ -217,6 +229,10 @@ fn md5(text: &str) -> String {
 
 fn sha256(text: &str) -> String {
     hex(&Sha256::digest(text.as_bytes()))
+}
+
+fn sha512_256(text: &str) -> String {
+    hex(&Sha512_256::digest(text.as_bytes()))
 }
 
 fn hex(octets: &[u8]) -> String {
@@ -349,6 +365,7 @@ mod tests {
             realm: realm.into(),
             username: username.into(),
             password: password.into(),
+            over_plain: false,
         }
     }
 
@@ -423,6 +440,29 @@ mod tests {
         }
     }
 
+    /// Made with Python's hashlib, by the formula of RFC 7616 §3.4.1 to §3.4.3.
+    #[test]
+    fn sha_512_256_agrees_with_another_implementation() {
+        for (algorithm, expected) in [
+            (
+                "SHA-512-256",
+                "fc0e0408d06c4229aced6d50d0e499effe73f0013abf51949621ed7957a42761",
+            ),
+            (
+                "SHA-512-256-sess",
+                "610f1630763c8fe612bdb5e6b9c1e585f33e1334d5360d4a0fc8b4e0c6397a93",
+            ),
+        ] {
+            let text =
+                format!("Digest realm=\"r\", nonce=\"n\", qop=\"auth\", algorithm={algorithm}");
+            let challenge = Challenge::parse(&text).unwrap();
+            let credential = credential("r", "juliet", "secret");
+            let uri = "sip:romeo@peer.test";
+            let response = challenge.response(&credential, "MESSAGE", uri, "c");
+            assert_eq!(response, expected, "{algorithm}");
+        }
+    }
+
     #[test]
     fn an_answer_has_what_the_challenge_asks_for() {
         for (challenge, expected) in [
@@ -481,7 +521,7 @@ mod tests {
     #[test]
     fn each_realm_gets_its_own_answer_and_the_first_algorithm_that_we_have() {
         let challenges = [
-            r#"Digest realm="r", nonce="1", algorithm=SHA-512-256, qop="auth""#,
+            r#"Digest realm="r", nonce="1", algorithm=SHA-1024, qop="auth""#,
             r#"Digest realm="r", nonce="2", algorithm=SHA-256, qop="auth""#,
             r#"Digest realm="r", nonce="3", algorithm=MD5, qop="auth""#,
             r#"Digest realm="s", nonce="4", qop="auth""#,
@@ -495,6 +535,11 @@ mod tests {
             .collect();
         assert_eq!(answers, ["2", "4"]);
         assert_eq!(request.headers.get("Authorization"), None);
+        let best = r#"Digest realm="r", nonce="5", algorithm=SHA-512-256, qop="auth""#;
+        let response = challenged(401, &[best, challenges[1]]);
+        attempt("peer.test", &response, &mut request).unwrap();
+        let answer = request.headers.get("Authorization").unwrap();
+        assert!(answer.contains("algorithm=SHA-512-256"), "{answer}");
     }
 
     #[test]

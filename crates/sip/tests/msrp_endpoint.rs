@@ -815,6 +815,7 @@ fn a_relay_is_asked_with_credentials_and_again_before_it_expires() {
         realm: "r".to_owned(),
         username: "u".to_owned(),
         password: "p".to_owned(),
+        over_plain: false,
     };
     let proof = Proof {
         fingerprints: vec![],

@@ -253,6 +253,7 @@ fn a_challenge_is_answered_under_the_next_cseq() {
         domain: "ocs.example".to_owned(),
         username: "gw".to_owned(),
         password: "pw".to_owned(),
+        over_plain: false,
     }];
     let mut agent = Agent::with(settings);
     send(&mut agent, 1, bruno(), im("ping"));

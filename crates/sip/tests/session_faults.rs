@@ -36,6 +36,7 @@ fn known() -> Agent {
         domain: "ocs.example".to_owned(),
         username: "gw".to_owned(),
         password: "pw".to_owned(),
+        over_plain: false,
     }];
     Agent::with(settings)
 }

@@ -159,6 +159,7 @@ impl Stage {
             domain: "ocs.example".to_owned(),
             username: "gw".to_owned(),
             password: "pw".to_owned(),
+            over_plain: false,
         }];
         settings.limits.dialogs = 12;
         Self {

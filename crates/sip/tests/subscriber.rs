@@ -252,6 +252,7 @@ fn a_challenge_is_answered_once() {
         domain: "ocs.example".to_owned(),
         username: "gw".to_owned(),
         password: "pw".to_owned(),
+        over_plain: false,
     }];
     let mut agent = Agent::with(settings);
     let first = subscribe(&mut agent, false);

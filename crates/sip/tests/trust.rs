@@ -11,8 +11,10 @@ mod agent;
 
 use agent::{Agent, EDGE, Fields, Notify, alma, bruno, from_edge, tls, world};
 use stox_core::vocab::{Ref, SipIn, SipOut};
+use stox_sip::digest::Credential;
+use stox_sip::message::Request;
 use stox_sip::method::Method;
-use stox_sip::transport::{FlowId, Source, Transport};
+use stox_sip::transport::{FlowId, Source, Target, Transport};
 use stox_sip::ua::settings::Settings;
 use stox_sip::ua::trust::SipDomain;
 use stox_sip::ua::{Cure, Impostor};
@@ -344,4 +346,86 @@ fn we_assert_nothing() {
             .field("From")
             .starts_with("<sip:alma@jabber.example>")
     );
+}
+
+/// RFC 7616 §5: an answer over plain transport lets whoever listens guess. It goes there only where the settings say so.
+#[test]
+fn passwords_are_answered_with_where_the_way_is_trusted() {
+    const STRANGER: &str = "203.0.113.5:5060";
+    let rows = [
+        (Transport::Tls, EDGE, false, true),
+        (Transport::Tls, STRANGER, false, true),
+        (Transport::Udp, EDGE, false, true),
+        (Transport::Tcp, EDGE, false, true),
+        (Transport::Udp, STRANGER, false, false),
+        (Transport::Tcp, STRANGER, false, false),
+        (Transport::Udp, STRANGER, true, true),
+    ];
+    for (transport, server, over_plain, answered) in rows {
+        let mut agent = Agent::with(with_password(over_plain));
+        let target = Target {
+            transport,
+            ..tls(server, "ocs.example")
+        };
+        agent.target = Ok(vec![target]);
+        agent.source = Source {
+            remote: server.parse().unwrap(),
+            ..from_edge(transport)
+        };
+        let subscribe = asked_for_password(&mut agent);
+        let again = agent.says_requests();
+        assert_eq!(again.len(), usize::from(answered), "{transport:?} {server}");
+        let answers = |request: &Request| request.headers.contains("Authorization");
+        assert!(again.iter().all(answers));
+        assert!(!answers(&subscribe));
+    }
+}
+
+#[test]
+fn nor_does_an_answer_follow_a_name_that_leads_elsewhere_now() {
+    let mut agent = Agent::with(with_password(false));
+    let plain = Target {
+        transport: Transport::Udp,
+        ..tls("203.0.113.5:5060", "ocs.example")
+    };
+    agent.does(SipOut::Subscribe {
+        reference: Ref(1),
+        watcher: alma(),
+        presentity: bruno(),
+        poll: false,
+    });
+    let subscribe = agent.says_request("SUBSCRIBE");
+    agent.target = Ok(vec![plain]);
+    agent.hears_answer(&subscribe, 401, CHALLENGE);
+    assert_eq!(agent.says_requests().len(), 0);
+    assert!(
+        agent.ua.poll_input().is_some(),
+        "the subscription has its fate"
+    );
+}
+
+const CHALLENGE: &str = "WWW-Authenticate: Digest realm=\"ocs.example\", nonce=\"n1\", algorithm=SHA-256, qop=\"auth\"\r\n";
+
+fn with_password(over_plain: bool) -> Settings {
+    let mut settings = world();
+    settings.credentials = vec![Credential {
+        domain: "ocs.example".to_owned(),
+        realm: "ocs.example".to_owned(),
+        username: "gateway".to_owned(),
+        password: "pw".to_owned(),
+        over_plain,
+    }];
+    settings
+}
+
+fn asked_for_password(agent: &mut Agent) -> Request {
+    agent.does(SipOut::Subscribe {
+        reference: Ref(1),
+        watcher: alma(),
+        presentity: bruno(),
+        poll: false,
+    });
+    let subscribe = agent.says_request("SUBSCRIBE");
+    agent.hears_answer(&subscribe, 401, CHALLENGE);
+    subscribe
 }

@@ -12,13 +12,13 @@ use super::pacing::{Lane, Pacer, Turn, Urgency};
 use super::routing;
 use super::settings::Settings;
 use super::trust::SipDomain;
-use crate::digest;
+use crate::digest::{self, Credential};
 use crate::header::Headers;
 use crate::message::Response;
 use crate::method::Method;
 use crate::target::{NextHop, TargetError};
 use crate::transaction::{ClientId, FailureCause, Route, TransactionLayer};
-use crate::transport::{Target, Transport};
+use crate::transport::{Source, Target, Transport};
 
 /// Names one question of [`Resolve`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,6 +58,12 @@ struct InFlight {
 }
 
 impl InFlight {
+    /// It carries the answer to a challenge.
+    fn is_authorised(&self) -> bool {
+        let headers = &self.outgoing.request.headers;
+        digest::ANSWERS.iter().any(|name| headers.contains(name))
+    }
+
     /// Somebody waits for a message or a session; presence may take its time.
     fn urgency(&self) -> Urgency {
         match self.outgoing.request.method {
@@ -83,6 +89,8 @@ pub(super) enum Step {
 pub(super) struct Challenged {
     in_flight: InFlight,
     response: Response,
+    /// Those that may be used where it came from.
+    credentials: Vec<Credential>,
 }
 
 impl Challenged {
@@ -286,7 +294,17 @@ impl Requests {
         let in_flight = self.resolving.remove(&id)?;
         let domain = &in_flight.outgoing.domain;
         let targets = match answer {
-            Ok(targets) => named_for(settings.sip_domain(domain), targets),
+            Ok(mut targets) => {
+                if in_flight.is_authorised() {
+                    // Another target than the one that has asked may answer without TLS.
+                    targets.retain(|to| {
+                        let address = to.address.ip();
+                        let usable = settings.credentials_for(domain, to.transport, address);
+                        !usable.is_empty()
+                    });
+                }
+                named_for(settings.sip_domain(domain), targets)
+            }
             Err(error) => {
                 let failure = Failure::Local(local_of(error));
                 return Some((in_flight.outgoing.purpose, Err(failure)));
@@ -356,6 +374,7 @@ impl Requests {
         &mut self,
         id: ClientId,
         (response, in_doubt): (Response, bool),
+        source: &Source,
         settings: &Settings,
         now: Now,
     ) -> Step {
@@ -367,14 +386,17 @@ impl Requests {
         };
         self.obey(&response, &in_flight.outgoing.domain, settings, now);
         let challenged = matches!(response.status, 401 | 407);
-        if challenged
-            && in_flight.answers < MAX_ANSWERS
-            && settings.can_answer(&in_flight.outgoing.domain)
-        {
-            return Step::Challenged(Box::new(Challenged {
-                in_flight,
-                response,
-            }));
+        if challenged && in_flight.answers < MAX_ANSWERS {
+            let (transport, address) = (source.transport, source.remote.ip());
+            let domain = &in_flight.outgoing.domain;
+            let credentials = settings.credentials_for(domain, transport, address);
+            if !credentials.is_empty() {
+                return Step::Challenged(Box::new(Challenged {
+                    in_flight,
+                    response,
+                    credentials,
+                }));
+            }
         }
         let is_message = in_flight.outgoing.request.method == Method::MESSAGE;
         let purpose = in_flight.outgoing.purpose;
@@ -411,6 +433,7 @@ impl Requests {
         let Challenged {
             mut in_flight,
             response,
+            credentials,
         } = challenged;
         in_flight.answers += 1;
         let Outgoing {
@@ -419,8 +442,7 @@ impl Requests {
             domain,
             ..
         } = &mut in_flight.outgoing;
-        let credentials = &settings.credentials;
-        if digest::authorize(request, &response, domain, credentials, entropy).is_err() {
+        if digest::authorize(request, &response, domain, &credentials, entropy).is_err() {
             return Some((*purpose, Ok(response)));
         }
         let method = request.method.clone();

@@ -172,6 +172,7 @@ impl Relay {
             realm: String::new(),
             username: user,
             password,
+            over_plain: false,
         };
         Self { uri, credentials }
     }
@@ -334,11 +335,23 @@ impl Settings {
                 .any(|pattern| pattern.matches(&domain))
     }
 
-    /// Whether there is a credential for this SIP domain.
-    pub(crate) fn can_answer(&self, domain: &str) -> bool {
+    /// The credentials of a SIP domain that an answer over this transport, to this address, may be made of: where there is
+    /// no TLS, the domain has to list the address, or the credential has to allow it.
+    pub(crate) fn credentials_for(
+        &self,
+        domain: &str,
+        transport: Transport,
+        address: IpAddr,
+    ) -> Vec<Credential> {
+        let known = self.sip_domain(domain);
+        let trusted =
+            transport.row().secure || known.is_some_and(|known| known.trusts_address(address));
         self.credentials
             .iter()
-            .any(|credential| same_host(&credential.domain, domain))
+            .filter(|credential| same_host(&credential.domain, domain))
+            .filter(|credential| trusted || credential.over_plain)
+            .cloned()
+            .collect()
     }
 }
 

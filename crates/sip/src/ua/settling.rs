@@ -76,7 +76,10 @@ impl UserAgent {
                 self.note_refusal(id, &response, now);
                 let proof = self.requests.proof(id);
                 let answer = (response, in_doubt);
-                match self.requests.response(id, answer, &self.settings, now) {
+                match self
+                    .requests
+                    .response(id, answer, &source, &self.settings, now)
+                {
                     Step::Nothing => {}
                     Step::Settled(purpose, fate) => {
                         if let (Purpose::Session(session, session::Step::Invite), Ok(answer)) =
