@@ -35,6 +35,9 @@ pub struct Status {
     pub sip: SipStatus,
     /// The kind of server that each SIP domain is.
     pub sip_domains: Vec<SipDomainStatus>,
+    /// Lines at SIP providers.
+    #[serde(default)]
+    pub sip_registrations: Vec<RegistrationStatus>,
     /// Contacts and messages.
     pub bridge: BridgeStatus,
 }
@@ -48,6 +51,15 @@ pub struct SipDomainStatus {
     pub dialect: String,
     /// Where that comes from: the settings, or what the peer has shown.
     pub because: String,
+}
+
+/// One line at a SIP provider.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistrationStatus {
+    /// Its address.
+    pub address: String,
+    /// State in words.
+    pub state: String,
 }
 
 /// One stream that a partner opened.
@@ -281,6 +293,9 @@ pub fn describe(status: &Status) -> String {
             "  {}: dialect {} ({})",
             domain.domain, domain.dialect, domain.because
         );
+    }
+    for line in &status.sip_registrations {
+        _ = writeln!(out, "  line {}: {}", line.address, line.state);
     }
     _ = writeln!(
         out,

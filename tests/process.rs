@@ -226,6 +226,57 @@ fn nobody_speaks_for_a_domain_that_is_not_his() {
     }
 }
 
+/// The registrar's answer to a REGISTER.
+fn registered(request: &str, lifetime: &str) -> String {
+    let echoed: Vec<&str> = request
+        .lines()
+        .filter(|line| {
+            let name = line.split(':').next().unwrap_or_default();
+            ["Via", "From", "To", "Call-ID", "CSeq", "Contact"].contains(&name)
+        })
+        .collect();
+    format!(
+        "SIP/2.0 200 OK\r\n{}\r\nExpires: {lifetime}\r\nContent-Length: 0\r\n\r\n",
+        echoed.join("\r\n")
+    )
+}
+
+#[test]
+fn a_line_at_a_provider_is_registered_shown_and_taken_back() {
+    let folder = Folder::new("line");
+    let registrar = peer();
+    let settings = format!(
+        "{SETTINGS}[[sip.domain]]\ndomain = \"provider.test\"\nnext_hop = \"sip:{}\"\n\
+         [[sip.registration]]\naddress = \"sip:gateway@provider.test\"\n",
+        registrar.local_addr().unwrap()
+    );
+    let mut gateway = Gateway::start_with(&folder, &settings);
+    let request = harness::receive(&registrar);
+    assert!(
+        request.starts_with("REGISTER sip:provider.test SIP/2.0"),
+        "{request}"
+    );
+    assert!(request.contains("\r\nExpires: 3600\r\n"), "{request}");
+    let send = |text: String| registrar.send_to(text.as_bytes(), gateway.udp).unwrap();
+    send(registered(&request, "1800"));
+    gateway.wait_for("registered at the SIP provider");
+    let status = text(&gateway.status().stdout);
+    assert!(
+        status.contains(
+            "\"address\": \"sip:gateway@provider.test\",\n      \"state\": \"registered for 1"
+        ),
+        "{status}"
+    );
+    harness::signal(gateway.id(), "TERM");
+    let request = harness::receive(&registrar);
+    assert!(request.contains("\r\nExpires: 0\r\n"), "{request}");
+    let to = gateway.udp;
+    registrar
+        .send_to(registered(&request, "0").as_bytes(), to)
+        .unwrap();
+    assert!(gateway.wait().success());
+}
+
 #[test]
 fn malformed_input_gets_the_protocols_error_and_the_process_lives() {
     let folder = Folder::new("malformed");

@@ -12,6 +12,7 @@ use super::dialect;
 use super::keys::Table;
 use super::msrp;
 use super::presence;
+use super::registration;
 use super::rooms;
 use super::trust;
 use super::types::*;
@@ -194,6 +195,7 @@ fn sip(table: &mut Table, folder: &Path) -> Sip {
         client_certificate,
         domains: table.each("domain", |table| sip_domain(table, client_certificate)),
         credentials: table.each("credentials", |table| credentials(table, folder)),
+        registrations: table.each("registration", registration::registration),
         page_limit: table.or("page_limit", 1300),
     };
     if sip.udp.is_empty() && sip.tcp.is_empty() && sip.tls.is_empty() {
@@ -201,6 +203,7 @@ fn sip(table: &mut Table, folder: &Path) -> Sip {
     }
     check_legacy_apart(table, &sip.domains);
     trust::check(table, &sip);
+    registration::check(table, &sip);
     if sip.domains.is_empty() {
         table.problem(
             "domain",
@@ -300,7 +303,7 @@ fn next_hop_host(domain: &SipDomain) -> Option<String> {
     Some(uri.host.to_lowercase())
 }
 
-fn check_next_hop(uri: &str) -> Result<(), String> {
+pub(super) fn check_next_hop(uri: &str) -> Result<(), String> {
     match stox_sip::uri::Uri::parse(uri) {
         Ok(uri) if uri.user.is_none() => Ok(()),
         Ok(_) => Err(

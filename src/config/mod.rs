@@ -9,6 +9,7 @@ mod dialect;
 mod keys;
 mod msrp;
 mod presence;
+mod registration;
 mod rooms;
 mod trust;
 mod types;

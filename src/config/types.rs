@@ -199,6 +199,8 @@ pub struct Sip {
     pub domains: Vec<SipDomain>,
     /// Passwords for challenges.
     pub credentials: Vec<Credentials>,
+    /// Lines at providers.
+    pub registrations: Vec<Registration>,
     /// Longest MESSAGE in octets outside a session (RFC 3428 §8).
     pub page_limit: usize,
 }
@@ -323,6 +325,19 @@ impl fmt::Debug for Credentials {
             .field("user", &self.user)
             .finish_non_exhaustive()
     }
+}
+
+/// `[[sip.registration]]`: a line at a SIP provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// User of its address.
+    pub user: String,
+    /// Domain of its address, one of the SIP domains.
+    pub domain: String,
+    /// Where to register instead of the domain's next hop or DNS.
+    pub registrar: Option<String>,
+    /// Lifetime that we ask for.
+    pub expires: Duration,
 }
 
 /// An address or a network in CIDR form.

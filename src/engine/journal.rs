@@ -4,7 +4,7 @@
 use stox_core::vocab::{Command, Input, SipIn, SipOut, XmppIn, XmppOut};
 use stox_sip::adapt::diagnostics::Scope;
 use stox_sip::msrp::endpoint::Fault;
-use stox_sip::ua::{Cure, Impostor, RelayNews, Trouble};
+use stox_sip::ua::{Cure, Impostor, RegistrationNews, RelayNews, Trouble};
 use tracing::{debug, info, warn};
 
 mod room;
@@ -145,6 +145,19 @@ pub(super) fn impostor(impostor: &Impostor) {
         unsaid,
         "refused (403): the connection has not proved the sender's SIP domain; {cure}"
     );
+}
+
+/// A line at a provider is registered, or is not.
+pub(super) fn registration(news: &RegistrationNews) {
+    let address = &news.address;
+    match &news.outcome {
+        Ok(granted) => info!(
+            address,
+            seconds = granted.as_secs(),
+            "registered at the SIP provider"
+        ),
+        Err(why) => warn!(address, %why, "not registered at the SIP provider; trying again later"),
+    }
 }
 
 /// The MSRP relay lets peers through, or does not any more.

@@ -25,7 +25,7 @@ use stox_sip::msrp::endpoint::{Dial, DialId, Fingerprint};
 use stox_sip::parse::ParseError;
 use stox_sip::target::TargetError;
 use stox_sip::transport::{Destination, FlowId, Source, Target, Transmit};
-use stox_sip::ua::{Resolve, ResolveId, UserAgent};
+use stox_sip::ua::{LineState, Resolve, ResolveId, UserAgent};
 use stox_xmpp::adapt;
 use stox_xmpp::link::{Attempt, CloseReason, LinkStatus, Loss, Outgoing};
 use stox_xmpp::server::{self, Software};
@@ -341,6 +341,11 @@ impl Engine {
         self.sip.status()
     }
 
+    /// Each line at a SIP provider, with its state.
+    pub fn lines(&self, now: Now) -> impl Iterator<Item = (String, LineState)> + '_ {
+        self.sip.registrations(now)
+    }
+
     /// Each link.
     pub fn link_status(&self) -> impl Iterator<Item = (&LinkName, LinkStatus)> {
         self.links.status()
@@ -397,6 +402,9 @@ impl Engine {
         }
         while let Some(impostor) = self.sip.poll_impostor() {
             journal::impostor(&impostor);
+        }
+        while let Some(news) = self.sip.poll_registration_news() {
+            journal::registration(&news);
         }
         if let Some(news) = self.sip.poll_relay_news() {
             journal::relay(&news);

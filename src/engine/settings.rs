@@ -7,6 +7,7 @@ use stox_core::bridge;
 use stox_core::policy::{self, Policy};
 use stox_sip::digest::Credential;
 use stox_sip::msrp::endpoint;
+use stox_sip::ua::Registration;
 use stox_sip::ua::settings as sip;
 use stox_sip::ua::trust::{AddressBlock, SipDomain};
 use stox_xmpp::link;
@@ -162,6 +163,7 @@ fn sip(config: &Config, ports: BoundPorts) -> sip::Settings {
     settings.transactions.max_servers = config.limits.transactions;
     settings.transactions.max_clients = config.limits.transactions;
     settings.limits.messages_per_second = config.limits.messages_per_second;
+    settings.registrations = config.sip.registrations.iter().map(registration).collect();
     settings.credentials = config.sip.credentials.iter().map(credential).collect();
     settings.product = format!("stoxgate/{}", env!("CARGO_PKG_VERSION"));
     settings
@@ -195,6 +197,15 @@ fn block(network: &config::Network) -> AddressBlock {
     AddressBlock {
         address: network.address,
         prefix: network.prefix,
+    }
+}
+
+fn registration(line: &config::Registration) -> Registration {
+    Registration {
+        user: line.user.clone(),
+        domain: line.domain.clone(),
+        registrar: line.registrar.clone(),
+        expires: line.expires,
     }
 }
 

@@ -8,11 +8,13 @@ use stox_core::vocab::{Outcome, StoreIn, StoreOut};
 use stox_sip::dialect::{Learned, Profile, Word};
 use stox_sip::target::{TargetError, TransportPolicy};
 use stox_sip::transport::{Destination, Target};
-use stox_sip::ua::{Resolve, ResolveId};
+use stox_sip::ua::{LineState, Resolve, ResolveId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use crate::admin::{BridgeStatus, LinkStatus, SipDomainStatus, SipStatus, Status, StatusRequest};
+use crate::admin::{
+    BridgeStatus, LinkStatus, RegistrationStatus, SipDomainStatus, SipStatus, Status, StatusRequest,
+};
 use crate::clock::Clock;
 use crate::engine::{Effect, Engine, StanzaToken};
 use crate::entropy::OsEntropy;
@@ -346,6 +348,11 @@ impl EngineTask {
                 watchers: sip.watchers,
             },
             sip_domains: self.engine.dialects().map(dialect_status).collect(),
+            sip_registrations: self
+                .engine
+                .lines(self.clock.now())
+                .map(line_status)
+                .collect(),
             bridge: BridgeStatus {
                 authorisations: watching
                     .chain(watched)
@@ -410,6 +417,16 @@ fn dialect_status(
         dialect: profile.word().to_owned(),
         because,
     }
+}
+
+fn line_status((address, state): (String, LineState)) -> RegistrationStatus {
+    let state = match state {
+        LineState::Asking => "asking the registrar".to_owned(),
+        LineState::Registered(left) => format!("registered for {}s", left.as_secs()),
+        LineState::Failed(why) => format!("NOT registered: {why}"),
+        LineState::Removed => "taken back".to_owned(),
+    };
+    RegistrationStatus { address, state }
 }
 
 fn link_status(name: &crate::engine::LinkName, status: &stox_xmpp::link::LinkStatus) -> LinkStatus {

@@ -206,7 +206,7 @@ impl UserAgent {
     /// A REFER: in or beside the dialog of a SIP user in a room, or to an XMPP user.
     pub(super) fn take_refer(&mut self, asked: Asked, now: Now) {
         let refer_to = asked.request.headers.get("Refer-To").map(ReferTo::parse);
-        let parties = self.parties(&asked);
+        let parties = self.parties(&asked, now);
         let (from, to) = match parties {
             Ok(parties) => parties,
             Err(refusal) => return self.refuse(&asked, &refusal, now),

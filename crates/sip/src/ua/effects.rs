@@ -39,6 +39,8 @@ pub(super) enum Purpose {
     Participant(conference::LegId, conference::Step),
     /// A request for a SIP user in an XMPP room.
     Focus(conference::LegId, conference::Step),
+    /// A REGISTER of a line at a provider.
+    Registration(usize),
     /// The ACK of a 2xx, for which nothing comes back.
     Ack,
     /// A request whose fate nobody waits for.

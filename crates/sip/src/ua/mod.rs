@@ -19,6 +19,7 @@ mod page_message;
 mod rates;
 mod received;
 mod refusals;
+mod registration;
 mod relay;
 mod routing;
 mod session;
@@ -46,6 +47,8 @@ use self::outgoing::Requests;
 pub use self::outgoing::{Resolve, ResolveId};
 use self::page_message::{Inbox, Page, Pages};
 use self::rates::Rates;
+use self::registration::Registrations;
+pub use self::registration::{LineState, Registration, RegistrationNews};
 use self::relay::RelayClient;
 pub use self::relay::RelayNews;
 use self::session::Sessions;
@@ -122,6 +125,7 @@ pub struct UserAgent {
     relay: RelayClient,
     troubles: Troubles,
     impostors: Impostors,
+    registrations: Registrations,
     last_ref: u64,
 }
 
@@ -152,6 +156,7 @@ impl UserAgent {
         Self {
             transactions: TransactionLayer::new(settings.transactions.clone(), entropy.as_mut()),
             relay: RelayClient::new(&settings),
+            registrations: Registrations::new(&settings, entropy.as_mut()),
             settings,
             entropy,
             effects: Effects::default(),
@@ -387,6 +392,7 @@ impl UserAgent {
         with!(self.sessions.shut_down(), now);
         with!(self.participants.shut_down(), now);
         with!(self.foci.shut_down(), now);
+        with!(self.registrations.shut_down(), now);
         self.relay.stop(&mut self.msrp, now);
         self.settle(now);
     }
@@ -444,6 +450,7 @@ impl UserAgent {
         self.watchers.connection_closed(flow);
         self.foci.connection_closed(flow);
         self.requests.connections.closed(flow);
+        self.registrations.connection_closed(flow, now.mono);
         self.transactions.connection_closed(flow, now);
         self.settle(now);
     }
@@ -476,6 +483,16 @@ impl UserAgent {
         self.impostors.poll()
     }
 
+    /// The next thing to hear of a line at a provider.
+    pub fn poll_registration_news(&mut self) -> Option<RegistrationNews> {
+        self.registrations.poll()
+    }
+
+    /// Each line at a provider, by its address of record, with its state.
+    pub fn registrations(&self, now: Now) -> impl Iterator<Item = (String, LineState)> + '_ {
+        self.registrations.states(now.mono)
+    }
+
     /// When [`UserAgent::handle_timeout`] is to be called next, in monotonic time.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
@@ -491,6 +508,7 @@ impl UserAgent {
             self.requests.next_timeout(),
             self.msrp.poll_timeout(),
             self.relay.next_timeout(),
+            self.registrations.next_timeout(),
         ]
         .into_iter()
         .flatten()
@@ -510,6 +528,7 @@ impl UserAgent {
         self.msrp.handle_timeout(now);
         self.relay
             .handle_timeout(&self.settings, &mut self.msrp, now);
+        with!(self.registrations.handle_timeout(), now);
         self.send_paced(now);
         self.settle(now);
     }

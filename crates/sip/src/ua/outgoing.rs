@@ -67,7 +67,7 @@ impl InFlight {
     /// Somebody waits for a message or a session; presence may take its time.
     fn urgency(&self) -> Urgency {
         match self.outgoing.request.method {
-            Method::SUBSCRIBE | Method::NOTIFY => Urgency::Background,
+            Method::SUBSCRIBE | Method::NOTIFY | Method::REGISTER => Urgency::Background,
             _ => Urgency::Urgent,
         }
     }

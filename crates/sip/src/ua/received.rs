@@ -39,11 +39,11 @@ impl UserAgent {
         }
         match &asked.request.method {
             &Method::OPTIONS => self.take_options(&asked, now),
-            &Method::NOTIFY | &Method::BENOTIFY => match self.speaker(&asked) {
+            &Method::NOTIFY | &Method::BENOTIFY => match self.speaker(&asked, now) {
                 Ok(_) => self.take_notify(&asked, now),
                 Err(refusal) => self.refuse(&asked, &refusal, now),
             },
-            _ => match self.parties(&asked) {
+            _ => match self.parties(&asked, now) {
                 Ok((from, to)) => {
                     self.observe(&from.host, dialect::of_request(&asked.request), now);
                     self.take_from(asked, from, to, now);
@@ -122,8 +122,12 @@ impl UserAgent {
     }
 
     /// Who asks whom: a sender that the connection may speak for, and a user of a domain of ours.
-    pub(super) fn parties(&self, asked: &Asked) -> Result<(SipAddress, SipAddress), Refusal> {
-        let from = self.speaker(asked)?;
+    pub(super) fn parties(
+        &self,
+        asked: &Asked,
+        now: Now,
+    ) -> Result<(SipAddress, SipAddress), Refusal> {
+        let from = self.speaker(asked, now)?;
         let to = refusals::recipient(&asked.request)?;
         let in_dialog = refusals::to_tag(&asked.request).is_some();
         let focus = is_for_conference(&asked.request) && self.settings.local.is_us(&to.host);
@@ -136,11 +140,14 @@ impl UserAgent {
 
     /// Who asks: whom a trusted server asserts (RFC 3325), or else whom `From` names. His domain must be one that the
     /// connection may speak for (RFC 3261 §26.3.2).
-    fn speaker(&self, asked: &Asked) -> Result<SipAddress, Refusal> {
+    fn speaker(&self, asked: &Asked, now: Now) -> Result<SipAddress, Refusal> {
         let source = &asked.source;
+        let is_registrar = |domain: &SipDomain| {
+            !domain.needs_certificate && self.registrations.vouch(&domain.name, source, now.mono)
+        };
         let domain = |host: &str| {
             let domain = self.settings.sip_domain(host);
-            domain.filter(|domain| domain.is_spoken_for_by(source))
+            domain.filter(|domain| domain.is_spoken_for_by(source) || is_registrar(domain))
         };
         let trusted = |asserted: &SipAddress| {
             domain(&asserted.host).is_some_and(|domain| domain.asserts_identity)

@@ -7,6 +7,7 @@ use stox_core::address::{SipAddress, canonical_domain};
 use stox_core::policy::DomainPattern;
 
 use super::pacing::Lane;
+use super::registration::Registration;
 use super::trust::{AddressBlock, SipDomain, same_host};
 use crate::dialect::{Behaviour, ContactHost, Dialects, Rule};
 use crate::digest::Credential;
@@ -42,6 +43,8 @@ pub struct Settings {
     pub rooms: Vec<DomainPattern>,
     /// Bounds.
     pub limits: Limits,
+    /// Lines that we register at SIP providers.
+    pub registrations: Vec<Registration>,
     /// Answers to digest challenges, each for one realm.
     pub credentials: Vec<Credential>,
     /// Product token of `Server` and `User-Agent`.
@@ -278,6 +281,7 @@ impl Settings {
             msrp: None,
             rooms: Vec::new(),
             limits: Limits::default(),
+            registrations: Vec::new(),
             credentials: Vec::new(),
             product: "stoxgate".to_owned(),
             transactions: transaction::Settings::default(),

@@ -92,6 +92,8 @@ impl UserAgent {
                         ) = (purpose, &fate)
                         {
                             self.participants.answer_came(leg, answer, &source, proof);
+                        } else if let (Purpose::Registration(line), Ok(answer)) = (purpose, &fate) {
+                            self.registrations.answer_came(line, answer.status, &source);
                         }
                         self.settled(purpose, fate, now);
                     }
@@ -163,6 +165,7 @@ impl UserAgent {
                 with!(self.participants.settled(id, step, fate), now);
             }
             Purpose::Focus(id, step) => with!(self.foci.settled(id, step, &fate), now),
+            Purpose::Registration(line) => with!(self.registrations.settled(line, &fate), now),
             Purpose::Ack | Purpose::Stray => {}
         }
     }
@@ -179,6 +182,7 @@ impl UserAgent {
             Purpose::Session(id, step) => self.sessions.next_cseq(id, step),
             Purpose::Participant(id, step) => self.participants.next_cseq(id, step),
             Purpose::Focus(id, step) => self.foci.next_cseq(id, step),
+            Purpose::Registration(line) => self.registrations.next_cseq(line),
             Purpose::Ack | Purpose::Stray => None,
         };
         let Some(cseq) = cseq else {
