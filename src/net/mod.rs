@@ -8,3 +8,4 @@ pub mod own_certificate;
 pub mod sip_identity;
 pub mod sip_tls;
 pub mod tls;
+pub mod warnings;

@@ -1,5 +1,6 @@
 //! Sockets: listeners, connections and their limits. Octets in, octets out; no protocol meaning.
 
+mod accept;
 pub mod admission;
 pub mod listen;
 pub mod msrp;

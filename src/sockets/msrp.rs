@@ -19,10 +19,12 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::FlowIds;
+use super::accept::accept;
 use super::admission::{Admission, Admitted};
 use crate::net::dns::Dns;
 use crate::net::msrp_tls::MsrpTls;
 use crate::net::sip_tls::Octets;
+use crate::net::warnings::{Kind, Warnings};
 
 /// Pieces that wait to be written to one connection: more than there are in the endpoint's window of octets, the shortest
 /// responses too.
@@ -87,6 +89,7 @@ struct Shared {
     flows: FlowIds,
     arrivals: mpsc::Sender<MsrpArrival>,
     admission: Arc<Admission>,
+    warnings: Arc<Warnings>,
 }
 
 /// The MSRP sockets of this gateway.
@@ -115,6 +118,7 @@ impl MsrpSockets {
             flows: FlowIds::default(),
             arrivals,
             admission,
+            warnings: Arc::default(),
         });
         Self {
             shared,
@@ -125,8 +129,12 @@ impl MsrpSockets {
 
     /// Serves a bound listener, with or without TLS.
     pub fn serve(&mut self, listener: TcpListener, secure: bool) {
+        let shared = self.shared.clone();
+        let parts = ("MSRP", shared.admission.clone(), shared.warnings.clone());
         self.tasks
-            .spawn(accept(self.shared.clone(), listener, secure));
+            .spawn(accept(listener, parts, move |stream, remote, admitted| {
+                serve_accepted(shared.clone(), stream, remote, secure, admitted)
+            }));
     }
 
     /// Opens a connection; [`MsrpArrival::Dialled`] follows.
@@ -143,12 +151,25 @@ impl MsrpSockets {
     /// Sends. `false`: the connection is gone or reads too slowly, and is closed; [`MsrpArrival::Closed`] follows.
     pub fn send(&mut self, flow: FlowId, octets: Bytes) -> bool {
         tracing::trace!(flow = flow.0, octets = %String::from_utf8_lossy(&octets), "MSRP out");
-        let writer = self.writers.get(&flow);
-        let sent = writer.is_some_and(|writer| writer.try_send(octets).is_ok());
-        if !sent {
-            self.close(flow);
+        let sent = match self
+            .writers
+            .get(&flow)
+            .map(|writer| writer.try_send(octets))
+        {
+            Some(Ok(())) => return true,
+            sent => sent,
+        };
+        if let Some(Err(mpsc::error::TrySendError::Full(_))) = sent
+            && let Some(unsaid) = self.shared.warnings.ask_host(Kind::Slow, "")
+        {
+            tracing::warn!(
+                flow = flow.0,
+                unsaid,
+                "an MSRP peer reads too slowly; its connection is cut"
+            );
         }
-        sent
+        self.close(flow);
+        false
     }
 
     /// Closes a connection when everything before is written.
@@ -160,30 +181,6 @@ impl MsrpSockets {
     #[must_use]
     pub fn open_connections(&self) -> usize {
         self.writers.len()
-    }
-}
-
-async fn accept(shared: Arc<Shared>, listener: TcpListener, secure: bool) {
-    loop {
-        let (stream, remote) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept MSRP connections for the moment; check the limit of open files");
-                tokio::time::sleep(Duration::from_millis(200)).await;
-                continue;
-            }
-        };
-        let Some(admitted) = shared.admission.admit(remote.ip()) else {
-            tracing::debug!(%remote, "MSRP connection refused: too many are open");
-            continue;
-        };
-        tokio::spawn(serve_accepted(
-            shared.clone(),
-            stream,
-            remote,
-            secure,
-            admitted,
-        ));
     }
 }
 
@@ -199,7 +196,9 @@ async fn serve_accepted(
         match timeout(TLS_TIMEOUT, shared.tls.accept(stream)).await {
             Ok(Ok((stream, certificate))) => (Box::new(stream), certificate),
             Ok(Err(why)) => {
-                tracing::warn!(peer = %remote.ip(), %why, "MSRP TLS handshake refused");
+                if let Some(unsaid) = shared.warnings.ask(Kind::Handshake, remote.ip()) {
+                    tracing::warn!(peer = %remote.ip(), %why, unsaid, "MSRP TLS handshake refused");
+                }
                 return;
             }
             Err(_) => {
@@ -249,7 +248,9 @@ async fn open(shared: Arc<Shared>, dial: Dial) {
                     tracing::info!(host = dial.target.host, %why, "cannot connect to the MSRP relay");
                 }
                 false => {
-                    tracing::warn!(host = dial.target.host, %why, "cannot open an MSRP connection; its messages go another way or fail");
+                    if let Some(unsaid) = shared.warnings.ask_host(Kind::Dial, &dial.target.host) {
+                        tracing::warn!(host = dial.target.host, %why, unsaid, "cannot open an MSRP connection; its messages go another way or fail");
+                    }
                 }
             }
             tracing::debug!(target, "the MSRP URI that could not be reached");

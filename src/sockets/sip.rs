@@ -20,8 +20,10 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::FlowIds;
+use super::accept::accept;
 use super::admission::{Admission, Admitted};
 use crate::net::sip_tls::{Octets, Secured, SipTls};
+use crate::net::warnings::{Kind, Warnings};
 
 /// Messages that wait to be written to one connection; one more and the peer is too slow, and is cut.
 const WRITE_QUEUE: usize = 512;
@@ -69,6 +71,7 @@ struct Shared {
     flows: FlowIds,
     arrivals: mpsc::Sender<SipArrival>,
     admission: Arc<Admission>,
+    warnings: Arc<Warnings>,
     limits: Limits,
 }
 
@@ -87,11 +90,13 @@ pub struct SipSockets {
 
 struct Connection {
     writer: mpsc::Sender<Bytes>,
+    remote: IpAddr,
     target: Option<Target>,
 }
 
 struct Accepted {
     flow: FlowId,
+    remote: IpAddr,
     writer: mpsc::Sender<Bytes>,
 }
 
@@ -111,6 +116,7 @@ impl SipSockets {
                 flows: FlowIds::default(),
                 arrivals,
                 admission,
+                warnings: Arc::default(),
                 limits,
             }),
             datagram: Vec::new(),
@@ -134,12 +140,13 @@ impl SipSockets {
 
     /// Serves a bound TCP listener, with or without TLS.
     pub fn serve_stream(&mut self, listener: TcpListener, transport: Transport) {
-        self.tasks.spawn(accept(
-            self.shared.clone(),
-            listener,
-            transport,
-            self.accepting.clone(),
-        ));
+        let (shared, accepting) = (self.shared.clone(), self.accepting.clone());
+        let parts = ("SIP", shared.admission.clone(), shared.warnings.clone());
+        self.tasks
+            .spawn(accept(listener, parts, move |stream, remote, admitted| {
+                let (shared, accepting) = (shared.clone(), accepting.clone());
+                serve_accepted(shared, stream, remote, transport, accepting, admitted)
+            }));
     }
 
     /// Waits for the next accepted connection to be entered; the engine's loop polls this beside its other inputs.
@@ -154,6 +161,7 @@ impl SipSockets {
             accepted.flow,
             Connection {
                 writer: accepted.writer,
+                remote: accepted.remote,
                 target: None,
             },
         );
@@ -251,11 +259,11 @@ impl SipSockets {
             Ok(()) => Ok(()),
             Err(error) => {
                 // Why a connection is gone was said when it went.
-                if matches!(error, mpsc::error::TrySendError::Full(_)) {
-                    tracing::warn!(
-                        flow = flow.0,
-                        "a SIP peer reads too slowly; its connection is cut"
-                    );
+                let peer = connection.remote;
+                if matches!(error, mpsc::error::TrySendError::Full(_))
+                    && let Some(unsaid) = self.shared.warnings.ask(Kind::Slow, peer)
+                {
+                    tracing::warn!(%peer, unsaid, "a SIP peer reads too slowly; its connection is cut");
                 }
                 self.lost = self.closed(flow);
                 Err(NotSent)
@@ -270,6 +278,7 @@ impl SipSockets {
             flow,
             Connection {
                 writer,
+                remote: target.address.ip(),
                 target: Some(target.clone()),
             },
         );
@@ -324,36 +333,6 @@ async fn receive_datagrams(shared: Arc<Shared>, flow: FlowId, socket: Arc<UdpSoc
     }
 }
 
-async fn accept(
-    shared: Arc<Shared>,
-    listener: TcpListener,
-    transport: Transport,
-    accepting: mpsc::Sender<Accepted>,
-) {
-    loop {
-        let (stream, remote) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept SIP connections for the moment; check the limit of open files");
-                tokio::time::sleep(Duration::from_millis(200)).await;
-                continue;
-            }
-        };
-        let Some(admitted) = shared.admission.admit(remote.ip()) else {
-            tracing::debug!(%remote, "SIP connection refused: too many are open");
-            continue;
-        };
-        tokio::spawn(serve_accepted(
-            shared.clone(),
-            stream,
-            remote,
-            transport,
-            accepting.clone(),
-            admitted,
-        ));
-    }
-}
-
 async fn serve_accepted(
     shared: Arc<Shared>,
     stream: TcpStream,
@@ -372,7 +351,11 @@ async fn serve_accepted(
         certificate_names,
     };
     if transport != Transport::Tls {
-        let accepted = Accepted { flow, writer };
+        let accepted = Accepted {
+            flow,
+            remote: remote.ip(),
+            writer,
+        };
         attend(
             &shared,
             source(Vec::new()),
@@ -389,12 +372,18 @@ async fn serve_accepted(
             certificate_names,
         })) => {
             tracing::debug!(%remote, names = ?certificate_names, "SIP TLS connection accepted");
-            let accepted = Accepted { flow, writer };
+            let accepted = Accepted {
+                flow,
+                remote: remote.ip(),
+                writer,
+            };
             let source = source(certificate_names);
             attend(&shared, source, stream, queue, (accepting, accepted)).await;
         }
         Ok(Err(why)) => {
-            tracing::warn!(peer = %remote.ip(), %why, "SIP TLS handshake refused");
+            if let Some(unsaid) = shared.warnings.ask(Kind::Handshake, remote.ip()) {
+                tracing::warn!(peer = %remote.ip(), %why, unsaid, "SIP TLS handshake refused");
+            }
         }
         Err(_) => tracing::debug!(%remote, "SIP TLS handshake took too long"),
     }
@@ -427,7 +416,9 @@ async fn dial(shared: Arc<Shared>, target: Target, flow: FlowId, queue: mpsc::Re
             converse(&shared, &source, stream, queue, IDLE).await;
         }
         Err(why) => {
-            tracing::warn!(address = %target.address, name = %target.name, %why, "SIP connection failed")
+            if let Some(unsaid) = shared.warnings.ask(Kind::Dial, target.address.ip()) {
+                tracing::warn!(address = %target.address, name = %target.name, %why, unsaid, "SIP connection failed");
+            }
         }
     }
     _ = shared.arrivals.send(SipArrival::Closed(flow)).await;
