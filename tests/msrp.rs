@@ -62,7 +62,7 @@ impl Stage {
             );
         let settings = format!(
             "{settings}dialect = \"simple\"\n[sip.domain.behaviour]\n{behaviour}\n\
-             [msrp]\ntcp = [\"127.0.0.1:0\"]\ntls = [\"127.0.0.1:0\"]\nhost = \"127.0.0.1\"\n"
+             [msrp]\ntcp = [\"127.0.0.1:0\"]\ntls = [\"127.0.0.1:0\"]\nhost = \"127.0.0.1\"\nnetworks = [\"127.0.0.1\"]\n"
         );
         let gateway = Gateway::start_with(&folder, &settings);
         xmpp.dial(gateway.xmpp);
@@ -368,6 +368,8 @@ fn a_caller_with_another_certificate_is_refused() {
     let mut line = Line::new(stream, ours, theirs);
     let answer = line.send("msg-1", "1-6/6", "", "secret", '$');
     assert!(answer.starts_with("403"), "{answer}");
+    let told = stage.gateway.wait_for("its certificate is not the one");
+    assert!(told.contains("WARN") && told.contains("ocs.test"), "{told}");
     // The one who is meant still gets through.
     let stream = TlsPeer::new(&stage.folder, "bob").dial(place(theirs));
     let mut line = Line::new(stream, ours, theirs);

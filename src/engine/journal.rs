@@ -4,7 +4,7 @@
 use stox_core::vocab::{Command, Input, SipIn, SipOut, XmppIn, XmppOut};
 use stox_sip::adapt::diagnostics::Scope;
 use stox_sip::msrp::endpoint::Fault;
-use stox_sip::ua::{Cure, Impostor, RegistrationNews, RelayNews, Trouble};
+use stox_sip::ua::{Cure, Impostor, MsrpImpostor, RegistrationNews, RelayNews, Trouble};
 use tracing::{debug, info, warn};
 
 mod room;
@@ -144,6 +144,16 @@ pub(super) fn impostor(impostor: &Impostor) {
         %method,
         unsaid,
         "refused (403): the connection has not proved the sender's SIP domain; {cure}"
+    );
+}
+
+/// A connection was refused to a message session.
+pub(super) fn msrp_impostor(impostor: &MsrpImpostor) {
+    warn!(
+        partner = impostor.domain,
+        unsaid = impostor.unsaid,
+        "an MSRP connection was refused (403): its certificate is not the one whose fingerprint the SIP partner has told; \
+         either somebody else has connected, or the partner's server tells the fingerprint of another certificate"
     );
 }
 

@@ -403,6 +403,9 @@ impl Engine {
         while let Some(impostor) = self.sip.poll_impostor() {
             journal::impostor(&impostor);
         }
+        while let Some(impostor) = self.sip.poll_msrp_impostor() {
+            journal::msrp_impostor(&impostor);
+        }
         while let Some(news) = self.sip.poll_registration_news() {
             journal::registration(&news);
         }

@@ -29,6 +29,7 @@ dialect = "simple"
 [msrp]
 tcp = ["127.0.0.1:8763"]
 host = "127.0.0.1"
+networks = ["127.0.0.1"]
 "#;
 
 const BIND: &str = "Message-ID: bind\r\nByte-Range: 1-0/0\r\n";

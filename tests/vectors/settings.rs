@@ -77,7 +77,7 @@ pub(crate) fn file(config: &Map<String, Value>) -> Result<String, String> {
          [[sip.domain]]\ndomain = \"ocs.example\"\ntrusted_addresses = [\"127.0.0.1\"]\ndialect = \"simple\"\n\
          [sip.domain.behaviour]\n{behaviour}\
          {credentials}\
-         [msrp]\ntcp = [\"127.0.0.1:8763\"]\nhost = \"127.0.0.1\"\n{msrp}\
+         [msrp]\ntcp = [\"127.0.0.1:8763\"]\nhost = \"127.0.0.1\"\nnetworks = [\"127.0.0.1\"]\n{msrp}\
          [subscriptions]\n{subscriptions}"
     ))
 }

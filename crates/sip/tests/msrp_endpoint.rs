@@ -644,6 +644,13 @@ fn the_certificate_must_be_the_one_of_the_plan() {
         scene.put(A, &bind());
         assert_eq!(scene.codes(A), [code]);
         assert_eq!(scene.closes().len(), usize::from(code == 403));
+        let told = |event: &Event| matches!(event, Event::Impostor { .. });
+        let told = scene.events().iter().any(told);
+        assert_eq!(
+            told,
+            secure && code == 403,
+            "without TLS there is no certificate"
+        );
     }
 }
 

@@ -36,6 +36,15 @@ pub struct Impostor {
     pub unsaid: u64,
 }
 
+/// Somebody who is not the peer of a session has connected for it over MSRP, and was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MsrpImpostor {
+    /// The SIP domain whose session it is.
+    pub domain: String,
+    /// How often it happened unsaid since it was told last.
+    pub unsaid: u64,
+}
+
 /// Which key lets a sender in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cure {
@@ -65,6 +74,8 @@ impl Cure {
 pub(super) struct Impostors {
     waiting: VecDeque<Impostor>,
     quiet: Quiet<(IpAddr, Option<String>)>,
+    on_msrp: VecDeque<MsrpImpostor>,
+    msrp_quiet: Quiet<String>,
 }
 
 impl Default for Impostors {
@@ -72,6 +83,8 @@ impl Default for Impostors {
         Self {
             waiting: VecDeque::new(),
             quiet: Quiet::new(QUIET),
+            on_msrp: VecDeque::new(),
+            msrp_quiet: Quiet::new(QUIET),
         }
     }
 }
@@ -104,6 +117,18 @@ impl Impostors {
             domain,
             unsaid,
         });
+    }
+
+    /// A connection was refused to a session of the domain.
+    pub(super) fn note_msrp(&mut self, domain: String, now: Duration) {
+        if let Some(unsaid) = self.msrp_quiet.ask(domain.clone(), now) {
+            self.on_msrp.push_back(MsrpImpostor { domain, unsaid });
+        }
+    }
+
+    /// The next one on MSRP to tell of.
+    pub(super) fn poll_msrp(&mut self) -> Option<MsrpImpostor> {
+        self.on_msrp.pop_front()
     }
 
     /// The next one to tell of.

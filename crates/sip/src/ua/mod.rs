@@ -41,7 +41,7 @@ use stox_core::vocab::{Ref, SipIn, SipOut, SubscriptionEvent};
 use self::conference::{Foci, Invitations, Participants};
 use self::effects::{Asked, Effects, Env};
 use self::impostors::Impostors;
-pub use self::impostors::{Cure, Impostor};
+pub use self::impostors::{Cure, Impostor, MsrpImpostor};
 use self::notifier::Watchers;
 use self::outgoing::Requests;
 pub use self::outgoing::{Resolve, ResolveId};
@@ -481,6 +481,11 @@ impl UserAgent {
     /// The next sender that was refused and that the administrator should hear of.
     pub fn poll_impostor(&mut self) -> Option<Impostor> {
         self.impostors.poll()
+    }
+
+    /// The next stranger on MSRP that the administrator should hear of.
+    pub fn poll_msrp_impostor(&mut self) -> Option<MsrpImpostor> {
+        self.impostors.poll_msrp()
     }
 
     /// The next thing to hear of a line at a provider.

@@ -66,6 +66,11 @@ impl UserAgent {
             let outcome = outcome.map(drop);
             return self.relay.happened(id, outcome, &self.settings, now);
         }
+        if let Event::Impostor { channel } = event {
+            let domain = self.msrp_domain(channel);
+            let domain = domain.unwrap_or_default();
+            return self.impostors.note_msrp(domain, now.mono);
+        }
         if let Event::Received {
             channel, delivery, ..
         } = &event

@@ -50,6 +50,9 @@ impl Endpoint {
             false => self.flow_to_relay(&session.plan) == Some(flow),
         };
         if !trusted {
+            if connection.secure && matches!(session.plan.security, Security::Tls(_)) {
+                self.events.push_back(Event::Impostor { channel });
+            }
             return Err(Stranger {
                 status: Status::new(403),
                 hang_up: true,

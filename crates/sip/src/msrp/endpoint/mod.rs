@@ -491,6 +491,7 @@ impl Event {
             | Self::Report { channel, .. }
             | Self::Nickname { channel, .. }
             | Self::NicknameSettled { channel, .. }
+            | Self::Impostor { channel }
             | Self::Down { channel, .. } => Some(*channel),
             Self::Abandoned { .. } | Self::Relay { .. } => None,
         }

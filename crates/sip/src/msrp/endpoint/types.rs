@@ -370,6 +370,12 @@ pub enum Event {
         /// Whether it is ours.
         outcome: Result<(), Fault>,
     },
+    /// Somebody wanted to bind a connection to it whose certificate is not the one that the signalling named: refused
+    /// (RFC 4975 §14.4). It waits on.
+    Impostor {
+        /// Which.
+        channel: Channel,
+    },
     /// Never bound in time, refused, or its connection is gone. `Sent` for what was under way came first.
     Down {
         /// Which; it is closed.

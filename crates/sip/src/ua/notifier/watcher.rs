@@ -306,7 +306,7 @@ pub(in crate::ua) fn set_up(
         .map_err(|error| Refusal::Malformed(error.to_string()))?;
     let known = dialog.is_routed()
         || leads_back(asked)
-        || routing::is_near(dialog.target(), domain, &asked.source, env.settings);
+        || routing::is_near(dialog.target(), domain, asked, env.settings);
     if !known {
         // A Contact elsewhere could be anybody's: the domain's own servers shall decide (reflection).
         dialog.route_through(&format!("sip:{domain}"));

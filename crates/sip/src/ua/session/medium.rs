@@ -250,7 +250,7 @@ impl Line {
         }
         let remote = uri::parse_path(theirs.path.as_deref()?).ok()?;
         let next = remote.first().filter(|next| next.secure == secure)?;
-        if role == Role::Dials && !routing::may_dial(&next.host, domain, source, env.settings) {
+        if role == Role::Dials && !routing::may_dial(next, domain, source, env.settings) {
             return None;
         }
         let parsed = theirs.fingerprints.iter();

@@ -319,7 +319,7 @@ impl Sessions {
         }
         let domain = &session.theirs.host;
         let moved = dialog.target() != before && !dialog.is_routed() && session.over.is_none();
-        if moved && !routing::is_near(dialog.target(), domain, &asked.source, env.settings) {
+        if moved && !routing::is_near(dialog.target(), domain, asked, env.settings) {
             // As at the start: a Contact elsewhere could be anybody's.
             dialog.route_through(&format!("sip:{domain}"));
         }

@@ -110,7 +110,8 @@ impl Foci {
             Event::NicknameSettled { .. }
             | Event::Abandoned { .. }
             | Event::Report { .. }
-            | Event::Relay { .. } => {}
+            | Event::Relay { .. }
+            | Event::Impostor { .. } => {}
         }
         None
     }
@@ -384,7 +385,7 @@ impl Leg {
         }
         let (dialog, domain) = (&mut self.room.dialog, &self.user.host);
         let moved = dialog.target() != before && !dialog.is_routed() && self.over.is_none();
-        if moved && !routing::is_near(dialog.target(), domain, &asked.source, env.settings) {
+        if moved && !routing::is_near(dialog.target(), domain, asked, env.settings) {
             // A Contact elsewhere could be anybody's.
             dialog.route_through(&format!("sip:{domain}"));
         }

@@ -149,7 +149,10 @@ impl Participants {
                 env.msrp.answer(delivery, status, env.now);
             }
             Event::Down { .. } => self.broken(id, env),
-            Event::Abandoned { .. } | Event::Report { .. } | Event::Relay { .. } => {}
+            Event::Abandoned { .. }
+            | Event::Report { .. }
+            | Event::Relay { .. }
+            | Event::Impostor { .. } => {}
         }
         self.sweep(id);
         None
@@ -352,7 +355,7 @@ impl Leg {
         }
         let domain = &self.conference.host;
         let moved = dialog.target() != before && !dialog.is_routed() && self.over.is_none();
-        if moved && !routing::is_near(dialog.target(), domain, &asked.source, env.settings) {
+        if moved && !routing::is_near(dialog.target(), domain, asked, env.settings) {
             dialog.route_through(&format!("sip:{domain}"));
         }
         Ok(())
