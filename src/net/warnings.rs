@@ -1,4 +1,4 @@
-//! Warnings that a peer can cause by connecting: each kind for each peer once a minute.
+//! Warnings that a peer can cause by connecting: each kind for each peer once a minute, the others at debug.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};

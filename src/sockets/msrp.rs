@@ -196,8 +196,13 @@ async fn serve_accepted(
         match timeout(TLS_TIMEOUT, shared.tls.accept(stream)).await {
             Ok(Ok((stream, certificate))) => (Box::new(stream), certificate),
             Ok(Err(why)) => {
-                if let Some(unsaid) = shared.warnings.ask(Kind::Handshake, remote.ip()) {
-                    tracing::warn!(peer = %remote.ip(), %why, unsaid, "MSRP TLS handshake refused");
+                match shared.warnings.ask(Kind::Handshake, remote.ip()) {
+                    Some(unsaid) => {
+                        tracing::warn!(peer = %remote.ip(), %why, unsaid, "MSRP TLS handshake refused");
+                    }
+                    None => {
+                        tracing::debug!(peer = %remote.ip(), %why, "MSRP TLS handshake refused")
+                    }
                 }
                 return;
             }
@@ -247,16 +252,20 @@ async fn open(shared: Arc<Shared>, dial: Dial) {
                 true => {
                     tracing::info!(host = dial.target.host, %why, "cannot connect to the MSRP relay");
                 }
-                false => {
-                    if let Some(unsaid) = shared.warnings.ask_host(Kind::Dial, &dial.target.host) {
-                        tracing::warn!(host = dial.target.host, %why, unsaid, "cannot open an MSRP connection; its messages go another way or fail");
-                    }
-                }
+                false => not_dialled(&shared, &dial.target.host, &why),
             }
             tracing::debug!(target, "the MSRP URI that could not be reached");
             let arrival = MsrpArrival::Dialled { id, outcome: None };
             _ = shared.arrivals.send(arrival).await;
         }
+    }
+}
+
+fn not_dialled(shared: &Shared, host: &str, why: &str) {
+    const WORDS: &str = "cannot open an MSRP connection; its messages go another way or fail";
+    match shared.warnings.ask_host(Kind::Dial, host) {
+        Some(unsaid) => tracing::warn!(host, why, unsaid, "{WORDS}"),
+        None => tracing::debug!(host, why, "{WORDS}"),
     }
 }
 

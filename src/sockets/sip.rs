@@ -380,11 +380,12 @@ async fn serve_accepted(
             let source = source(certificate_names);
             attend(&shared, source, stream, queue, (accepting, accepted)).await;
         }
-        Ok(Err(why)) => {
-            if let Some(unsaid) = shared.warnings.ask(Kind::Handshake, remote.ip()) {
+        Ok(Err(why)) => match shared.warnings.ask(Kind::Handshake, remote.ip()) {
+            Some(unsaid) => {
                 tracing::warn!(peer = %remote.ip(), %why, unsaid, "SIP TLS handshake refused");
             }
-        }
+            None => tracing::debug!(peer = %remote.ip(), %why, "SIP TLS handshake refused"),
+        },
         Err(_) => tracing::debug!(%remote, "SIP TLS handshake took too long"),
     }
 }
@@ -416,8 +417,12 @@ async fn dial(shared: Arc<Shared>, target: Target, flow: FlowId, queue: mpsc::Re
             converse(&shared, &source, stream, queue, IDLE).await;
         }
         Err(why) => {
-            if let Some(unsaid) = shared.warnings.ask(Kind::Dial, target.address.ip()) {
-                tracing::warn!(address = %target.address, name = %target.name, %why, unsaid, "SIP connection failed");
+            let (address, name) = (target.address, &target.name);
+            match shared.warnings.ask(Kind::Dial, address.ip()) {
+                Some(unsaid) => {
+                    tracing::warn!(%address, name, %why, unsaid, "SIP connection failed");
+                }
+                None => tracing::debug!(%address, name, %why, "SIP connection failed"),
             }
         }
     }
