@@ -113,10 +113,12 @@ fn tls(table: &mut Table, folder: &Path) -> Option<Tls> {
     let key: Option<PathBuf> =
         table.required("key", "the PEM file with the certificate's private key");
     let roots = table.or("roots", List::<PathBuf>(Vec::new())).0;
+    let crls = table.or("crls", List::<PathBuf>(Vec::new())).0;
     Some(Tls {
         certificate: folder.join(certificate?),
         key: folder.join(key?),
         roots: roots.into_iter().map(|path| folder.join(path)).collect(),
+        crls: crls.into_iter().map(|path| folder.join(path)).collect(),
     })
 }
 

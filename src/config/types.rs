@@ -94,6 +94,8 @@ pub struct Tls {
     pub key: PathBuf,
     /// PEM files of trusted authorities; empty: the system's store.
     pub roots: Vec<PathBuf>,
+    /// PEM or DER files of revoked certificates (CRL).
+    pub crls: Vec<PathBuf>,
 }
 
 /// `[xmpp]`

@@ -5,6 +5,7 @@ mod legacy_tls;
 pub mod lookup;
 pub mod msrp_tls;
 pub mod own_certificate;
+pub mod peer_certificate;
 pub mod sip_identity;
 pub mod sip_tls;
 pub mod tls;

@@ -14,6 +14,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use super::dns::Dns;
 use super::legacy_tls::LegacyTls;
 use super::legacy_tls::hello::Hello;
+use super::peer_certificate::CertificateFault;
 use super::sip_identity::Identity;
 use super::tls::{TlsSettings, server_name};
 
@@ -145,7 +146,15 @@ fn lack(error: &io::Error) -> Option<&'static str> {
 const CURE: &str = "Best give it TLS 1.2 with ECDHE and AES-GCM; if that cannot be, set tls = \"legacy-dangerous\" in its \
                     [[sip.domain]] (needs a build with --features legacy-tls)";
 
+/// What is wrong with the peer's certificate, where that is why.
+fn fault(error: &io::Error) -> Option<CertificateFault> {
+    CertificateFault::of(error.get_ref()?.downcast_ref::<Error>()?)
+}
+
 fn refused_server(error: &io::Error) -> String {
+    if let Some(fault) = fault(error) {
+        return format!("TLS: the server's certificate does not count: {fault}");
+    }
     lack(error).map_or_else(
         || format!("TLS: {error}"),
         |lack| format!("TLS: this server {lack}. {CURE} ({error})"),
@@ -153,6 +162,9 @@ fn refused_server(error: &io::Error) -> String {
 }
 
 fn refused_client(error: &io::Error) -> String {
+    if let Some(fault) = fault(error) {
+        return format!("the client's certificate does not count: {fault}");
+    }
     lack(error).map_or_else(
         || format!("{error}; the peer's certificate or TLS version does not do"),
         |lack| {

@@ -3,14 +3,17 @@
 //! Handshakes on XMPP streams take any certificate, because dialback may prove the domain; what the certificate is
 //! worth is found out after the handshake by [`Verifier`]. SIP connections verify during the handshake.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, UnixTime,
+};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
@@ -19,9 +22,10 @@ use rustls::{
 };
 
 use stox_sip::msrp::endpoint::Fingerprint;
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::prelude::{CertificateRevocationList, FromDer, GeneralName, X509Certificate};
 
 use super::legacy_tls::LegacyTls;
+use super::peer_certificate::CertificateFault;
 use crate::config;
 
 /// What is wrong with our own TLS files.
@@ -38,6 +42,9 @@ pub enum TlsError {
     /// Certificate and key do not fit, or rustls refuses them.
     #[error("certificate or key is unusable: {0}; check that tls.key belongs to tls.certificate")]
     Unusable(#[from] rustls::Error),
+    /// A revocation list cannot be used.
+    #[error("a file of tls.crls cannot be used: {0}; fetch it anew from its authority")]
+    Crl(String),
     /// No trusted authority is known.
     #[error("no trusted authority found: set tls.roots to a PEM file")]
     NoRoots,
@@ -78,13 +85,16 @@ impl TlsSettings {
         let fingerprint = chain.first().ok_or(TlsError::NoRoots)?;
         let fingerprint = Fingerprint::sha256(fingerprint);
         let roots = Arc::new(roots(&tls.roots)?);
-        let clients = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone());
+        let crls = revocation_lists(&tls.crls)?;
+        let clients = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone())
+            .with_crls(crls.iter().cloned())
+            .allow_unknown_revocation_status();
         let clients = match sip.client_certificate {
             config::ClientCertificate::Required => clients,
             config::ClientCertificate::Optional => clients.allow_unauthenticated(),
         };
-        let clients = clients.build().map_err(|_| TlsError::NoRoots)?;
-        let verifier = Verifier::new(roots.clone(), &provider)?;
+        let clients = clients.build().map_err(unusable_verifier)?;
+        let verifier = Verifier::new(roots.clone(), &crls, &provider)?;
         let any = Arc::new(AnyCertificate(provider.clone()));
         let server = |clients: Arc<dyn ClientCertVerifier>| -> Result<Arc<ServerConfig>, TlsError> {
             let config = ServerConfig::builder_with_provider(provider.clone())
@@ -121,46 +131,76 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    fn new(roots: Arc<RootCertStore>, provider: &Arc<CryptoProvider>) -> Result<Self, TlsError> {
+    fn new(
+        roots: Arc<RootCertStore>,
+        crls: &[CertificateRevocationListDer<'static>],
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Self, TlsError> {
         let servers = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone())
+            .with_crls(crls.iter().cloned())
+            .allow_unknown_revocation_status()
             .build()
-            .map_err(|_| TlsError::NoRoots)?;
+            .map_err(unusable_verifier)?;
         let clients = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
+            .with_crls(crls.iter().cloned())
+            .allow_unknown_revocation_status()
             .build()
-            .map_err(|_| TlsError::NoRoots)?;
+            .map_err(unusable_verifier)?;
         Ok(Self { servers, clients })
     }
 
-    /// Whether the chain of a server that we dialled is valid for `domain` (RFC 6125 dNSName).
+    /// Whether the chain leads to a trusted authority, for either use in TLS, whoever it is for.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn chain(&self, chain: &[CertificateDer<'_>]) -> Result<(), CertificateFault> {
+        let (leaf, rest) = chain.split_first().ok_or(CertificateFault::Missing)?;
+        let (now, fault) = (UnixTime::now(), |error: rustls::Error| {
+            CertificateFault::of_chain(&error, chain)
+        });
+        match self.server_chain(leaf, rest, now).map_err(fault) {
+            Err(CertificateFault::WrongUse) => {
+                let verified = self.clients.verify_client_cert(leaf, rest, now);
+                verified.map(|_| ()).map_err(fault)
+            }
+            judged => judged,
+        }
+    }
+
+    fn server_chain(
+        &self,
+        leaf: &CertificateDer<'_>,
+        rest: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        let nobody = ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into());
+        AnyName(self.servers.clone())
+            .verify_server_cert(leaf, rest, &nobody, &[], now)
+            .map(|_| ())
+    }
+
+    /// Whether the chain of a server that we dialled is valid for `domain` (RFC 9525, dNSName).
     ///
     /// # Errors
     /// Why not, in words.
     pub fn server(&self, chain: &[CertificateDer<'_>], domain: &str) -> Result<(), String> {
-        let (leaf, rest) = chain.split_first().ok_or("no certificate was shown")?;
+        let (leaf, rest) = chain
+            .split_first()
+            .ok_or_else(|| CertificateFault::Missing.to_string())?;
         let name = server_name(domain)?;
         self.servers
             .verify_server_cert(leaf, rest, &name, &[], UnixTime::now())
             .map(|_| ())
-            .map_err(|error| error.to_string())
+            .map_err(|error| CertificateFault::of_chain(&error, chain).to_string())
     }
+}
 
-    /// Whether the chain of a client that dialled us is valid for `domain`. Server-to-server peers often show a
-    /// certificate for servers only, so either usage will do.
-    ///
-    /// # Errors
-    /// Why not, in words.
-    pub fn client(&self, chain: &[CertificateDer<'_>], domain: &str) -> Result<(), String> {
-        let (leaf, rest) = chain.split_first().ok_or("no certificate was shown")?;
-        if self.server(chain, domain).is_ok() {
-            return Ok(());
+fn unusable_verifier(error: VerifierBuilderError) -> TlsError {
+    match error {
+        VerifierBuilderError::InvalidCrl(why) => {
+            TlsError::Crl(rustls::Error::from(why).to_string())
         }
-        self.clients
-            .verify_client_cert(leaf, rest, UnixTime::now())
-            .map_err(|error| error.to_string())?;
-        let name = server_name(domain)?;
-        let certificate =
-            rustls::server::ParsedCertificate::try_from(leaf).map_err(|error| error.to_string())?;
-        rustls::client::verify_server_name(&certificate, &name).map_err(|error| error.to_string())
+        _ => TlsError::NoRoots,
     }
 }
 
@@ -213,6 +253,43 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     } else {
         Ok(chain)
     }
+}
+
+/// The lists in PEM files, and in files of one list in DER. One that its authority should have replaced still counts.
+fn revocation_lists(
+    files: &[PathBuf],
+) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    let mut lists = Vec::new();
+    for file in files {
+        let problem = |problem: String| TlsError::File {
+            file: file.clone(),
+            problem,
+        };
+        let octets = std::fs::read(file).map_err(|error| problem(error.to_string()))?;
+        let found: Vec<_> = CertificateRevocationListDer::pem_slice_iter(&octets)
+            .collect::<Result<_, _>>()
+            .map_err(|error| problem(format!("cannot be read as PEM: {error}")))?;
+        let found = if found.is_empty() {
+            vec![CertificateRevocationListDer::from(octets)]
+        } else {
+            found
+        };
+        for list in &found {
+            warn_of_old_list(file, list).map_err(problem)?;
+        }
+        lists.extend(found);
+    }
+    Ok(lists)
+}
+
+fn warn_of_old_list(file: &Path, list: &CertificateRevocationListDer<'_>) -> Result<(), String> {
+    let (_, list) = CertificateRevocationList::from_der(list)
+        .map_err(|_| "holds no certificate revocation list (CRL)".to_owned())?;
+    let now = i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX);
+    if let Some(next) = list.next_update().filter(|next| next.timestamp() < now) {
+        tracing::warn!(file = %file.display(), %next, "the list of revoked certificates is out of date: what was revoked since is not known; fetch the new one");
+    }
+    Ok(())
 }
 
 fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {

@@ -10,7 +10,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
-use crate::net::tls::{TlsSettings, Verifier, dns_names, server_name};
+use crate::net::peer_certificate::judge_xmpp;
+use crate::net::tls::{TlsSettings, server_name};
 
 /// A write that does not finish in this time means a dead peer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -115,11 +116,7 @@ impl Connection {
                     .connect(server_name(domain)?, stream)
                     .await
                     .map_err(|error| error.to_string())?;
-                let info = info(
-                    stream.get_ref().1.peer_certificates(),
-                    &tls.verifier,
-                    Verifier::server,
-                );
+                let info = judge(stream.get_ref().1.peer_certificates(), tls);
                 self.wire = Wire::Client(Box::new(stream));
                 Ok(info)
             }
@@ -129,11 +126,7 @@ impl Connection {
                     .accept(stream)
                     .await
                     .map_err(|error| error.to_string())?;
-                let info = info(
-                    stream.get_ref().1.peer_certificates(),
-                    &tls.verifier,
-                    Verifier::client,
-                );
+                let info = judge(stream.get_ref().1.peer_certificates(), tls);
                 self.wire = Wire::Server(Box::new(stream));
                 Ok(info)
             }
@@ -154,24 +147,6 @@ impl Connection {
     }
 }
 
-/// The names for which a chain is valid: each name in it is put to the verifier.
-fn info(
-    chain: Option<&[CertificateDer<'static>]>,
-    verifier: &Verifier,
-    verify: fn(&Verifier, &[CertificateDer<'_>], &str) -> Result<(), String>,
-) -> TlsInfo {
-    let chain = chain.unwrap_or_default();
-    let names = chain.first().map(dns_names).unwrap_or_default();
-    let is_valid = |name: &String| {
-        let probe = name
-            .strip_prefix("*.")
-            .map_or_else(|| name.clone(), |parent| format!("probe.{parent}"));
-        verify(verifier, chain, &probe)
-            .inspect_err(|why| tracing::debug!(name, why, "the partner's certificate is not valid"))
-            .is_ok()
-    };
-    TlsInfo {
-        valid_names: names.into_iter().filter(is_valid).collect(),
-        distrust: None,
-    }
+fn judge(chain: Option<&[CertificateDer<'static>]>, tls: &TlsSettings) -> TlsInfo {
+    judge_xmpp(chain.unwrap_or_default(), &tls.verifier)
 }
