@@ -91,6 +91,7 @@ fn verifier(trusted: &CertifiedIssuer<'_, KeyPair>) -> Verifier {
         client_certificate: config::ClientCertificate::Optional,
         domains: Vec::new(),
         credentials: Vec::new(),
+        registrations: Vec::new(),
         page_limit: 1300,
     };
     let settings = TlsSettings::load(&tls, &sip).unwrap();
