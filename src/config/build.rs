@@ -11,6 +11,7 @@ use super::component;
 use super::dialect;
 use super::keys::Table;
 use super::msrp;
+use super::partner;
 use super::presence;
 use super::registration;
 use super::rooms;
@@ -124,7 +125,7 @@ fn tls(table: &mut Table, folder: &Path) -> Option<Tls> {
 
 fn xmpp(table: &mut Table, folder: &Path) -> Xmpp {
     let listen = table.or("listen", List(default_listeners(5269))).0;
-    let partners = table.each("partner", partner);
+    let partners = table.each("partner", partner::partner);
     let components = table.each("component", |table| component::component(table, folder));
     if partners.is_empty() {
         table.problem("partner", "is missing: name at least one XMPP domain that may use the gateway, or \"*\" for every one, in [[xmpp.partner]]");
@@ -163,29 +164,6 @@ fn pattern_text(pattern: &DomainPattern) -> String {
 
 fn default_listeners(port: u16) -> Vec<SocketAddr> {
     vec![SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 0], port))]
-}
-
-fn partner(table: &mut Table) -> Option<Partner> {
-    let domain: Option<String> =
-        table.required("domain", "the XMPP domain that this rule is for, or \"*\"");
-    let tls = table.or("tls", StreamTls::Required);
-    let certificate = table.or("certificate", CertificateRule::Any);
-    if tls != StreamTls::Required && certificate == CertificateRule::Verify {
-        table.problem("certificate", "cannot be \"verify\" unless tls is \"required\": an unencrypted stream has no certificate");
-    }
-    let address = table.optional("address");
-    match domain_pattern(&domain?) {
-        Ok(domain) => Some(Partner {
-            domain,
-            tls,
-            certificate,
-            address,
-        }),
-        Err(message) => {
-            table.problem("domain", message);
-            None
-        }
-    }
 }
 
 fn sip(table: &mut Table, folder: &Path) -> Sip {

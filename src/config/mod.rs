@@ -8,6 +8,7 @@ mod component;
 mod dialect;
 mod keys;
 mod msrp;
+mod partner;
 mod presence;
 mod registration;
 mod rooms;

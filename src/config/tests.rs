@@ -297,6 +297,81 @@ fn all_problems_are_reported_at_once() {
 }
 
 #[test]
+fn what_a_partner_may_prove_itself_with_must_be_able_to_work() {
+    let with = |keys: &str| {
+        let place = "[[xmpp.partner]]\n";
+        read(&EXAMPLE.replace(place, &format!("{place}{keys}\n")))
+    };
+    let conflicts = [
+        (
+            "tls = \"optional\"\ncertificate = \"verify\"",
+            "certificate: cannot be \"verify\" unless",
+        ),
+        (
+            "tls = \"optional\"\nexternal = \"required\"",
+            "external: cannot be \"required\" unless",
+        ),
+        (
+            "tls = \"off\"\nexternal = \"required\"",
+            "external: cannot be \"required\" unless",
+        ),
+        (
+            "external = \"off\"\ndialback = false",
+            "dialback: cannot be false where external",
+        ),
+        (
+            "tls = \"optional\"\ndialback = false",
+            "dialback: cannot be false unless tls",
+        ),
+        (
+            "tls = \"off\"\ndialback = false",
+            "dialback: cannot be false unless tls",
+        ),
+        ("before_1_0 = true", "before_1_0: cannot be true where tls"),
+        ("external = \"maybe\"", "external: unknown variant"),
+    ];
+    for (keys, problem) in conflicts {
+        let found = with(keys).expect_err(keys).list;
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(found.len(), 1, "{keys}: {found:?}");
+        assert!(
+            found[0].starts_with(&format!("xmpp.partner[0].{problem}")),
+            "{found:?}"
+        );
+    }
+    for keys in [
+        "",
+        "external = \"required\"",
+        "external = \"required\"\ndialback = false",
+        "dialback = false",
+        "external = \"off\"",
+        "external = \"off\"\ncertificate = \"verify\"",
+        "tls = \"optional\"",
+        "tls = \"optional\"\nbefore_1_0 = true",
+        "tls = \"off\"\nexternal = \"off\"\nbefore_1_0 = true",
+    ] {
+        assert!(with(keys).is_ok(), "{keys}");
+    }
+    let (plain, full) = (read(EXAMPLE), read(&example_with_all_keys()));
+    let rule = |config: Result<Config, Problems>| {
+        let partner = config.unwrap().xmpp.partners.remove(0);
+        let (tls, external, certificate) = (partner.tls, partner.external, partner.certificate);
+        (
+            tls,
+            external,
+            partner.dialback,
+            certificate,
+            partner.before_1_0,
+        )
+    };
+    assert_eq!(
+        rule(plain),
+        rule(full),
+        "commented keys show their defaults"
+    );
+}
+
+#[test]
 fn rooms_are_bounded_and_their_domains_known() {
     let rooms = |text: &str| problems(&EXAMPLE.replace("[rooms]", &format!("[rooms]\n{text}")));
     assert_eq!(

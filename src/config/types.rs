@@ -126,8 +126,14 @@ pub struct Partner {
     pub domain: DomainPattern,
     /// Whether streams must be encrypted.
     pub tls: StreamTls,
-    /// Whether the partner's certificate must be valid for its domain.
+    /// Whether a certificate proves the domain.
+    pub external: StreamExternal,
+    /// Whether dialback proves the domain.
+    pub dialback: bool,
+    /// Whether the partner's certificate must be valid for its domain where dialback proves it.
     pub certificate: CertificateRule,
+    /// Whether a server from before XMPP 1.0 will do.
+    pub before_1_0: bool,
     /// Dial this address instead of asking DNS.
     pub address: Option<SocketAddr>,
 }
@@ -141,6 +147,18 @@ pub enum StreamTls {
     /// TLS when the partner offers it.
     Optional,
     /// Never TLS.
+    Off,
+}
+
+/// Whether a certificate proves a partner's domain, and ours to it (SASL EXTERNAL).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StreamExternal {
+    /// Nothing else does.
+    Required,
+    /// Where the certificate is valid for the domain.
+    Optional,
+    /// Never.
     Off,
 }
 

@@ -7,15 +7,14 @@ use std::time::Duration;
 
 use stox_xmpp::dialback::Trouble;
 use stox_xmpp::stream::{
-    CloseReason, DomainPair, InboundEvent, InboundStream, StanzaNumber, StreamCommand, VerifyId,
+    CloseReason, InboundEvent, InboundStream, StanzaNumber, StreamCommand, TlsInfo, VerifyId,
     VerifyRequest,
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
 use super::connection::{Connection, Lost, Side};
-use super::{Handled, Shared, StreamArrival, outbound};
-use crate::config::{CertificateRule, StreamTls};
+use super::{Handled, Shared, StreamArrival, advice, outbound};
 use crate::engine::LinkName;
 use crate::entropy::OsEntropy;
 use crate::sockets::admission::Admitted;
@@ -79,7 +78,9 @@ struct Task {
     entropy: OsEntropy,
     peer: SocketAddr,
     number: u64,
-    encrypted: bool,
+    tls: Option<TlsInfo>,
+    /// Who the peer says it is.
+    claimed: Option<String>,
     verdicts: mpsc::Receiver<Verdict>,
     verdict_sender: mpsc::Sender<Verdict>,
     handled: mpsc::UnboundedReceiver<StanzaNumber>,
@@ -103,7 +104,8 @@ impl Task {
             entropy,
             peer,
             number,
-            encrypted: false,
+            tls: None,
+            claimed: None,
             verdicts,
             verdict_sender,
             handled,
@@ -158,7 +160,7 @@ impl Task {
         let handshake = self.connection.start_tls(Side::Server, &self.shared.tls);
         match tokio::time::timeout(time, handshake).await {
             Ok(Ok(info)) => {
-                self.encrypted = true;
+                self.tls = Some(info.clone());
                 self.machine
                     .tls_established(info, &mut self.entropy, self.shared.clock.now());
             }
@@ -174,6 +176,7 @@ impl Task {
                 to,
                 encrypted,
             } => {
+                self.claimed.clone_from(&from);
                 tracing::debug!(peer = %self.peer, ?from, ?to, encrypted, "XMPP stream opened");
             }
             InboundEvent::VerifyKey {
@@ -181,22 +184,29 @@ impl Task {
                 pair,
                 stream_id,
                 key,
-                certificate_valid,
             } => {
                 let request = VerifyRequest {
                     pair,
                     stream_id,
                     key,
                 };
-                self.verify(id, request, certificate_valid).await;
+                self.verify(id, request);
             }
-            InboundEvent::Authenticate { id, pair } => self.authenticate(id, &pair),
-            InboundEvent::DomainProved(pair) => {
-                tracing::info!(partner = pair.remote, local = pair.local, encrypted = self.encrypted, peer = %self.peer.ip(), "XMPP partner has proved its domain");
+            // The machine has held the claim to the partner's rule.
+            InboundEvent::Authenticate { id, .. } => {
+                self.machine.verified(id, Ok(true), self.shared.clock.now());
+            }
+            InboundEvent::ClaimRefused(pair, why) => {
+                let words = advice::claim_refused(&pair.remote, why, self.tls.as_ref());
+                self.warn(&pair.remote, &words);
+            }
+            InboundEvent::DomainProved(pair, proof) => {
+                let encrypted = self.tls.is_some();
+                tracing::info!(partner = pair.remote, local = pair.local, %proof, encrypted, peer = %self.peer.ip(), "XMPP partner has proved its domain");
                 let arrival = StreamArrival::Proved {
                     stream: self.number,
                     name: LinkName::new(&pair.local, &pair.remote),
-                    encrypted: self.encrypted,
+                    encrypted,
                 };
                 self.shared.arrivals.send(arrival).await.map_err(|_| Lost)?;
             }
@@ -226,55 +236,26 @@ impl Task {
             | CloseReason::ConnectionLost => {
                 tracing::debug!(%peer, %reason, "XMPP stream from a partner ended");
             }
-            _ => tracing::warn!(%peer, %reason, "XMPP stream from a partner was ended"),
+            _ => match &self.claimed {
+                Some(partner) => self.warn(partner, &advice::stream_ended(reason)),
+                // Anybody may connect: without a name there is no partner to warn about.
+                None => tracing::info!(%peer, %reason, "XMPP stream to us was ended"),
+            },
         }
     }
 
-    /// Holds the claim to the partner's rule. That the certificate is valid is known.
-    fn authenticate(&mut self, id: VerifyId, pair: &DomainPair) {
-        let verdict = match self.permitted(pair, true) {
-            Ok(()) => Ok(true),
-            Err(why) => {
-                self.warn_refused(pair, why);
-                Err(Trouble::Forbidden)
-            }
-        };
-        self.machine.verified(id, verdict, self.shared.clock.now());
+    fn warn(&self, partner: &str, words: &str) {
+        let words = format!("{words} [stream from {}]", self.peer.ip());
+        self.shared.complaints.warn(partner, &words);
     }
 
-    fn warn_refused(&self, pair: &DomainPair, why: &str) {
-        tracing::warn!(partner = pair.remote, peer = %self.peer.ip(), "XMPP partner refused: {why}");
-    }
-
-    /// Holds the claim to the partner's rule, then asks the claimed domain's own server.
-    async fn verify(&self, id: VerifyId, request: VerifyRequest, certificate_valid: bool) {
+    /// Asks the claimed domain's own server.
+    fn verify(&self, id: VerifyId, request: VerifyRequest) {
         let verdicts = self.verdict_sender.clone();
-        if let Err(why) = self.permitted(&request.pair, certificate_valid) {
-            self.warn_refused(&request.pair, why);
-            _ = verdicts.send((id, Err(Trouble::Forbidden))).await;
-            return;
-        }
         let shared = self.shared.clone();
         tokio::spawn(async move {
             let verdict = outbound::verify(&shared, request).await;
             _ = verdicts.send((id, verdict)).await;
         });
-    }
-
-    fn permitted(&self, pair: &DomainPair, certificate_valid: bool) -> Result<(), &'static str> {
-        let partner = self
-            .shared
-            .rules
-            .partner(&pair.remote)
-            .ok_or("no [[xmpp.partner]] rule allows this domain")?;
-        if partner.tls == StreamTls::Required && !self.encrypted {
-            return Err("its rule requires TLS and the stream is in clear");
-        }
-        if partner.certificate == CertificateRule::Verify && !certificate_valid {
-            return Err(
-                "its rule requires a certificate that is valid for the domain, and the one shown is not; check its names, dates and authority, and tls.roots",
-            );
-        }
-        Ok(())
     }
 }

@@ -1,6 +1,8 @@
 //! XMPP connections to other servers, and to those of which we are a component: accepting, dialling, TLS, and the tasks
 //! that drive the stream machines.
 
+mod advice;
+mod complaints;
 mod component;
 mod connection;
 mod inbound;
@@ -26,6 +28,7 @@ use crate::net::dns::Dns;
 use crate::net::tls::TlsSettings;
 use crate::sockets::admission::Admission;
 
+use complaints::Complaints;
 pub use component::{Plan, plans};
 pub use rules::Rules;
 
@@ -124,6 +127,7 @@ struct Shared {
     admission: Arc<Admission>,
     /// Dialback questions on their way at one time.
     verifying: Arc<tokio::sync::Semaphore>,
+    complaints: Complaints,
 }
 
 /// All XMPP streams. Belongs to the engine's task.
@@ -176,6 +180,7 @@ impl Streams {
                 arrivals,
                 admission,
                 verifying,
+                complaints: Complaints::default(),
             }),
             outbound: BTreeMap::new(),
             inbound: BTreeMap::new(),

@@ -1,5 +1,6 @@
 //! Dialled streams: for a link, or for one dialback question.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,15 +9,15 @@ use stox_core::failure::{Failure, Local};
 use stox_xmpp::dialback::Trouble;
 use stox_xmpp::link::{Attempt, Loss};
 use stox_xmpp::stream::{
-    CloseReason, DomainPair, OutboundEvent, OutboundStream, PairError, StreamCommand,
-    StreamCondition, VerifyRequest,
+    CloseReason, DomainPair, OutboundEvent, OutboundSettings, OutboundStream, PairError,
+    StreamCommand, StreamCondition, VerifyRequest,
 };
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::connection::{Connection, Lost, Side};
-use super::{Shared, StreamArrival};
+use super::{Shared, StreamArrival, advice};
 use crate::config::Partner;
 use crate::engine::LinkName;
 use crate::entropy::OsEntropy;
@@ -178,7 +179,9 @@ impl<'a> Task<'a> {
             }
         };
         let addresses = addresses.map_err(|local| {
-            tracing::warn!(partner = pair.remote, reason = ?local, "XMPP partner has no usable DNS records; ask its administrator for _xmpp-server._tcp or an address record");
+            shared
+                .complaints
+                .warn(&pair.remote, advice::no_address(local));
             match local {
                 Local::DomainNotFound => Loss::Lasting(Failure::Local(local)),
                 _ => Loss::Passing(Failure::Local(local)),
@@ -187,35 +190,79 @@ impl<'a> Task<'a> {
         let settings = shared.rules.outbound(pair.clone(), partner);
         let mut loss = Loss::Passing(Failure::Local(Local::Unreachable));
         for address in addresses {
-            let stream = match timeout(TCP_TIMEOUT, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => stream,
-                Ok(Err(error)) => {
-                    tracing::warn!(partner = pair.remote, %address, %error, "XMPP partner does not take the connection");
-                    continue;
-                }
-                Err(_) => {
-                    tracing::warn!(partner = pair.remote, %address, "XMPP partner does not answer");
-                    continue;
-                }
-            };
-            let mut task = Self {
-                shared,
-                domain: &pair.remote,
-                machine: OutboundStream::new(settings.clone(), shared.clock.now()),
-                connection: Connection::new(stream),
-                encrypted: false,
-                max_octets: None,
-                ready: false,
-                verdict: None,
-                loss: None,
-            };
-            ask(&mut task.machine, shared.clock.now());
-            loss = match task.negotiate().await {
-                Ok(()) => return Ok(task),
-                Err(loss) => loss,
-            };
+            match Self::dial_address(shared, &settings, &pair.remote, address, &ask).await {
+                Ok(task) => return Ok(task),
+                // What a server has answered says more than one that is not there.
+                Err(Some(last)) => loss = last,
+                Err(None) => {}
+            }
         }
         Err(loss)
+    }
+
+    /// Dials one address. Where the peer ends the stream instead of an answer to EXTERNAL, dialback may do better
+    /// (COMPAT(ejabberd 23.01)).
+    async fn dial_address(
+        shared: &'a Shared,
+        settings: &OutboundSettings,
+        domain: &'a str,
+        address: SocketAddr,
+        ask: &impl Fn(&mut OutboundStream, stox_core::time::Now),
+    ) -> Result<Self, Option<Loss>> {
+        let mut task = Self::connect(shared, settings, domain, address, ask).await?;
+        let Err(loss) = task.negotiate().await else {
+            return Ok(task);
+        };
+        if !task.machine.is_authenticating() || !settings.rule.takes_dialback() {
+            return Err(Some(loss));
+        }
+        tracing::debug!(
+            partner = domain,
+            "the stream ended over our certificate; once more with dialback"
+        );
+        let settings = OutboundSettings {
+            external: false,
+            ..settings.clone()
+        };
+        let mut task = Self::connect(shared, &settings, domain, address, ask).await?;
+        task.negotiate().await.map_err(Some)?;
+        Ok(task)
+    }
+
+    /// A stream on a new connection. The error is [`None`] where there is nobody.
+    async fn connect(
+        shared: &'a Shared,
+        settings: &OutboundSettings,
+        domain: &'a str,
+        address: SocketAddr,
+        ask: &impl Fn(&mut OutboundStream, stox_core::time::Now),
+    ) -> Result<Self, Option<Loss>> {
+        let stream = match timeout(TCP_TIMEOUT, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                let words = format!("does not take the connection at {address}: {error}");
+                shared.complaints.warn(domain, &words);
+                return Err(None);
+            }
+            Err(_) => {
+                let words = format!("does not answer at {address}");
+                shared.complaints.warn(domain, &words);
+                return Err(None);
+            }
+        };
+        let mut task = Self {
+            shared,
+            domain,
+            machine: OutboundStream::new(Arc::new(settings.clone()), shared.clock.now()),
+            connection: Connection::new(stream),
+            encrypted: false,
+            max_octets: None,
+            ready: false,
+            verdict: None,
+            loss: None,
+        };
+        ask(&mut task.machine, shared.clock.now());
+        Ok(task)
     }
 
     /// Runs until the pair is ready or the question is answered.
@@ -325,12 +372,21 @@ impl<'a> Task<'a> {
             OutboundEvent::Acknowledged(_) => {}
             OutboundEvent::Ready(_) => self.ready = true,
             OutboundEvent::PairRefused(pair, why) => {
-                tracing::warn!(partner = pair.remote, local = pair.local, %why, "XMPP partner does not accept our domain; check that its SRV record points at this gateway from the partner's network");
+                let words = advice::pair_refused(&pair.local, &why);
+                self.shared.complaints.warn(&pair.remote, &words);
                 self.loss = Some(refusal(&why));
                 self.machine.close(self.shared.clock.now());
             }
+            OutboundEvent::ExternalRefused(why) => {
+                tracing::info!(partner = self.domain, %why, "XMPP partner does not take our certificate as proof");
+            }
             OutboundEvent::Verified(_, answer) => {
-                self.verdict = Some(answer.map_err(|_| Trouble::ConnectionFailed));
+                self.verdict = Some(answer.map_err(|why| {
+                    self.shared
+                        .complaints
+                        .warn(self.domain, &advice::not_verified(&why));
+                    Trouble::ConnectionFailed
+                }));
             }
             OutboundEvent::Closed(reason) => self.closed(&reason),
         }
@@ -345,7 +401,8 @@ impl<'a> Task<'a> {
                 tracing::debug!(partner = self.domain, %reason, "XMPP stream to the partner ended");
             }
             _ => {
-                tracing::warn!(partner = self.domain, %reason, "XMPP stream to the partner failed")
+                let words = format!("the stream to it failed: {}", advice::stream_ended(reason));
+                self.shared.complaints.warn(self.domain, &words);
             }
         }
         if self.loss.is_none() {
@@ -361,7 +418,7 @@ fn loss(reason: &CloseReason) -> Loss {
         CloseReason::TlsNotOffered
         | CloseReason::TlsRefused
         | CloseReason::TlsFailed(_)
-        | CloseReason::CertificateNotValid(_) => Loss::Lasting(failed),
+        | CloseReason::CertificateNotValid { .. } => Loss::Lasting(failed),
         CloseReason::PeerError(error) if error.condition == StreamCondition::HostUnknown => {
             Loss::Lasting(Failure::Local(Local::DomainNotFound))
         }
@@ -372,7 +429,11 @@ fn loss(reason: &CloseReason) -> Loss {
 fn refusal(why: &PairError) -> Loss {
     let failed = Failure::Local(Local::TransportFailed);
     match why {
-        PairError::CertificateNotValid | PairError::Invalid => Loss::Lasting(failed),
+        PairError::CertificateNotValid(_)
+        | PairError::Invalid
+        | PairError::OwnCertificate
+        | PairError::ExternalNotOffered
+        | PairError::ExternalFailed(_) => Loss::Lasting(failed),
         PairError::Peer(_) | PairError::Timeout | PairError::Closed => Loss::Passing(failed),
     }
 }

@@ -1,15 +1,20 @@
 //! Which partner may speak how.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use stox_core::address::canonical_domain;
 use stox_xmpp::dialback::DialbackSecret;
 use stox_xmpp::stream::{
-    CertificateRule, DomainPair, InboundSettings, Limits, OutboundSettings, Timing, TlsRule,
+    CertificateRule, DomainPair, ExternalRule, InboundSettings, Limits, OutboundSettings,
+    PartnerRule, Timing, TlsInfo, TlsRule,
 };
 
-use crate::config::{self, Config, Partner, StreamTls};
+use crate::config::{self, Config, Partner, StreamExternal, StreamTls};
+use crate::net::tls::dns_names;
 
 /// Domains, partners, limits and times of all streams.
 #[derive(Clone)]
@@ -19,6 +24,7 @@ pub struct Rules {
     /// Port of partners without SRV records.
     pub default_port: u16,
     partners: Arc<[Partner]>,
+    own: Arc<TlsInfo>,
 }
 
 impl Rules {
@@ -40,6 +46,7 @@ impl Rules {
             .filter(|domain| !config.is_component(&domain.domain))
             .map(|domain| canonical_domain(&domain.domain))
             .collect();
+        let partners = &config.xmpp.partners;
         // Their servers could prove them, but only we speak for them, wherever they are known.
         let components = config
             .xmpp
@@ -50,9 +57,10 @@ impl Rules {
         let inbound = InboundSettings {
             local_domains,
             unclaimable_domains: components,
-            tls: inbound_rule(&config.xmpp.partners),
-            clear_partners: BTreeSet::new(),
-            accept_before_1_0: false,
+            partners: partners
+                .iter()
+                .map(|partner| (partner.domain.clone(), rule(partner)))
+                .collect(),
             secret,
             limits,
             timing,
@@ -60,7 +68,8 @@ impl Rules {
         Self {
             inbound: Arc::new(inbound),
             default_port: config.xmpp.default_port,
-            partners: config.xmpp.partners.clone().into(),
+            partners: partners.clone().into(),
+            own: Arc::new(own_names(&config.tls.certificate)),
         }
     }
 
@@ -74,41 +83,45 @@ impl Rules {
 
     /// How to dial a partner.
     #[must_use]
-    pub fn outbound(&self, pair: DomainPair, partner: &Partner) -> Arc<OutboundSettings> {
-        Arc::new(OutboundSettings {
+    pub fn outbound(&self, pair: DomainPair, partner: &Partner) -> OutboundSettings {
+        OutboundSettings {
+            external: self.own.is_valid_for(&pair.local),
             pair,
-            tls: tls_rule(partner.tls),
-            certificate: match partner.certificate {
-                config::CertificateRule::Any => CertificateRule::Any,
-                config::CertificateRule::Verify => CertificateRule::ValidForPartner,
-            },
-            accept_before_1_0: false,
+            rule: rule(partner),
             stream_management: false,
             secret: self.inbound.secret.clone(),
             limits: self.inbound.limits.clone(),
             timing: self.inbound.timing.clone(),
-        })
+        }
     }
 }
 
-/// The stream's own rule is the weakest of all partners'; [`super::inbound`] holds each claim to its partner's rule.
-fn inbound_rule(partners: &[Partner]) -> TlsRule {
-    if partners
-        .iter()
-        .all(|partner| partner.tls == StreamTls::Required)
-    {
-        TlsRule::Required
-    } else if partners.iter().all(|partner| partner.tls == StreamTls::Off) {
-        TlsRule::Never
-    } else {
-        TlsRule::Optional
+fn rule(partner: &Partner) -> PartnerRule {
+    PartnerRule {
+        tls: match partner.tls {
+            StreamTls::Required => TlsRule::Required,
+            StreamTls::Optional => TlsRule::Optional,
+            StreamTls::Off => TlsRule::Never,
+        },
+        external: match partner.external {
+            StreamExternal::Required => ExternalRule::Required,
+            StreamExternal::Optional => ExternalRule::Optional,
+            StreamExternal::Off => ExternalRule::Off,
+        },
+        dialback: partner.dialback,
+        certificate: match partner.certificate {
+            config::CertificateRule::Any => CertificateRule::Any,
+            config::CertificateRule::Verify => CertificateRule::ValidForPartner,
+        },
+        before_1_0: partner.before_1_0,
     }
 }
 
-fn tls_rule(tls: StreamTls) -> TlsRule {
-    match tls {
-        StreamTls::Required => TlsRule::Required,
-        StreamTls::Optional => TlsRule::Optional,
-        StreamTls::Off => TlsRule::Never,
+/// The names of our own certificate. A file that cannot be read keeps the gateway from starting elsewhere.
+fn own_names(file: &Path) -> TlsInfo {
+    let certificate = CertificateDer::from_pem_file(file);
+    TlsInfo {
+        valid_names: certificate.as_ref().map(dns_names).unwrap_or_default(),
+        distrust: None,
     }
 }

@@ -174,9 +174,14 @@ pub enum CloseReason {
     /// The handshake failed.
     #[error("the TLS handshake failed: {0}")]
     TlsFailed(String),
-    /// The certificate does not name the domain that was dialled.
-    #[error("the certificate is not valid for {0}")]
-    CertificateNotValid(String),
+    /// The certificate does not speak for the domain that was dialled.
+    #[error("the certificate is not valid for {domain}: {why}")]
+    CertificateNotValid {
+        /// Who was dialled.
+        domain: String,
+        /// Why not, for the administrator.
+        why: String,
+    },
     /// Octets in clear behind the end of the clear stream (RFC 6120 §5.4.3.3): an injection.
     #[error("clear octets behind STARTTLS")]
     OctetsBehindStartTls,

@@ -62,6 +62,8 @@ impl Offer {
 pub struct PeerFeatures {
     /// STARTTLS is offered.
     pub starttls: bool,
+    /// SASL EXTERNAL is offered.
+    pub external: bool,
     /// Dialback is offered. Some servers accept it without saying so.
     pub dialback: bool,
     /// Stream management is offered.
@@ -80,11 +82,21 @@ impl PeerFeatures {
             .and_then(|octets| octets.text().trim().parse().ok());
         Self {
             starttls: element.has_child("starttls", ns::TLS),
+            external: offers_external(element),
             dialback: element.has_child("dialback", ns::DIALBACK_FEATURE),
             stream_management: element.has_child("sm", ns::SM),
             max_octets,
         }
     }
+}
+
+fn offers_external(element: &Element) -> bool {
+    let mechanisms = element.get_child("mechanisms", ns::SASL);
+    mechanisms.is_some_and(|mechanisms| {
+        mechanisms
+            .children()
+            .any(|child| child.is("mechanism", ns::SASL) && child.text().trim() == EXTERNAL)
+    })
 }
 
 #[cfg(test)]
@@ -123,6 +135,7 @@ mod tests {
             PeerFeatures::from_element(&wire.parse().unwrap()),
             PeerFeatures {
                 starttls: false,
+                external: true,
                 dialback: true,
                 stream_management: true,
                 max_octets: Some(262_144),

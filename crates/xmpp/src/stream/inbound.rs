@@ -2,18 +2,22 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     sync::Arc,
     time::Duration,
 };
 
 use minidom::Element;
 use stox_core::time::{Entropy, Now};
+use thiserror::Error;
 
+mod dialback;
 mod external;
+mod top_level;
 
-use self::external::External;
+use self::{external::External, top_level::TopLevel};
 use super::{
-    StreamCommand, TlsInfo, TlsRule,
+    StreamCommand, TlsInfo,
     acks::Acks,
     carrier::{Carrier, Due},
     domain::{DomainPair, domain_of_address, is_host_literal, normal_domain},
@@ -22,9 +26,10 @@ use super::{
     header::{StreamHeader, Version, header_to_wire},
     limits::{Limits, Timing},
     ns,
+    rule::{PartnerRule, PartnerRules, TlsRule},
     xml::XmlEvent,
 };
-use crate::dialback::{self, Dialback, DialbackSecret, Kind, Trouble};
+use crate::dialback::{DialbackSecret, Trouble};
 
 /// What all accepted streams of one listener share. All domains are in their normal form
 /// ([`normal_domain`]).
@@ -34,12 +39,8 @@ pub struct InboundSettings {
     pub local_domains: BTreeSet<String>,
     /// Other domains that no stream may claim, such as the XMPP domains that are spoken for on SIP.
     pub unclaimable_domains: BTreeSet<String>,
-    /// Encryption.
-    pub tls: TlsRule,
-    /// Partners that may speak in clear although TLS is required.
-    pub clear_partners: BTreeSet<String>,
-    /// Take peers from before XMPP 1.0 (no `version`), which means in clear.
-    pub accept_before_1_0: bool,
+    /// Who may prove itself, and how.
+    pub partners: PartnerRules,
     /// The secret of the dialback keys that we answer for.
     pub secret: DialbackSecret,
     /// Sizes.
@@ -80,9 +81,6 @@ pub enum InboundEvent {
         stream_id: String,
         /// The key.
         key: String,
-        /// The peer's certificate is valid for the claimed domain, so that policy may do without the question
-        /// (XEP-0344).
-        certificate_valid: bool,
     },
     /// The peer wants to speak for `pair.remote` by its certificate, which is valid for that domain (SASL EXTERNAL).
     /// Report to [`InboundStream::verified`], always and exactly once, whether policy allows this.
@@ -93,7 +91,9 @@ pub enum InboundEvent {
         pair: DomainPair,
     },
     /// The peer speaks for `pair.remote` towards `pair.local` from here on.
-    DomainProved(DomainPair),
+    DomainProved(DomainPair, Proof),
+    /// The partner's rule does not let the peer speak for `pair.remote`, and the peer was told so.
+    ClaimRefused(DomainPair, ClaimRefusal),
     /// A stanza between the two domains of a proved pair. Its addresses beyond the domains are not checked.
     Stanza {
         /// The pair that it belongs to.
@@ -111,6 +111,50 @@ impl From<CloseReason> for InboundEvent {
     fn from(reason: CloseReason) -> Self {
         Self::Closed(reason)
     }
+}
+
+/// What has proved a domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Proof {
+    /// The certificate, by SASL EXTERNAL.
+    Certificate,
+    /// The certificate, when a dialback key was shown (XEP-0344): nobody was asked about the key.
+    CertificateWithKey,
+    /// The authoritative server has confirmed the key (XEP-0220).
+    Dialback,
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Certificate => "certificate",
+            Self::CertificateWithKey => "certificate, with a dialback key that was not asked about",
+            Self::Dialback => "dialback",
+        })
+    }
+}
+
+/// Which part of a partner's rule a claim breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
+pub enum ClaimRefusal {
+    /// There is no rule: the domain is no partner.
+    #[error("the domain is no partner")]
+    NoRule,
+    /// The rule asks for TLS.
+    #[error("the stream is in clear")]
+    InClear,
+    /// The rule asks for a certificate that is valid for the domain.
+    #[error("the certificate is not valid for the domain")]
+    CertificateNotValid,
+    /// The rule takes no certificate as proof.
+    #[error("a certificate is no proof for this partner")]
+    ExternalNotAllowed,
+    /// The rule takes no key as proof.
+    #[error("dialback is no proof for this partner")]
+    DialbackNotAllowed,
+    /// The rule takes no servers from before XMPP 1.0.
+    #[error("the server is older than XMPP 1.0")]
+    Before1_0,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,10 +264,8 @@ impl InboundStream {
         };
         self.answer(&pair, verdict, now);
         if verdict == Ok(true) {
-            self.claims.insert(pair.clone(), Claim::Proved);
-            self.carrier.set_authenticated();
             self.carrier.expect(None);
-            self.carrier.event(InboundEvent::DomainProved(pair));
+            self.proved(pair, Proof::Dialback);
             return;
         }
         self.claims.remove(&pair);
@@ -311,7 +353,11 @@ impl InboundStream {
         let from = self.check_header_from(&header)?;
         match header.version() {
             Version::AtLeast1 => {}
-            Version::Before1 if self.settings.accept_before_1_0 => {}
+            Version::Before1
+                if self
+                    .settings
+                    .partners
+                    .may(from.as_deref(), |rule| rule.before_1_0) => {}
             Version::Before1 | Version::Malformed => {
                 return Err(refusal(
                     StreamCondition::UnsupportedVersion,
@@ -369,7 +415,7 @@ impl InboundStream {
     fn offer_features(&mut self, from: Option<&str>, now: Now) {
         let may_speak = self.may_speak(from);
         let offer = Offer {
-            starttls: self.tls.is_none() && self.settings.tls != TlsRule::Never,
+            starttls: self.may_start_tls(from),
             starttls_required: !may_speak,
             external: matches!(self.external, External::Offered(_)),
             dialback: may_speak,
@@ -396,11 +442,19 @@ impl InboundStream {
         self.carrier.write(wire, now);
     }
 
-    /// Encryption is as this partner needs it.
+    /// Encryption is as this partner needs it; while nobody knows who it is, as the strictest one does.
     fn may_speak(&self, partner: Option<&str>) -> bool {
-        self.tls.is_some()
-            || self.settings.tls != TlsRule::Required
-            || partner.is_some_and(|partner| self.settings.clear_partners.contains(partner))
+        let needs_tls = |rule: &PartnerRule| rule.tls == TlsRule::Required;
+        let partners = &self.settings.partners;
+        let is_known = partner.is_none_or(|partner| partners.of(partner).is_some());
+        self.tls.is_some() || (is_known && !partners.may(partner, needs_tls))
+    }
+
+    /// A domain without a rule of its own may as well be told so inside TLS.
+    fn may_start_tls(&self, partner: Option<&str>) -> bool {
+        let partner = partner.filter(|partner| self.settings.partners.of(partner).is_some());
+        let inside = |rule: &PartnerRule| rule.tls != TlsRule::Never;
+        self.tls.is_none() && self.settings.partners.may(partner, inside)
     }
 
     fn refuse(&mut self, error: StreamError, now: Now) {
@@ -443,7 +497,7 @@ impl InboundStream {
 
     /// RFC 6120 §5.4.2. Octets pipelined behind the request would be taken from the clear into the encrypted stream.
     fn start_tls(&mut self, more_follows: bool, now: Now) {
-        if self.tls.is_some() || self.settings.tls == TlsRule::Never || more_follows {
+        if !self.may_start_tls(self.claimed_domain().as_deref()) || more_follows {
             self.carrier.write(TLS_FAILURE.to_owned(), now);
             self.carrier.write("</stream:stream>".to_owned(), now);
             self.carrier.end(if more_follows {
@@ -523,63 +577,48 @@ impl InboundStream {
         }
     }
 
-    // --------------------------------------------------------------------------------------- dialback
+    // ----------------------------------------------------------------------------------------- claims
 
-    fn dialback(&mut self, element: &Element, now: Now) -> Result<(), StreamError> {
-        let Some(request) = Dialback::from_element(element) else {
-            return Err(refusal(StreamCondition::UnsupportedStanzaType, ""));
-        };
-        if request.answer.is_some() {
-            // Nothing was asked on this stream, so nothing can be answered (CVE-2012-3525).
-            return Ok(());
-        }
-        let domain = |text: &Option<String>| text.as_deref().and_then(normal_domain);
-        let (Some(remote), Some(local)) = (domain(&request.from), domain(&request.to)) else {
-            return Err(refusal(
-                StreamCondition::ImproperAddressing,
-                "from and to are needed",
-            ));
-        };
-        if !self.may_speak(Some(&remote)) {
-            return Err(refusal(StreamCondition::PolicyViolation, "TLS is required"));
-        }
-        let pair = DomainPair { local, remote };
-        match request.kind {
-            Kind::Result => self.claim(pair, request, now),
-            Kind::Verify => {
-                self.answer_for_our_key(&pair, &request, now);
-                Ok(())
-            }
+    /// Who the peer says it is, in normal form.
+    fn claimed_domain(&self) -> Option<String> {
+        normal_domain(self.header.as_ref()?.from.as_deref()?)
+    }
+
+    fn claimed_pair(&self) -> Option<DomainPair> {
+        let to = self.header.as_ref()?.to.as_deref()?;
+        Some(DomainPair {
+            local: normal_domain(to)?,
+            remote: self.claimed_domain()?,
+        })
+    }
+
+    fn has_certificate_for(&self, domain: &str) -> bool {
+        self.tls
+            .as_ref()
+            .is_some_and(|tls| tls.is_valid_for(domain))
+    }
+
+    /// The rule of a partner that may prove itself on this stream.
+    fn rule_for_claim(&self, partner: &str) -> Result<PartnerRule, ClaimRefusal> {
+        let rule = self.settings.partners.of(partner);
+        let rule = *rule.ok_or(ClaimRefusal::NoRule)?;
+        let version = self.header.as_ref().map(StreamHeader::version);
+        if version == Some(Version::Before1) && !rule.before_1_0 {
+            Err(ClaimRefusal::Before1_0)
+        } else {
+            Ok(rule)
         }
     }
 
-    /// As receiving server (XEP-0220 §2.1.1).
-    fn claim(&mut self, pair: DomainPair, request: Dialback, now: Now) -> Result<(), StreamError> {
-        match self.claims.get(&pair) {
-            Some(Claim::Proved) => {
-                self.answer(&pair, Ok(true), now);
-                return Ok(());
-            }
-            Some(Claim::Pending(_)) => return Ok(()),
-            None => {}
-        }
-        if let Err(trouble) = self.is_claimable(&pair, &request) {
-            self.answer(&pair, Err(trouble), now);
-            return self.count_refusal();
-        }
-        let id = self.verify_id();
-        self.claims.insert(pair.clone(), Claim::Pending(id));
-        self.carrier.event(InboundEvent::VerifyKey {
-            id,
-            stream_id: self.id.clone(),
-            key: request.key,
-            certificate_valid: self
-                .tls
-                .as_ref()
-                .is_some_and(|tls| tls.is_valid_for(&pair.remote)),
-            pair,
-        });
-        Ok(())
+    fn proved(&mut self, pair: DomainPair, proof: Proof) {
+        self.claims.insert(pair.clone(), Claim::Proved);
+        self.carrier.set_authenticated();
+        self.carrier.event(InboundEvent::DomainProved(pair, proof));
+    }
+
+    fn note_refused(&mut self, pair: &DomainPair, why: ClaimRefusal) {
+        self.carrier
+            .event(InboundEvent::ClaimRefused(pair.clone(), why));
     }
 
     fn verify_id(&mut self) -> VerifyId {
@@ -587,64 +626,11 @@ impl InboundStream {
         VerifyId(self.next_verify)
     }
 
-    fn is_claimable(&self, pair: &DomainPair, request: &Dialback) -> Result<(), Trouble> {
-        let settings = &self.settings;
-        let pending = self.pending().len();
-        let proved = self.claims.len() - pending;
-        if !settings.local_domains.contains(&pair.local) {
-            Err(Trouble::NotServed)
-        } else if !self.is_claimable_domain(&pair.remote) {
-            Err(Trouble::NotClaimable)
-        } else if !request.has_usable_key() {
-            Err(Trouble::MalformedKey)
-        } else if pending >= settings.limits.pending_claims
-            || proved >= settings.limits.proved_pairs
-        {
-            Err(Trouble::Overloaded)
-        } else {
-            Ok(())
-        }
-    }
-
     /// Whether a domain may be a peer's at all.
     fn is_claimable_domain(&self, domain: &str) -> bool {
         !self.settings.local_domains.contains(domain)
             && !self.settings.unclaimable_domains.contains(domain)
             && !is_host_literal(domain)
-    }
-
-    /// As authoritative server (XEP-0220 §2.2.2), for any domain of ours, whatever else this stream is used for.
-    fn answer_for_our_key(&mut self, pair: &DomainPair, request: &Dialback, now: Now) {
-        let stream_id = request.id.as_deref().unwrap_or_default();
-        let verdict = if self.settings.local_domains.contains(&pair.local) {
-            Ok(self
-                .settings
-                .secret
-                .verify(&pair.remote, &pair.local, stream_id, &request.key))
-        } else {
-            Err(Trouble::NotServed)
-        };
-        let wire = dialback::answer_to_wire(
-            Kind::Verify,
-            &pair.local,
-            &pair.remote,
-            request.id.as_deref(),
-            verdict,
-        );
-        self.carrier.write(wire, now);
-    }
-
-    fn answer(&mut self, pair: &DomainPair, verdict: Result<bool, Trouble>, now: Now) {
-        let wire = dialback::answer_to_wire(Kind::Result, &pair.local, &pair.remote, None, verdict);
-        self.carrier.write(wire, now);
-    }
-
-    fn pending(&self) -> Vec<DomainPair> {
-        self.claims
-            .iter()
-            .filter(|(_, claim)| matches!(claim, Claim::Pending(_)))
-            .map(|(pair, _)| pair.clone())
-            .collect()
     }
 
     fn has_proof(&self) -> bool {
@@ -672,47 +658,6 @@ const SM_FAILED_UNEXPECTED: &str = "<failed xmlns='urn:xmpp:sm:3'>\
     <unexpected-request xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>";
 const SM_FAILED_RESUME: &str = "<failed xmlns='urn:xmpp:sm:3'>\
     <item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>";
-
-/// What an accepted stream knows to do with a top-level element.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TopLevel {
-    Stanza,
-    Dialback,
-    StartTls,
-    StreamError,
-    Sasl,
-    Compress,
-    StreamManagement,
-    Unknown,
-}
-
-impl TopLevel {
-    const KNOWN: &'static [(&'static str, &'static str, Self)] = &[
-        (ns::CLIENT, "message", Self::Stanza),
-        (ns::CLIENT, "presence", Self::Stanza),
-        (ns::CLIENT, "iq", Self::Stanza),
-        (ns::DIALBACK, "result", Self::Dialback),
-        (ns::DIALBACK, "verify", Self::Dialback),
-        (ns::TLS, "starttls", Self::StartTls),
-        (ns::STREAMS, "error", Self::StreamError),
-        (ns::SASL, "auth", Self::Sasl),
-        (ns::SASL, "response", Self::Sasl),
-        (ns::SASL, "abort", Self::Sasl),
-        (ns::COMPRESS, "compress", Self::Compress),
-        (ns::SM, "enable", Self::StreamManagement),
-        (ns::SM, "resume", Self::StreamManagement),
-        (ns::SM, "r", Self::StreamManagement),
-        (ns::SM, "a", Self::StreamManagement),
-    ];
-
-    fn of(element: &Element) -> Self {
-        let namespace = element.ns();
-        Self::KNOWN
-            .iter()
-            .find(|(known_ns, name, _)| *known_ns == namespace && *name == element.name())
-            .map_or(Self::Unknown, |(_, _, kind)| *kind)
-    }
-}
 
 fn refusal(condition: StreamCondition, text: &str) -> StreamError {
     StreamError::new(condition, text)

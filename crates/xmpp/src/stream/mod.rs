@@ -16,6 +16,7 @@ mod inbound;
 pub mod limits;
 pub mod ns;
 mod outbound;
+pub mod rule;
 mod sasl;
 #[cfg(test)]
 mod tests;
@@ -27,12 +28,15 @@ use bytes::Bytes;
 pub use component::{ComponentEvent, ComponentSecret, ComponentSettings, ComponentStream, Odd};
 pub use domain::DomainPair;
 pub use error::{CloseReason, Step, StreamCondition, StreamError};
-pub use inbound::{InboundEvent, InboundSettings, InboundStream, StanzaNumber, VerifyId};
+pub use inbound::{
+    ClaimRefusal, InboundEvent, InboundSettings, InboundStream, Proof, StanzaNumber, VerifyId,
+};
 pub use limits::{Limits, Timing};
 pub use outbound::{
-    CertificateRule, NotReady, OutboundEvent, OutboundSettings, OutboundStream, PairError,
-    VerifyError, VerifyRequest,
+    NotReady, OutboundEvent, OutboundSettings, OutboundStream, PairError, VerifyError,
+    VerifyRequest,
 };
+pub use rule::{CertificateRule, ExternalRule, PartnerRule, PartnerRules, TlsRule};
 
 /// What the owner of the connection has to do, in this order.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,18 +50,6 @@ pub enum StreamCommand<E> {
     Close,
     /// Take note.
     Event(E),
-}
-
-/// Whether a stream has to be encrypted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum TlsRule {
-    /// No TLS, no stream.
-    #[default]
-    Required,
-    /// TLS where the peer can. A handshake that fails is never followed by a clear stream.
-    Optional,
-    /// No TLS even where the peer can: for tests and for connections that are protected otherwise.
-    Never,
 }
 
 /// What a finished TLS handshake has shown.
@@ -82,5 +74,18 @@ impl TlsInfo {
                 Some(name) => parent.is_some() && domain::normal_domain(name).as_deref() == parent,
                 None => domain::normal_domain(name).as_deref() == Some(domain),
             })
+    }
+
+    /// Why the certificate does not speak for this domain: words for the administrator.
+    #[must_use]
+    pub fn why_not_valid_for(&self, domain: &str) -> String {
+        match &self.distrust {
+            Some(why) => why.clone(),
+            None if self.valid_names.is_empty() => "no valid certificate was shown".to_owned(),
+            None => format!(
+                "it is for {}, not for {domain}",
+                self.valid_names.join(", ")
+            ),
+        }
     }
 }

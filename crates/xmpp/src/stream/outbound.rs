@@ -8,41 +8,35 @@ use stox_core::time::Now;
 use thiserror::Error;
 use xmpp_parsers::stanza_error::StanzaError;
 
+mod acks;
+mod dialback;
+mod external;
+
+use self::external::External;
 use super::{
-    StreamCommand, TlsInfo, TlsRule,
+    StreamCommand, TlsInfo,
     carrier::{Carrier, Due},
-    domain::{DomainPair, domain_of_address, normal_domain},
+    domain::{DomainPair, domain_of_address},
     error::{CloseReason, Step, StreamCondition, StreamError},
     features::PeerFeatures,
     header::{StreamHeader, Version, header_to_wire},
     limits::{Limits, Timing},
     ns,
+    rule::{PartnerRule, TlsRule},
     write::stanza_to_wire,
     xml::XmlEvent,
 };
-use crate::dialback::{self, Answer, Dialback, DialbackSecret, Kind};
-
-/// What the certificate of a server that we dialled must show.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum CertificateRule {
-    /// Valid for every domain that is spoken to on the stream.
-    #[default]
-    ValidForPartner,
-    /// Nothing: TLS hides, dialback through DNS identifies.
-    Any,
-}
+use crate::dialback::DialbackSecret;
 
 /// What one dialled stream is told.
 #[derive(Debug, Clone)]
 pub struct OutboundSettings {
     /// The domains in our header, in their normal form ([`normal_domain`]).
     pub pair: DomainPair,
-    /// Encryption.
-    pub tls: TlsRule,
-    /// The partner's certificate.
-    pub certificate: CertificateRule,
-    /// Speak to servers from before XMPP 1.0, which means in clear: needs [`TlsRule::Optional`] or `Never`, too.
-    pub accept_before_1_0: bool,
+    /// The rule for `pair.remote`, and for every other domain on the stream.
+    pub rule: PartnerRule,
+    /// Our certificate names `pair.local`, so that it may be tried as proof.
+    pub external: bool,
     /// Use stream management where the peer has it.
     pub stream_management: bool,
     /// The secret of our dialback keys.
@@ -74,6 +68,8 @@ pub enum OutboundEvent {
         /// Inside TLS.
         encrypted: bool,
     },
+    /// The peer did not take our certificate as proof; these are its words. Dialback follows where it may.
+    ExternalRefused(String),
     /// The peer has accepted the pair: its stanzas may be sent.
     Ready(DomainPair),
     /// The peer does not accept the pair. Other pairs are not touched.
@@ -104,9 +100,22 @@ pub enum PairError {
     /// No answer in time.
     #[error("the peer did not answer our dialback key in time")]
     Timeout,
-    /// The certificate does not name the partner.
-    #[error("the certificate is not valid for the partner")]
-    CertificateNotValid,
+    /// The certificate does not speak for the partner, for this reason.
+    #[error("the partner's certificate is not valid for it: {0}")]
+    CertificateNotValid(String),
+    /// Only a certificate may prove us, and ours does not name the domain.
+    #[error("our own certificate does not name our domain, and the rule allows no dialback")]
+    OwnCertificate,
+    /// Only a certificate may prove us, and the peer asks for none.
+    #[error(
+        "the peer does not offer SASL EXTERNAL to our certificate, and the rule allows no dialback"
+    )]
+    ExternalNotOffered,
+    /// Only a certificate may prove us, and the peer did not take it. Its words.
+    #[error(
+        "the peer did not take our certificate as proof ({0}), and the rule allows no dialback"
+    )]
+    ExternalFailed(String),
     /// The stream is closing or closed.
     #[error("the stream is closed")]
     Closed,
@@ -121,9 +130,9 @@ pub enum VerifyError {
     /// No answer in time.
     #[error("the authoritative server did not answer in time")]
     Timeout,
-    /// The certificate does not name the partner.
-    #[error("the certificate is not valid for the partner")]
-    CertificateNotValid,
+    /// The certificate does not speak for the partner, for this reason.
+    #[error("the partner's certificate is not valid for it: {0}")]
+    CertificateNotValid(String),
     /// The stream is closing or closed.
     #[error("the stream is closed")]
     Closed,
@@ -151,6 +160,8 @@ enum State {
     Features,
     /// Its answer to STARTTLS is awaited.
     Proceed,
+    /// Its answer to EXTERNAL is awaited.
+    Sasl,
     /// Dialback and stanzas flow.
     Negotiated,
 }
@@ -189,6 +200,7 @@ pub struct OutboundStream {
     header: StreamHeader,
     features: PeerFeatures,
     tls: Option<TlsInfo>,
+    external: External,
     pairs: BTreeMap<DomainPair, Progress>,
     questions: BTreeMap<VerifyRequest, Progress>,
     stream_management: StreamManagement,
@@ -208,6 +220,7 @@ impl OutboundStream {
             header: StreamHeader::default(),
             features: PeerFeatures::default(),
             tls: None,
+            external: External::Untried,
             pairs: BTreeMap::new(),
             questions: BTreeMap::new(),
             stream_management: StreamManagement::Off,
@@ -272,7 +285,7 @@ impl OutboundStream {
         if self.stream_management == StreamManagement::Off || !self.carrier.is_open() {
             return false;
         }
-        self.carrier.write(SM_REQUEST.to_owned(), now);
+        self.carrier.write(acks::REQUEST.to_owned(), now);
         true
     }
 
@@ -309,9 +322,10 @@ impl OutboundStream {
         }
         self.tls = Some(tls);
         self.carrier.restart(now);
-        if !self.may_speak_to(&self.settings.pair.remote) {
-            let remote = self.settings.pair.remote.clone();
-            self.carrier.end(CloseReason::CertificateNotValid(remote));
+        if let Err(why) = self.may_speak_to(&self.settings.pair.remote) {
+            let domain = self.settings.pair.remote.clone();
+            self.carrier
+                .end(CloseReason::CertificateNotValid { domain, why });
             return;
         }
         self.open(now);
@@ -365,6 +379,7 @@ impl OutboundStream {
                 return;
             }
             Due::Step if self.state == State::Proceed => Step::Tls,
+            Due::Step if self.state == State::Sasl => Step::Authentication,
             Due::Step => Step::Header,
         };
         let error = StreamError::new(
@@ -398,7 +413,7 @@ impl OutboundStream {
         self.header = header;
         match version {
             Version::AtLeast1 => self.state = State::Features,
-            Version::Before1 if !self.settings.accept_before_1_0 => {
+            Version::Before1 if !self.settings.rule.before_1_0 => {
                 return Err(StreamError::new(
                     StreamCondition::UnsupportedVersion,
                     "XMPP 1.0 is needed",
@@ -432,7 +447,8 @@ impl OutboundStream {
                 self.carrier.close(CloseReason::TlsRefused, now);
                 Ok(())
             }
-            (_, _, State::Features | State::Proceed) => Err(StreamError::new(
+            (ns::SASL, _, State::Sasl) => self.sasl(element, now),
+            (_, _, State::Features | State::Proceed | State::Sasl) => Err(StreamError::new(
                 StreamCondition::UnsupportedStanzaType,
                 "the stream is not negotiated",
             )),
@@ -447,8 +463,8 @@ impl OutboundStream {
     }
 
     fn features_read(&mut self, now: Now) -> Result<(), StreamError> {
-        if self.tls.is_some() || self.settings.tls == TlsRule::Never {
-            return self.negotiated(now);
+        if self.tls.is_some() || self.settings.rule.tls == TlsRule::Never {
+            return self.authenticate(now);
         }
         if !self.features.starttls {
             return self.without_tls_offer(now);
@@ -460,8 +476,18 @@ impl OutboundStream {
         Ok(())
     }
 
+    /// Encryption is as it will be.
+    fn authenticate(&mut self, now: Now) -> Result<(), StreamError> {
+        if self.wants_external() {
+            self.ask_for_external(now);
+            Ok(())
+        } else {
+            self.negotiated(now)
+        }
+    }
+
     fn without_tls_offer(&mut self, now: Now) -> Result<(), StreamError> {
-        if self.tls.is_none() && self.settings.tls == TlsRule::Required {
+        if self.tls.is_none() && self.settings.rule.tls == TlsRule::Required {
             self.carrier.close(CloseReason::TlsNotOffered, now);
             return Ok(());
         }
@@ -482,228 +508,20 @@ impl OutboundStream {
         Ok(())
     }
 
-    /// The certificate rule holds for this partner.
-    fn may_speak_to(&self, partner: &str) -> bool {
-        match self.settings.certificate {
-            CertificateRule::Any => true,
-            CertificateRule::ValidForPartner => self
-                .tls
-                .as_ref()
-                .is_some_and(|tls| tls.is_valid_for(partner)),
+    /// The certificate is as the rule needs it.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    fn may_speak_to(&self, partner: &str) -> Result<(), String> {
+        if !self.settings.rule.needs_valid_certificate() {
+            return Ok(());
+        }
+        match &self.tls {
+            Some(tls) if tls.is_valid_for(partner) => Ok(()),
+            Some(tls) => Err(tls.why_not_valid_for(partner)),
+            None => Err("the stream is in clear".to_owned()),
         }
     }
-
-    // --------------------------------------------------------------------------------------- dialback
-
-    /// Sends everything that is wanted and not yet asked. Dialback is tried even where it is not offered: servers
-    /// from before XEP-0220's feature take it (COMPAT(jabberd 1.4)).
-    fn ask(&mut self, now: Now) {
-        if self.state != State::Negotiated || !self.carrier.is_open() {
-            return;
-        }
-        let deadline = now.mono + self.carrier.timing().authentication;
-        for pair in wanted(&self.pairs) {
-            self.ask_for_pair(pair, deadline, now);
-        }
-        for question in wanted(&self.questions) {
-            self.ask_about_key(question, deadline, now);
-        }
-    }
-
-    /// As originating server (XEP-0220 §2.1.1).
-    fn ask_for_pair(&mut self, pair: DomainPair, deadline: Duration, now: Now) {
-        if !self.may_speak_to(&pair.remote) {
-            self.pairs.remove(&pair);
-            self.carrier.event(OutboundEvent::PairRefused(
-                pair,
-                PairError::CertificateNotValid,
-            ));
-            return;
-        }
-        let stream_id = self.header.id.as_deref().unwrap_or_default();
-        let key = self
-            .settings
-            .secret
-            .key(&pair.remote, &pair.local, stream_id);
-        let wire = dialback::request_to_wire(Kind::Result, &pair.local, &pair.remote, None, &key);
-        self.carrier.write(wire, now);
-        self.pairs.insert(pair, Progress::Asked(deadline));
-    }
-
-    /// As receiving server (XEP-0220 §2.2.1).
-    fn ask_about_key(&mut self, question: VerifyRequest, deadline: Duration, now: Now) {
-        if !self.may_speak_to(&question.pair.remote) {
-            self.questions.remove(&question);
-            self.carrier.event(OutboundEvent::Verified(
-                question,
-                Err(VerifyError::CertificateNotValid),
-            ));
-            return;
-        }
-        let wire = dialback::request_to_wire(
-            Kind::Verify,
-            &question.pair.local,
-            &question.pair.remote,
-            Some(&question.stream_id),
-            &question.key,
-        );
-        self.carrier.write(wire, now);
-        self.questions.insert(question, Progress::Asked(deadline));
-    }
-
-    /// Only what was asked can be answered (CVE-2012-3525): everything else is ignored.
-    fn dialback_answer(&mut self, element: &Element, now: Now) {
-        let Some(Dialback {
-            kind,
-            from: Some(from),
-            to: Some(to),
-            id,
-            answer: Some(answer),
-            ..
-        }) = Dialback::from_element(element)
-        else {
-            return;
-        };
-        let (Some(remote), Some(local)) = (normal_domain(&from), normal_domain(&to)) else {
-            return;
-        };
-        let pair = DomainPair { local, remote };
-        match kind {
-            Kind::Result => self.pair_answered(pair, answer, now),
-            Kind::Verify => self.key_answered(&pair, id.as_deref(), answer),
-        }
-    }
-
-    fn pair_answered(&mut self, pair: DomainPair, answer: Answer, now: Now) {
-        let Some(Progress::Asked(_)) = self.pairs.get(&pair) else {
-            return;
-        };
-        let error = match answer {
-            Answer::Valid => {
-                self.pairs.insert(pair.clone(), Progress::Ready);
-                self.carrier.set_authenticated();
-                self.enable_stream_management(now);
-                self.carrier.event(OutboundEvent::Ready(pair));
-                return;
-            }
-            Answer::Invalid => PairError::Invalid,
-            Answer::Error(error) => PairError::Peer(error),
-        };
-        self.pairs.remove(&pair);
-        self.carrier.event(OutboundEvent::PairRefused(pair, error));
-    }
-
-    fn key_answered(&mut self, pair: &DomainPair, stream_id: Option<&str>, answer: Answer) {
-        let Some(question) = self
-            .questions
-            .iter()
-            .find(|(question, progress)| {
-                matches!(progress, Progress::Asked(_))
-                    && question.pair == *pair
-                    && Some(question.stream_id.as_str()) == stream_id
-            })
-            .map(|(question, _)| question.clone())
-        else {
-            return;
-        };
-        self.questions.remove(&question);
-        let verdict = match answer {
-            Answer::Valid => Ok(true),
-            Answer::Invalid => Ok(false),
-            Answer::Error(error) => Err(VerifyError::Peer(error)),
-        };
-        self.carrier
-            .event(OutboundEvent::Verified(question, verdict));
-    }
-
-    fn give_up(&mut self, now: Now) {
-        for pair in late(&self.pairs, now) {
-            self.pairs.remove(&pair);
-            self.carrier
-                .event(OutboundEvent::PairRefused(pair, PairError::Timeout));
-        }
-        for question in late(&self.questions, now) {
-            self.questions.remove(&question);
-            self.carrier
-                .event(OutboundEvent::Verified(question, Err(VerifyError::Timeout)));
-        }
-    }
-
-    // ------------------------------------------------------------------------------ stream management
-
-    /// Before the first stanza, so that both sides count alike (XEP-0198 §4).
-    fn enable_stream_management(&mut self, now: Now) {
-        if self.stream_management == StreamManagement::Off
-            && self.sent == 0
-            && self.settings.stream_management
-            && self.features.stream_management
-        {
-            self.stream_management = StreamManagement::On;
-            self.carrier.write(SM_ENABLE.to_owned(), now);
-        }
-    }
-
-    fn stream_management(
-        &mut self,
-        name: &str,
-        element: &Element,
-        now: Now,
-    ) -> Result<(), StreamError> {
-        match name {
-            "failed" => self.stream_management = StreamManagement::Off,
-            "r" if self.stream_management == StreamManagement::On => {
-                self.carrier.write(SM_NOTHING_RECEIVED.to_owned(), now);
-            }
-            "a" if self.stream_management == StreamManagement::On => {
-                return self.acknowledged(element);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// `h` counts modulo 2^32 (XEP-0198 §4).
-    fn acknowledged(&mut self, element: &Element) -> Result<(), StreamError> {
-        let Some(count) = element.attr("h").and_then(|h| h.parse::<u32>().ok()) else {
-            return Err(StreamError::new(StreamCondition::BadFormat, "no count"));
-        };
-        let known = self.acknowledged & u64::from(u32::MAX);
-        let more = u64::from(count).wrapping_sub(known) & u64::from(u32::MAX);
-        if self.acknowledged + more > self.sent {
-            return Err(StreamError::new(
-                StreamCondition::UndefinedCondition,
-                "more stanzas acknowledged than sent",
-            ));
-        }
-        if more > 0 {
-            self.acknowledged += more;
-            self.carrier
-                .event(OutboundEvent::Acknowledged(self.acknowledged));
-        }
-        Ok(())
-    }
-}
-
-fn wanted<K: Clone>(list: &BTreeMap<K, Progress>) -> Vec<K> {
-    keys_where(list, |progress| progress == Progress::Wanted)
-}
-
-fn late<K: Clone>(list: &BTreeMap<K, Progress>, now: Now) -> Vec<K> {
-    keys_where(list, |progress| {
-        progress
-            .deadline()
-            .is_some_and(|deadline| deadline <= now.mono)
-    })
-}
-
-fn keys_where<K: Clone>(list: &BTreeMap<K, Progress>, test: impl Fn(Progress) -> bool) -> Vec<K> {
-    list.iter()
-        .filter(|(_, progress)| test(**progress))
-        .map(|(key, _)| key.clone())
-        .collect()
 }
 
 const STARTTLS: &str = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>";
-const SM_ENABLE: &str = "<enable xmlns='urn:xmpp:sm:3'/>";
-const SM_REQUEST: &str = "<r xmlns='urn:xmpp:sm:3'/>";
-const SM_NOTHING_RECEIVED: &str = "<a xmlns='urn:xmpp:sm:3' h='0'/>";

@@ -2,8 +2,9 @@
 //! XEP-0178 §3).
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use minidom::Element;
 
-use super::{domain::normal_domain, ns, write::Markup};
+use super::{domain::normal_domain, error::peer_text, ns, write::Markup};
 
 /// The mechanism in which the certificate of the TLS connection is the proof.
 pub(super) const EXTERNAL: &str = "EXTERNAL";
@@ -72,6 +73,41 @@ pub(super) fn check_response(text: &str, domain: &str) -> Result<(), SaslFailure
         Ok(())
     } else {
         Err(SaslFailure::InvalidAuthzid)
+    }
+}
+
+/// Asks for EXTERNAL, with the domain as authorisation identity.
+pub(super) fn auth_to_wire(domain: &str) -> String {
+    let mut out = Markup::new();
+    out.open("auth")
+        .attribute("xmlns", ns::SASL)
+        .attribute("mechanism", EXTERNAL)
+        .text(&BASE64_STANDARD.encode(domain))
+        .close();
+    out.finish()
+}
+
+/// The identity once more, for a peer that asks for it.
+pub(super) fn response_to_wire(domain: &str) -> String {
+    let mut out = Markup::new();
+    out.open("response")
+        .attribute("xmlns", ns::SASL)
+        .text(&BASE64_STANDARD.encode(domain))
+        .close();
+    out.finish()
+}
+
+/// What a peer's `<failure/>` says: its condition, and its words where it has some.
+pub(super) fn failure_words(element: &Element) -> String {
+    let condition = element
+        .children()
+        .map(Element::name)
+        .find(|name| *name != "text")
+        .unwrap_or("no reason given");
+    let text = element.get_child("text", ns::SASL).map(Element::text);
+    match text.filter(|text| !text.trim().is_empty()) {
+        Some(text) => peer_text(&format!("{condition}: {text}")),
+        None => peer_text(condition),
     }
 }
 

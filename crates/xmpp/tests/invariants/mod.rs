@@ -2,12 +2,15 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use stox_core::time::{Now, SeededEntropy};
+use stox_core::{
+    policy::DomainPattern,
+    time::{Now, SeededEntropy},
+};
 use stox_xmpp::{
     dialback::DialbackSecret,
     stream::{
-        InboundEvent, InboundSettings, InboundStream, Limits, StreamCommand, StreamCondition,
-        Timing, TlsRule,
+        InboundEvent, InboundSettings, InboundStream, Limits, PartnerRule, StreamCommand,
+        StreamCondition, Timing, TlsRule,
         xml::{StreamParser, XmlEvent},
     },
 };
@@ -50,12 +53,15 @@ fn parse<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<XmlEvent>, Option<S
 }
 
 fn accepted(octets: &[u8], sizes: &[u8], tls: TlsRule) {
+    let rule = PartnerRule {
+        tls,
+        before_1_0: true,
+        ..PartnerRule::default()
+    };
     let settings = InboundSettings {
         local_domains: BTreeSet::from(["xmpp.example".to_owned()]),
         unclaimable_domains: BTreeSet::new(),
-        tls,
-        clear_partners: BTreeSet::new(),
-        accept_before_1_0: true,
+        partners: std::iter::once((DomainPattern::Any, rule)).collect(),
         secret: DialbackSecret::new(b"secret"),
         limits: Limits::default(),
         timing: Timing::default(),
@@ -79,7 +85,7 @@ fn take(stream: &mut InboundStream, said: &mut Vec<u8>) {
             StreamCommand::Event(event) => assert!(
                 !matches!(
                     event,
-                    InboundEvent::Stanza { .. } | InboundEvent::DomainProved(_)
+                    InboundEvent::Stanza { .. } | InboundEvent::DomainProved(..)
                 ),
                 "{event:?}"
             ),

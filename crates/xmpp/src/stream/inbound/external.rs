@@ -3,7 +3,7 @@
 use minidom::Element;
 use stox_core::time::Now;
 
-use super::{Claim, InboundEvent, InboundStream, TopLevel, VerifyId, refusal};
+use super::{ClaimRefusal, InboundEvent, InboundStream, Proof, TopLevel, VerifyId, refusal};
 use crate::{
     dialback::Trouble,
     stream::{
@@ -35,21 +35,24 @@ impl External {
 }
 
 impl InboundStream {
-    /// Puts EXTERNAL on offer for the pair in the header where the certificate speaks for its `from`. A header that
-    /// leaves a domain out leaves nothing to authorise: such a peer has dialback.
+    /// Puts EXTERNAL on offer for the pair in the header where the certificate speaks for its `from`, and the rule of
+    /// that partner takes it. A domain without a rule is told so when it tries. A header that leaves a domain out leaves nothing to authorise: such a peer has dialback.
     pub(super) fn offer_external(&mut self, from: Option<&str>, to: Option<&str>) {
-        let Some(tls) = &self.tls else {
-            return;
-        };
         if let (External::NotOffered, Some(remote), Some(local)) = (&self.external, from, to)
-            && tls.is_valid_for(remote)
+            && self.has_certificate_for(remote)
             && self.is_claimable_domain(remote)
+            && self.takes_external(remote)
         {
             self.external = External::Offered(DomainPair {
                 local: local.to_owned(),
                 remote: remote.to_owned(),
             });
         }
+    }
+
+    fn takes_external(&self, partner: &str) -> bool {
+        let rule = self.settings.partners.of(partner);
+        rule.is_none_or(|rule| rule.takes_external())
     }
 
     /// The stream after SASL is between the same domains, or says nothing about them (RFC 6120 §4.7.1).
@@ -111,8 +114,14 @@ impl InboundStream {
         response: &str,
         now: Now,
     ) -> Result<(), SaslFailure> {
-        if !self.may_speak(None) {
+        if !self.may_speak(self.claimed_domain().as_deref()) {
             return Err(SaslFailure::EncryptionRequired);
+        }
+        if let Some(pair) = self.claimed_pair()
+            && !self.takes_external(&pair.remote)
+        {
+            self.note_refused(&pair, ClaimRefusal::ExternalNotAllowed);
+            return Err(SaslFailure::NotAuthorized);
         }
         let (External::Offered(pair) | External::Challenged(pair)) = &self.external else {
             return Err(SaslFailure::InvalidMechanism);
@@ -143,6 +152,10 @@ impl InboundStream {
             return Err(SaslFailure::InvalidMechanism);
         }
         sasl::check_response(response, &pair.remote)?;
+        if let Err(why) = self.rule_for_claim(&pair.remote) {
+            self.note_refused(&pair, why);
+            return Err(SaslFailure::NotAuthorized);
+        }
         let id = self.verify_id();
         self.external = External::Pending(pair.clone(), id);
         self.carrier.event(InboundEvent::Authenticate { id, pair });
@@ -177,10 +190,8 @@ impl InboundStream {
         self.carrier.write(sasl::SUCCESS.to_owned(), now);
         let id = std::mem::take(&mut self.next_id);
         self.restart(id, now);
-        self.carrier.set_authenticated();
         self.external = External::Done(pair.clone());
-        self.claims.insert(pair.clone(), Claim::Proved);
-        self.carrier.event(InboundEvent::DomainProved(pair));
+        self.proved(pair, Proof::Certificate);
     }
 
     /// The stream goes on as it was: another attempt, or dialback.

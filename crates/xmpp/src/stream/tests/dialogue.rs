@@ -4,6 +4,8 @@ use super::*;
 
 /// One connection: a dialled and an accepted end, and what crossed it.
 struct Connection {
+    /// What the dialling server's certificate is valid for.
+    client_names: &'static [&'static str],
     dialled: Dialled,
     accepted: Accepted,
     wire: Vec<String>,
@@ -14,6 +16,7 @@ struct Connection {
 impl Connection {
     fn new(dialled: OutboundSettings, accepted: InboundSettings) -> Self {
         Self {
+            client_names: &[],
             dialled: Dialled::new(dialled),
             accepted: Accepted::new(accepted),
             wire: Vec::new(),
@@ -63,7 +66,7 @@ impl Connection {
                 let (entropy, now) = (&mut self.accepted.entropy, self.accepted.now);
                 self.accepted
                     .stream
-                    .tls_established(certificate(&["sip.test"]), entropy, now);
+                    .tls_established(certificate(self.client_names), entropy, now);
                 self.dialled
                     .stream
                     .tls_established(certificate(&["jabber.test"]), now);
@@ -103,9 +106,8 @@ fn a_pair_is_proved_through_the_authoritative_server() {
             "= TLS".to_owned(),
             format!("> {}", our_header("sip.test", "jabber.test", None)),
             format!(
-                "< {}{}",
+                "< {}{OUR_FEATURES}",
                 our_header("jabber.test", "sip.test", Some(ID_2)),
-                our_features_with_external()
             ),
             format!("> <db:result from='sip.test' to='jabber.test'>{key}</db:result>"),
         ]
@@ -117,7 +119,6 @@ fn a_pair_is_proved_through_the_authoritative_server() {
         pair: claimed,
         stream_id,
         key: shown,
-        certificate_valid: true,
     }) = first.said_by_accepted.last().cloned()
     else {
         panic!("{:?}", first.said_by_accepted);
@@ -169,12 +170,44 @@ fn a_pair_is_proved_through_the_authoritative_server() {
     );
     assert_eq!(
         first.said_by_accepted.last(),
-        Some(&InboundEvent::DomainProved(claimed))
+        Some(&InboundEvent::DomainProved(claimed, Proof::Dialback))
     );
     assert_eq!(
         first.said_by_dialled.last(),
         Some(&OutboundEvent::Ready(wanted))
     );
+}
+
+#[test]
+fn a_pair_is_proved_by_certificate() {
+    let mut connection = Connection::new(
+        outbound_settings("sip.test", "jabber.test"),
+        gateway("jabber.test"),
+    );
+    connection.client_names = &["sip.test"];
+    let wanted = pair("sip.test", "jabber.test");
+    connection.dialled.stream.authorise(wanted.clone(), at(0));
+    connection.run();
+    let Some(InboundEvent::Authenticate { id, pair: claimed }) =
+        connection.said_by_accepted.last().cloned()
+    else {
+        panic!("{:?}", connection.said_by_accepted);
+    };
+    assert_eq!(claimed, pair("jabber.test", "sip.test"));
+    connection.accepted.stream.verified(id, Ok(true), at(1));
+    connection.run();
+    assert!(
+        connection
+            .said_by_accepted
+            .contains(&InboundEvent::DomainProved(claimed, Proof::Certificate))
+    );
+    assert_eq!(
+        connection.said_by_dialled.last(),
+        Some(&OutboundEvent::Ready(wanted))
+    );
+    let wire = connection.take_wire().concat();
+    assert!(!wire.contains("<db:result"), "{wire}");
+    assert!(wire.ends_with("<enabled xmlns='urn:xmpp:sm:3'/>"), "{wire}");
 }
 
 /// A connection on which a first pair is proved without asking anybody.

@@ -63,7 +63,10 @@ fn authenticated() -> Accepted {
         accepted.seen(),
         [
             wrote(SUCCESS),
-            Seen::Said(InboundEvent::DomainProved(pair("sip.test", "jabber.test"))),
+            Seen::Said(InboundEvent::DomainProved(
+                pair("sip.test", "jabber.test"),
+                Proof::Certificate
+            )),
         ]
     );
     accepted
@@ -109,7 +112,10 @@ fn a_certificate_proves_the_domain_and_its_stanzas_are_acknowledged() {
         accepted.seen(),
         [
             wrote(SUCCESS),
-            Seen::Said(InboundEvent::DomainProved(pair("sip.test", "jabber.test"))),
+            Seen::Said(InboundEvent::DomainProved(
+                pair("sip.test", "jabber.test"),
+                Proof::Certificate
+            )),
         ]
     );
     assert_eq!(
@@ -225,7 +231,7 @@ fn requests_that_fail_leave_another_try_and_dialback() {
     for (request, condition) in &cases {
         let mut accepted = offered();
         assert_eq!(accepted.take(request), [failure(condition)], "{request}");
-        accepted.prove("sip.test", "jabber.test");
+        accepted.prove_by_certificate("sip.test", "jabber.test");
 
         let mut accepted = offered();
         accepted.take(request);
@@ -270,7 +276,7 @@ fn a_response_may_come_behind_a_challenge() {
         "the attempt is over"
     );
     let mut keyed = challenged();
-    keyed.take(KEY);
+    keyed.prove_by_certificate("sip.test", "jabber.test");
     assert_eq!(keyed.take(&respond("=")), [failure("invalid-mechanism")]);
 }
 
@@ -312,7 +318,7 @@ fn the_peer_waits_for_the_decision() {
             Some(StreamCondition::PolicyViolation),
             "{behind}"
         );
-        let proved = |seen: &Seen<_>| matches!(seen, Seen::Said(InboundEvent::DomainProved(_)));
+        let proved = |seen: &Seen<_>| matches!(seen, Seen::Said(InboundEvent::DomainProved(..)));
         assert!(!seen.iter().any(proved));
     }
     // The beginning of the next stream, which is not this one's to read.
@@ -433,26 +439,28 @@ fn a_certificate_proves_one_pair_and_dialback_proves_more() {
     );
 }
 
-/// COMPAT: the offer is no demand.
+/// XEP-0344. COMPAT: the offer is no demand.
 #[test]
-fn whoever_shows_a_key_goes_on_with_dialback() {
+fn whoever_shows_a_key_with_its_certificate_is_not_asked_about() {
     let mut accepted = offered();
-    let seen = accepted.take(KEY);
-    let [
-        Seen::Said(InboundEvent::VerifyKey {
-            id,
-            certificate_valid: true,
-            ..
-        }),
-    ] = seen.as_slice()
-    else {
-        panic!("{seen:?}");
-    };
-    assert_eq!(accepted.take(AUTH), [failure("invalid-mechanism")]);
-    accepted.stream.verified(*id, Ok(true), at(1));
-    assert_eq!(accepted.seen().len(), 2);
+    accepted.prove_by_certificate("sip.test", "jabber.test");
     assert_eq!(accepted.take(AUTH), [failure("invalid-mechanism")]);
     stanza_number(&accepted.take("<iq from='jabber.test' to='sip.test'/>"));
+}
+
+/// XEP-0220 §2.6: each domain on the stream is judged by itself.
+#[test]
+fn the_certificate_proves_only_the_domains_that_it_names() {
+    let opening = header("jabber.test", "sip.test");
+    let (mut accepted, _) = encrypted(&opening, &["jabber.test", "rooms.jabber.test"]);
+    accepted.prove_by_certificate("sip.test", "rooms.jabber.test");
+    accepted.prove_by_certificate("sip2.test", "jabber.test");
+    accepted.prove("sip.test", "other.test");
+    stanza_number(&accepted.take("<iq from='rooms.jabber.test' to='sip.test'/>"));
+    assert_eq!(
+        inbound_refused_with(&accepted.take("<iq from='third.test' to='sip.test'/>")),
+        Some(StreamCondition::InvalidFrom)
+    );
 }
 
 #[test]

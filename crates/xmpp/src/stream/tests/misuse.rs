@@ -156,7 +156,7 @@ fn nothing_but_tls_is_possible_in_clear() {
 #[test]
 fn a_partner_that_may_speak_in_clear_speaks_for_itself_only() {
     let mut accepted = accepted();
-    let seen = accepted.take(&header("old.test", "sip.test"));
+    let seen = accepted.take(&header("clear.test", "sip.test"));
     let [Seen::Wrote(wire), Seen::Said(_)] = seen.as_slice() else {
         panic!("{seen:?}");
     };
@@ -164,7 +164,7 @@ fn a_partner_that_may_speak_in_clear_speaks_for_itself_only() {
         wire.contains("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/><dialback"),
         "{wire}"
     );
-    accepted.prove("sip.test", "old.test");
+    accepted.prove("sip.test", "clear.test");
     assert_eq!(
         inbound_refused_with(
             &accepted.take("<db:result from='jabber.test' to='sip.test'>k</db:result>")
@@ -644,7 +644,7 @@ fn a_stream_that_is_closing_starts_no_tls() {
 fn a_failed_starttls_is_never_followed_by_clear_text() {
     for tls in [TlsRule::Required, TlsRule::Optional] {
         let settings = OutboundSettings {
-            tls,
+            rule: encryption(tls),
             ..outbound_settings("sip.test", "jabber.test")
         };
         let start = || {
@@ -689,7 +689,10 @@ fn a_failed_starttls_is_never_followed_by_clear_text() {
 #[test]
 fn a_certificate_that_must_be_valid_is_asked_for_every_partner() {
     let settings = OutboundSettings {
-        certificate: CertificateRule::ValidForPartner,
+        rule: PartnerRule {
+            certificate: CertificateRule::ValidForPartner,
+            ..PartnerRule::default()
+        },
         ..outbound_settings("sip.test", "jabber.test")
     };
     let mut wrong = Dialled::new(settings.clone());
@@ -702,9 +705,10 @@ fn a_certificate_that_must_be_valid_is_asked_for_every_partner() {
     assert_eq!(
         wrong.seen(),
         [
-            Seen::Said(OutboundEvent::Closed(CloseReason::CertificateNotValid(
-                "jabber.test".to_owned()
-            ))),
+            Seen::Said(OutboundEvent::Closed(CloseReason::CertificateNotValid {
+                domain: "jabber.test".to_owned(),
+                why: "it is for other.test, not for jabber.test".to_owned(),
+            })),
             Seen::Close,
         ]
     );
@@ -712,6 +716,7 @@ fn a_certificate_that_must_be_valid_is_asked_for_every_partner() {
     let mut right = Dialled::negotiated(settings.clone());
     let other = pair("sip.test", "rooms.jabber.test");
     right.stream.authorise(other.clone(), at(0));
+    let why = "it is for jabber.test, not for rooms.jabber.test".to_owned();
     let question = VerifyRequest {
         pair: other.clone(),
         stream_id: "i".to_owned(),
@@ -723,17 +728,20 @@ fn a_certificate_that_must_be_valid_is_asked_for_every_partner() {
         [
             Seen::Said(OutboundEvent::PairRefused(
                 other,
-                PairError::CertificateNotValid
+                PairError::CertificateNotValid(why.clone())
             )),
             Seen::Said(OutboundEvent::Verified(
                 question,
-                Err(VerifyError::CertificateNotValid)
+                Err(VerifyError::CertificateNotValid(why))
             )),
         ]
     );
 
     let mut clear = Dialled::new(OutboundSettings {
-        tls: TlsRule::Optional,
+        rule: PartnerRule {
+            tls: TlsRule::Optional,
+            ..settings.rule
+        },
         ..settings
     });
     clear
@@ -751,7 +759,7 @@ fn a_certificate_that_must_be_valid_is_asked_for_every_partner() {
                 }),
                 Seen::Said(OutboundEvent::PairRefused(
                     _,
-                    PairError::CertificateNotValid
+                    PairError::CertificateNotValid(_)
                 )),
             ]
         ),
@@ -831,7 +839,7 @@ fn more_acknowledgements_than_stanzas_end_the_stream() {
     assert_eq!(dialled.take("<a xmlns='urn:xmpp:sm:3' h='1'/>"), []);
 
     let mut dialled = Dialled::new(OutboundSettings {
-        tls: TlsRule::Never,
+        rule: encryption(TlsRule::Never),
         ..outbound_settings("sip.test", "jabber.test")
     });
     dialled
@@ -855,7 +863,7 @@ fn more_acknowledgements_than_stanzas_end_the_stream() {
 #[test]
 fn a_stanza_that_the_peer_would_not_take_is_not_sent() {
     let mut dialled = Dialled::new(OutboundSettings {
-        tls: TlsRule::Never,
+        rule: encryption(TlsRule::Never),
         ..outbound_settings("sip.test", "jabber.test")
     });
     dialled
@@ -882,7 +890,7 @@ fn a_stanza_that_the_peer_would_not_take_is_not_sent() {
 #[test]
 fn a_stream_without_id_cannot_carry_dialback() {
     let mut dialled = Dialled::new(OutboundSettings {
-        tls: TlsRule::Never,
+        rule: encryption(TlsRule::Never),
         ..outbound_settings("sip.test", "jabber.test")
     });
     dialled.take(&header("jabber.test", "sip.test"));

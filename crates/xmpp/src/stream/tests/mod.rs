@@ -2,8 +2,10 @@
 
 mod component;
 mod corpus;
+mod dialled_external;
 mod dialogue;
 mod external;
+mod matrix;
 mod misuse;
 mod properties;
 mod timing;
@@ -11,7 +13,10 @@ mod transcripts;
 
 use std::{collections::BTreeSet, fmt::Debug, sync::Arc, time::Duration};
 
-use stox_core::time::{Now, SeededEntropy};
+use stox_core::{
+    policy::DomainPattern,
+    time::{Now, SeededEntropy},
+};
 
 use super::*;
 use crate::dialback::DialbackSecret;
@@ -71,13 +76,31 @@ fn names(list: &[&str]) -> BTreeSet<String> {
     list.iter().map(|name| (*name).to_owned()).collect()
 }
 
+/// One rule for all but `clear.test`, which may speak in clear.
+fn partners(rule: PartnerRule) -> PartnerRules {
+    let clear = PartnerRule {
+        tls: TlsRule::Optional,
+        ..PartnerRule::default()
+    };
+    [("clear.test", clear), ("*", rule)]
+        .map(|(pattern, rule)| (DomainPattern::parse(pattern), rule))
+        .into_iter()
+        .collect()
+}
+
+/// The default rule with other encryption.
+fn encryption(tls: TlsRule) -> PartnerRule {
+    PartnerRule {
+        tls,
+        ..PartnerRule::default()
+    }
+}
+
 fn inbound_settings(local: &[&str], tls: TlsRule) -> InboundSettings {
     InboundSettings {
         local_domains: names(local),
         unclaimable_domains: names(&["spoken-for.test"]),
-        tls,
-        clear_partners: names(&["old.test"]),
-        accept_before_1_0: false,
+        partners: partners(encryption(tls)),
         secret: DialbackSecret::new(local.concat().as_bytes()),
         limits: Limits::default(),
         timing: Timing::default(),
@@ -87,9 +110,8 @@ fn inbound_settings(local: &[&str], tls: TlsRule) -> InboundSettings {
 fn outbound_settings(local: &str, remote: &str) -> OutboundSettings {
     OutboundSettings {
         pair: pair(local, remote),
-        tls: TlsRule::Required,
-        certificate: CertificateRule::Any,
-        accept_before_1_0: false,
+        rule: PartnerRule::default(),
+        external: true,
         stream_management: true,
         secret: DialbackSecret::new(local.as_bytes()),
         limits: Limits::default(),
@@ -166,7 +188,28 @@ impl Accepted {
                 wrote(format!(
                     "<db:result from='{local}' to='{remote}' type='valid'/>"
                 )),
-                Seen::Said(InboundEvent::DomainProved(pair(local, remote))),
+                Seen::Said(InboundEvent::DomainProved(
+                    pair(local, remote),
+                    Proof::Dialback
+                )),
+            ]
+        );
+    }
+
+    /// The certificate that was shown is valid for the partner, so that its key is not asked about.
+    fn prove_by_certificate(&mut self, local: &str, remote: &str) {
+        assert_eq!(
+            self.take(&format!(
+                "<db:result from='{remote}' to='{local}'>key</db:result>"
+            )),
+            [
+                wrote(format!(
+                    "<db:result from='{local}' to='{remote}' type='valid'/>"
+                )),
+                Seen::Said(InboundEvent::DomainProved(
+                    pair(local, remote),
+                    Proof::CertificateWithKey
+                )),
             ]
         );
     }

@@ -5,7 +5,10 @@ use super::*;
 /// prosody 0.12: attribute order of its own, EXTERNAL offered, two versions of stream management.
 #[test]
 fn dials_prosody() {
-    let mut dialled = Dialled::new(outbound_settings("sip.test", "jabber.test"));
+    let mut dialled = Dialled::new(OutboundSettings {
+        external: false,
+        ..outbound_settings("sip.test", "jabber.test")
+    });
     let wanted = pair("sip.test", "jabber.test");
     dialled.stream.authorise(wanted.clone(), at(0));
     assert_eq!(
@@ -47,6 +50,7 @@ fn dials_prosody() {
             Seen::Said(OutboundEvent::Negotiated {
                 features: features::PeerFeatures {
                     starttls: false,
+                    external: true,
                     dialback: true,
                     stream_management: true,
                     max_octets: Some(524_288),
@@ -122,7 +126,10 @@ fn is_dialled_by_prosody() {
         accepted.seen(),
         [
             wrote("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>"),
-            Seen::Said(InboundEvent::DomainProved(pair("sip.test", "jabber.test"))),
+            Seen::Said(InboundEvent::DomainProved(
+                pair("sip.test", "jabber.test"),
+                Proof::Certificate
+            )),
         ]
     );
     let seen = accepted.take(header);
@@ -269,10 +276,10 @@ fn is_dialled_by_ejabberd() {
         seen,
         [
             wrote("<db:result from='sip.test' to='conference.jabber.test' type='valid'/>"),
-            Seen::Said(InboundEvent::DomainProved(pair(
-                "sip.test",
-                "conference.jabber.test"
-            ))),
+            Seen::Said(InboundEvent::DomainProved(
+                pair("sip.test", "conference.jabber.test"),
+                Proof::Dialback
+            )),
             wrote("<db:result from='sip.test' to='jabber.test' type='invalid'/>"),
         ],
         "the pair that is proved keeps the stream"
@@ -285,10 +292,12 @@ fn speaks_to_servers_from_before_1_0_where_allowed() {
     let old = "<?xml version='1.0'?><stream:stream xmlns:stream='http://etherx.jabber.org/streams' \
                xmlns='jabber:server' xmlns:db='jabber:server:dialback' id='457F9224A0'>";
     let wanted = pair("sip.test", "old.test");
-    let dial = |tls, accept_before_1_0| {
+    let dial = |tls, before_1_0| {
         let mut dialled = Dialled::new(OutboundSettings {
-            tls,
-            accept_before_1_0,
+            rule: PartnerRule {
+                before_1_0,
+                ..encryption(tls)
+            },
             ..outbound_settings("sip.test", "old.test")
         });
         dialled.stream.authorise(wanted.clone(), at(0));
@@ -314,7 +323,10 @@ fn speaks_to_servers_from_before_1_0_where_allowed() {
     );
 
     let mut accepted = Accepted::new(InboundSettings {
-        accept_before_1_0: true,
+        partners: partners(PartnerRule {
+            before_1_0: true,
+            ..encryption(TlsRule::Optional)
+        }),
         ..inbound_settings(&["sip.test"], TlsRule::Optional)
     });
     let seen = accepted.take(&old.replace(" id='457F9224A0'", " from='old.test' to='sip.test'"));

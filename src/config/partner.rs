@@ -1,0 +1,69 @@
+//! `[[xmpp.partner]]`: which proofs of a domain count, and which combinations cannot work.
+
+use super::keys::Table;
+use super::types::*;
+
+/// A combination that cannot work.
+struct Conflict {
+    /// The key at fault.
+    key: &'static str,
+    applies: fn(&Partner) -> bool,
+    why: &'static str,
+}
+
+/// One row a reason.
+const CONFLICTS: &[Conflict] = &[
+    Conflict {
+        key: "certificate",
+        applies: |rule| {
+            rule.tls != StreamTls::Required && rule.certificate == CertificateRule::Verify
+        },
+        why: "cannot be \"verify\" unless tls is \"required\": an unencrypted stream has no certificate",
+    },
+    Conflict {
+        key: "external",
+        applies: |rule| {
+            rule.tls != StreamTls::Required && rule.external == StreamExternal::Required
+        },
+        why: "cannot be \"required\" unless tls is \"required\": an unencrypted stream has no certificate",
+    },
+    Conflict {
+        key: "dialback",
+        applies: |rule| !rule.dialback && rule.external == StreamExternal::Off,
+        why: "cannot be false where external is \"off\": nothing would be left to prove a domain with",
+    },
+    Conflict {
+        key: "dialback",
+        applies: |rule| !rule.dialback && rule.tls != StreamTls::Required,
+        why: "cannot be false unless tls is \"required\": on an unencrypted stream nothing else proves a domain",
+    },
+    Conflict {
+        key: "before_1_0",
+        applies: |rule| rule.before_1_0 && rule.tls == StreamTls::Required,
+        why: "cannot be true where tls is \"required\": servers from before XMPP 1.0 know no STARTTLS",
+    },
+];
+
+pub(super) fn partner(table: &mut Table) -> Option<Partner> {
+    let domain: Option<String> =
+        table.required("domain", "the XMPP domain that this rule is for, or \"*\"");
+    let partner = Partner {
+        domain: domain_pattern("*").ok()?,
+        tls: table.or("tls", StreamTls::Required),
+        external: table.or("external", StreamExternal::Optional),
+        dialback: table.or("dialback", true),
+        certificate: table.or("certificate", CertificateRule::Any),
+        before_1_0: table.or("before_1_0", false),
+        address: table.optional("address"),
+    };
+    for conflict in CONFLICTS.iter().filter(|row| (row.applies)(&partner)) {
+        table.problem(conflict.key, conflict.why);
+    }
+    match domain_pattern(&domain?) {
+        Ok(domain) => Some(Partner { domain, ..partner }),
+        Err(message) => {
+            table.problem("domain", message);
+            None
+        }
+    }
+}

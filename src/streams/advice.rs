@@ -1,0 +1,114 @@
+//! What an administrator is told where a partner and its rule do not fit, and what to do.
+
+use stox_core::failure::Local;
+use stox_xmpp::stream::{
+    ClaimRefusal, CloseReason, PairError, StreamCondition, TlsInfo, VerifyError,
+};
+
+/// A claim on a stream to us was refused.
+pub(super) fn claim_refused(domain: &str, why: ClaimRefusal, tls: Option<&TlsInfo>) -> String {
+    let certificate = || match tls {
+        Some(tls) => tls.why_not_valid_for(domain),
+        None => "the stream is in clear".to_owned(),
+    };
+    match why {
+        ClaimRefusal::NoRule => {
+            "refused: no [[xmpp.partner]] rule is for this domain; add one if it may use the gateway".to_owned()
+        }
+        ClaimRefusal::InClear => {
+            "refused: its stream is in clear; ask its administrator to turn TLS on, or set tls = \"optional\" for it"
+                .to_owned()
+        }
+        ClaimRefusal::CertificateNotValid => format!(
+            "refused: its certificate is not valid for it ({}); ask its administrator for one that is, add its authority to tls.roots, or let dialback alone prove the domain (certificate = \"any\", external = \"optional\", dialback = true)",
+            certificate()
+        ),
+        ClaimRefusal::ExternalNotAllowed => {
+            "refused its certificate as proof: external is \"off\" for it; dialback is left".to_owned()
+        }
+        ClaimRefusal::DialbackNotAllowed => {
+            "refused: it tried dialback, which its rule does not take; set dialback = true and external = \"optional\" for it, or ask its administrator to turn SASL EXTERNAL on"
+                .to_owned()
+        }
+        ClaimRefusal::Before1_0 => {
+            "refused: its server is from before XMPP 1.0; set before_1_0 = true for it if it must be used".to_owned()
+        }
+    }
+}
+
+/// The partner does not accept a domain of ours.
+pub(super) fn pair_refused(local: &str, why: &PairError) -> String {
+    let to_do = match why {
+        PairError::Invalid | PairError::Peer(_) | PairError::Timeout => {
+            "check that the domain's SRV record points at this gateway from the partner's network"
+        }
+        PairError::CertificateNotValid(_) => CERTIFICATE,
+        PairError::OwnCertificate => {
+            "have our certificate (tls.certificate) name the domain, or set external = \"optional\" and dialback = true for the partner"
+        }
+        PairError::ExternalNotOffered | PairError::ExternalFailed(_) => {
+            "ask its administrator whether our authority is trusted there, or set external = \"optional\" and dialback = true for it"
+        }
+        PairError::Closed => "it is tried again",
+    };
+    format!("does not accept our domain {local}: {why}; {to_do}")
+}
+
+const CERTIFICATE: &str = "ask its administrator for a certificate that is valid for it, add its authority to tls.roots, or set certificate = \"any\" for it where dialback may prove it";
+
+/// A question about a dialback key got no answer.
+pub(super) fn not_verified(why: &VerifyError) -> String {
+    let to_do = match why {
+        VerifyError::CertificateNotValid(_) => CERTIFICATE,
+        VerifyError::Peer(_) | VerifyError::Timeout | VerifyError::Closed => {
+            "ask its administrator whether its server answers dialback at the address that DNS names"
+        }
+    };
+    format!("its domain could not be verified by dialback: {why}; {to_do}")
+}
+
+/// DNS does not say where the partner's server is.
+pub(super) fn no_address(why: Local) -> &'static str {
+    match why {
+        Local::DomainNotFound => {
+            "has no usable DNS records; ask its administrator for _xmpp-server._tcp or an address record"
+        }
+        _ => "DNS does not answer for it; check dns.servers, and the partner's name servers",
+    }
+}
+
+/// A stream of ours, or to us, ended otherwise than in order.
+pub(super) fn stream_ended(reason: &CloseReason) -> String {
+    match what_to_do(reason) {
+        Some(to_do) => format!("{reason}; {to_do}"),
+        None => reason.to_string(),
+    }
+}
+
+fn what_to_do(reason: &CloseReason) -> Option<&'static str> {
+    match reason {
+        CloseReason::TlsNotOffered | CloseReason::TlsRefused => {
+            Some("ask its administrator to turn TLS on, or set tls = \"optional\" for it")
+        }
+        CloseReason::TlsFailed(_) => {
+            Some("check that both sides have a TLS version and a cipher suite in common")
+        }
+        CloseReason::CertificateNotValid { .. } => Some(CERTIFICATE),
+        CloseReason::PeerError(error) if error.condition == StreamCondition::HostUnknown => Some(
+            "its server does not serve the domain: check its DNS records, or the address in its rule",
+        ),
+        CloseReason::Refused(error) if error.condition == StreamCondition::UnsupportedVersion => {
+            Some(
+                "its server is from before XMPP 1.0; set before_1_0 = true for it if it must be used",
+            )
+        }
+        CloseReason::PeerClosed
+        | CloseReason::ConnectionLost
+        | CloseReason::PeerError(_)
+        | CloseReason::Refused(_)
+        | CloseReason::Timeout(_)
+        | CloseReason::Idle
+        | CloseReason::Requested
+        | CloseReason::OctetsBehindStartTls => None,
+    }
+}
