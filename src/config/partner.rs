@@ -42,6 +42,16 @@ const CONFLICTS: &[Conflict] = &[
         applies: |rule| rule.before_1_0 && rule.tls == StreamTls::Required,
         why: "cannot be true where tls is \"required\": servers from before XMPP 1.0 know no STARTTLS",
     },
+    Conflict {
+        key: "direct_tls",
+        applies: |rule| rule.direct_tls && rule.address.is_none(),
+        why: "is about address, which is missing: without it, DNS says which servers begin with TLS (_xmpps-server._tcp)",
+    },
+    Conflict {
+        key: "direct_tls",
+        applies: |rule| rule.direct_tls && rule.tls == StreamTls::Off,
+        why: "cannot be true where tls is \"off\"",
+    },
 ];
 
 pub(super) fn partner(table: &mut Table) -> Option<Partner> {
@@ -55,6 +65,7 @@ pub(super) fn partner(table: &mut Table) -> Option<Partner> {
         certificate: table.or("certificate", CertificateRule::Any),
         before_1_0: table.or("before_1_0", false),
         address: table.optional("address"),
+        direct_tls: table.or("direct_tls", false),
     };
     for conflict in CONFLICTS.iter().filter(|row| (row.applies)(&partner)) {
         table.problem(conflict.key, conflict.why);

@@ -329,6 +329,11 @@ fn what_a_partner_may_prove_itself_with_must_be_able_to_work() {
         ),
         ("before_1_0 = true", "before_1_0: cannot be true where tls"),
         ("external = \"maybe\"", "external: unknown variant"),
+        ("direct_tls = true", "direct_tls: is about address"),
+        (
+            "tls = \"off\"\naddress = \"192.0.2.7:5270\"\ndirect_tls = true",
+            "direct_tls: cannot be true where tls",
+        ),
     ];
     for (keys, problem) in conflicts {
         let found = with(keys).expect_err(keys).list;
@@ -342,6 +347,7 @@ fn what_a_partner_may_prove_itself_with_must_be_able_to_work() {
     for keys in [
         "",
         "external = \"required\"",
+        "address = \"192.0.2.7:5270\"\ndirect_tls = true",
         "external = \"required\"\ndialback = false",
         "dialback = false",
         "external = \"off\"",

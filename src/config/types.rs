@@ -136,6 +136,8 @@ pub struct Partner {
     pub before_1_0: bool,
     /// Dial this address instead of asking DNS.
     pub address: Option<SocketAddr>,
+    /// TLS comes at once at that address (XEP-0368), not after STARTTLS.
+    pub direct_tls: bool,
 }
 
 /// Encryption of a partner's streams.

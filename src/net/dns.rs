@@ -206,28 +206,34 @@ fn plain(name: &Name) -> String {
 }
 
 /// Orders SRV records by priority, and by weight at random within one (RFC 2782). `draw` gives a number below its argument.
-pub fn order_services(
-    mut services: Vec<Service>,
+pub fn order_services(services: Vec<Service>, draw: impl FnMut(u64) -> u64) -> Vec<Service> {
+    order_by_service(services, |service| service, draw)
+}
+
+/// As [`order_services`], for what belongs to SRV records.
+pub(super) fn order_by_service<T>(
+    mut items: Vec<T>,
+    service: impl Fn(&T) -> &Service,
     mut draw: impl FnMut(u64) -> u64,
-) -> Vec<Service> {
-    services.sort_by_key(|service| (service.priority, service.weight));
-    let mut ordered = Vec::with_capacity(services.len());
-    while let Some(priority) = services.first().map(|service| service.priority) {
-        let group = services
+) -> Vec<T> {
+    let weight = |item: &T| u64::from(service(item).weight);
+    items.sort_by_key(|item| (service(item).priority, service(item).weight));
+    let mut ordered = Vec::with_capacity(items.len());
+    while let Some(priority) = items.first().map(|item| service(item).priority) {
+        let group = items
             .iter()
-            .take_while(|service| service.priority == priority);
-        let total: u64 = group.clone().map(|service| u64::from(service.weight)).sum();
+            .take_while(|item| service(item).priority == priority);
+        let total: u64 = group.clone().map(weight).sum();
         let mut left = draw(total + 1);
         let chosen = group
             .clone()
-            .position(|service| {
-                let weight = u64::from(service.weight);
-                let hit = left <= weight;
-                left = left.saturating_sub(weight);
+            .position(|item| {
+                let hit = left <= weight(item);
+                left = left.saturating_sub(weight(item));
                 hit
             })
             .unwrap_or(0);
-        ordered.push(services.remove(chosen));
+        ordered.push(items.remove(chosen));
     }
     ordered
 }

@@ -9,7 +9,7 @@ use stox_sip::target::{
 };
 use stox_sip::transport::Target;
 
-use super::dns::{Dns, DnsError, order_services};
+use super::dns::{Dns, DnsError, Service, order_by_service};
 
 /// Addresses tried for one domain at most.
 const MAX_ADDRESSES: usize = 12;
@@ -70,47 +70,66 @@ async fn ask(dns: &Dns, question: &Question) -> Answer {
     })
 }
 
-/// The addresses of an XMPP domain's servers, the best first (RFC 6120 §3.2): SRV by priority and weight, or the domain's own
-/// address records.
+/// An address of an XMPP server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct XmppPlace {
+    /// Where.
+    pub address: SocketAddr,
+    /// TLS comes at once (XEP-0368), not after STARTTLS.
+    pub direct_tls: bool,
+}
+
+/// A host of an XMPP domain, before its addresses are known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct XmppHost {
+    service: Service,
+    direct_tls: bool,
+}
+
+/// The addresses of an XMPP domain's servers, the best first: SRV records of both kinds by priority and weight as if they
+/// were of one (RFC 6120 §3.2, XEP-0368 §3), or the domain's own address records. `direct_tls`: servers that begin with
+/// TLS will do.
 ///
 /// # Errors
 /// The domain has no usable records, or DNS does not answer.
 pub async fn xmpp(
     dns: &Dns,
     domain: &str,
-    default_port: u16,
+    (default_port, direct_tls): (u16, bool),
     entropy: &mut (dyn Entropy + Send),
-) -> Result<Vec<SocketAddr>, Local> {
-    let services = match dns.services(&format!("_xmpp-server._tcp.{domain}")).await {
+) -> Result<Vec<XmppPlace>, Local> {
+    let (clear_name, direct_name) = (
+        format!("_xmpp-server._tcp.{domain}"),
+        format!("_xmpps-server._tcp.{domain}"),
+    );
+    let (clear, direct) = if direct_tls {
+        tokio::join!(dns.services(&clear_name), dns.services(&direct_name))
+    } else {
+        (dns.services(&clear_name).await, Ok(Vec::new()))
+    };
+    let clear = match clear {
         Ok(services) => services,
         Err(DnsError::NotFound) => Vec::new(),
         Err(DnsError::Failed(_)) => return Err(Local::Unreachable),
     };
-    let places: Vec<(String, u16)> = if services.is_empty() {
-        vec![(domain.to_owned(), default_port)]
-    } else if services.iter().all(|service| service.host.is_empty()) {
-        // RFC 2782: a target of "." says that the service is not offered.
+    // Whoever publishes no such records may have name servers that do not even say so.
+    let hosts = xmpp_hosts(
+        (domain, default_port),
+        clear,
+        direct.unwrap_or_default(),
+        |below| entropy.next_u64() % below,
+    );
+    if hosts.is_empty() {
         return Err(Local::DomainNotFound);
-    } else {
-        let ordered = order_services(services, |below| entropy.next_u64() % below);
-        ordered
-            .into_iter()
-            .map(|service| (service.host, service.port))
-            .collect()
-    };
+    }
     let mut found = Vec::new();
     let mut failure = Local::DomainNotFound;
-    for (host, port) in places
-        .into_iter()
-        .filter(|(host, _)| !host.is_empty())
-        .take(MAX_ADDRESSES)
-    {
-        match dns.addresses(&host).await {
-            Ok(addresses) => found.extend(
-                addresses
-                    .into_iter()
-                    .map(|address| SocketAddr::new(address, port)),
-            ),
+    for host in hosts.into_iter().take(MAX_ADDRESSES) {
+        match dns.addresses(&host.service.host).await {
+            Ok(addresses) => found.extend(addresses.into_iter().map(|address| XmppPlace {
+                address: SocketAddr::new(address, host.service.port),
+                direct_tls: host.direct_tls,
+            })),
             Err(DnsError::NotFound) => {}
             Err(DnsError::Failed(_)) => failure = Local::Unreachable,
         }
@@ -120,5 +139,102 @@ pub async fn xmpp(
         Err(failure)
     } else {
         Ok(found)
+    }
+}
+
+/// Merges the two kinds of records. A target of "." says that this kind is not offered (RFC 2782); the domain itself
+/// serves where there are no records of either kind.
+fn xmpp_hosts(
+    (domain, default_port): (&str, u16),
+    clear: Vec<Service>,
+    direct: Vec<Service>,
+    draw: impl FnMut(u64) -> u64,
+) -> Vec<XmppHost> {
+    if clear.is_empty() && direct.is_empty() {
+        let service = Service {
+            priority: 0,
+            weight: 0,
+            port: default_port,
+            host: domain.to_owned(),
+        };
+        return vec![XmppHost {
+            service,
+            direct_tls: false,
+        }];
+    }
+    let host = |service, direct_tls| XmppHost {
+        service,
+        direct_tls,
+    };
+    let hosts = clear
+        .into_iter()
+        .map(|service| host(service, false))
+        .chain(direct.into_iter().map(|service| host(service, true)))
+        .filter(|host| !host.service.host.is_empty())
+        .collect();
+    order_by_service(hosts, |host| &host.service, draw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(priority: u16, host: &str, port: u16) -> Service {
+        Service {
+            priority,
+            weight: 0,
+            port,
+            host: host.to_owned(),
+        }
+    }
+
+    fn merged(clear: &[Service], direct: &[Service]) -> Vec<(String, u16, bool)> {
+        xmpp_hosts(
+            ("jabber.test", 5269),
+            clear.to_vec(),
+            direct.to_vec(),
+            |_| 0,
+        )
+        .into_iter()
+        .map(|host| (host.service.host, host.service.port, host.direct_tls))
+        .collect()
+    }
+
+    fn host(name: &str, port: u16, direct_tls: bool) -> (String, u16, bool) {
+        (name.to_owned(), port, direct_tls)
+    }
+
+    #[test]
+    fn servers_with_and_without_direct_tls_are_one_list() {
+        let clear = [service(10, "a", 5269), service(30, "c", 5269)];
+        let direct = [service(20, "b", 5270), service(5, "a", 443)];
+        assert_eq!(
+            merged(&clear, &direct),
+            [
+                host("a", 443, true),
+                host("a", 5269, false),
+                host("b", 5270, true),
+                host("c", 5269, false),
+            ]
+        );
+        assert_eq!(merged(&[], &direct).len(), 2, "TLS at once is all there is");
+        assert_eq!(merged(&clear, &[]).len(), 2);
+    }
+
+    #[test]
+    fn the_domain_itself_serves_without_records_and_not_against_them() {
+        let none = [service(0, "", 0)];
+        let itself = [host("jabber.test", 5269, false)];
+        assert_eq!(merged(&[], &[]), itself);
+        assert_eq!(merged(&none, &[]), []);
+        assert_eq!(merged(&[], &none), []);
+        assert_eq!(
+            merged(&none, &[service(0, "a", 5270)]),
+            [host("a", 5270, true)]
+        );
+        assert_eq!(
+            merged(&[service(0, "a", 5269)], &none),
+            [host("a", 5269, false)]
+        );
     }
 }

@@ -1,9 +1,11 @@
 //! One TCP connection that may become a TLS connection in the middle.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, ServerConfig};
 use stox_xmpp::stream::TlsInfo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -36,6 +38,20 @@ enum Wire {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Lost;
 
+/// What a peer begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// TLS at once (XEP-0368).
+    Tls,
+    /// Anything else, or nothing any more.
+    Clear,
+}
+
+/// The type of a TLS handshake record (RFC 8446 §5.1). No XML begins with it.
+const TLS_HANDSHAKE: u8 = 0x16;
+/// The protocol inside TLS, where a connection begins with it (XEP-0368 §2).
+const ALPN: &[u8] = b"xmpp-server";
+
 /// Which end of the handshake we are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side<'a> {
@@ -45,6 +61,15 @@ pub(super) enum Side<'a> {
     Server,
 }
 
+/// When the handshake happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    /// After STARTTLS.
+    Negotiated,
+    /// Before the stream (XEP-0368): the protocol is named in it.
+    Direct,
+}
+
 impl Connection {
     pub(super) fn new(stream: TcpStream) -> Self {
         // Stanzas are small and wait for answers; without Nagle's delay they go at once.
@@ -52,6 +77,18 @@ impl Connection {
         Self {
             wire: Wire::Plain(stream),
             buffer: BytesMut::with_capacity(READ_SIZE),
+        }
+    }
+
+    /// Waits for the first octet and leaves it where it is.
+    pub(super) async fn opening(&self) -> Opening {
+        let mut first = [0];
+        match &self.wire {
+            Wire::Plain(stream) => match stream.peek(&mut first).await {
+                Ok(1) if first == [TLS_HANDSHAKE] => Opening::Tls,
+                _ => Opening::Clear,
+            },
+            _ => Opening::Clear,
         }
     }
 
@@ -104,6 +141,7 @@ impl Connection {
     pub(super) async fn start_tls(
         &mut self,
         side: Side<'_>,
+        start: Start,
         tls: &TlsSettings,
     ) -> Result<TlsInfo, String> {
         let Wire::Plain(stream) = std::mem::replace(&mut self.wire, Wire::Gone) else {
@@ -111,7 +149,7 @@ impl Connection {
         };
         match side {
             Side::Client(domain) => {
-                let connector = TlsConnector::from(tls.xmpp_client.clone());
+                let connector = TlsConnector::from(client_settings(&tls.xmpp_client, start));
                 let stream = connector
                     .connect(server_name(domain)?, stream)
                     .await
@@ -121,7 +159,7 @@ impl Connection {
                 Ok(info)
             }
             Side::Server => {
-                let acceptor = TlsAcceptor::from(tls.xmpp_server.clone());
+                let acceptor = TlsAcceptor::from(server_settings(&tls.xmpp_server, start));
                 let stream = acceptor
                     .accept(stream)
                     .await
@@ -144,6 +182,29 @@ impl Connection {
             }
         };
         _ = timeout(Duration::from_secs(2), done).await;
+    }
+}
+
+fn client_settings(settings: &Arc<ClientConfig>, start: Start) -> Arc<ClientConfig> {
+    match start {
+        Start::Negotiated => settings.clone(),
+        Start::Direct => {
+            let mut settings = ClientConfig::clone(settings);
+            settings.alpn_protocols = vec![ALPN.to_vec()];
+            Arc::new(settings)
+        }
+    }
+}
+
+/// A client that names no protocol is taken, too.
+fn server_settings(settings: &Arc<ServerConfig>, start: Start) -> Arc<ServerConfig> {
+    match start {
+        Start::Negotiated => settings.clone(),
+        Start::Direct => {
+            let mut settings = ServerConfig::clone(settings);
+            settings.alpn_protocols = vec![ALPN.to_vec()];
+            Arc::new(settings)
+        }
     }
 }
 

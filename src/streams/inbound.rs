@@ -13,7 +13,7 @@ use stox_xmpp::stream::{
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
-use super::connection::{Connection, Lost, Side};
+use super::connection::{Connection, Lost, Opening, Side, Start};
 use super::{Handled, Shared, StreamArrival, advice, outbound};
 use crate::engine::LinkName;
 use crate::entropy::OsEntropy;
@@ -114,6 +114,7 @@ impl Task {
     }
 
     async fn run(&mut self, stop: &mut watch::Receiver<()>) {
+        self.begin(stop).await;
         loop {
             if self.carry_out().await.is_err() {
                 return;
@@ -138,6 +139,30 @@ impl Task {
         }
     }
 
+    /// A peer may begin with TLS (XEP-0368). One that says nothing is left to the machine's clocks.
+    async fn begin(&mut self, stop: &mut watch::Receiver<()>) {
+        let clock = self.shared.clock;
+        let wake = self.machine.poll_timeout().map(|at| clock.instant(at));
+        let opening = tokio::select! {
+            opening = self.connection.opening() => opening,
+            Ok(()) = stop.changed() => {
+                self.machine.close(clock.now());
+                Opening::Clear
+            }
+            () = outbound::sleep_until(wake) => Opening::Clear,
+        };
+        if opening == Opening::Clear {
+            return;
+        }
+        match self.shake_hands(Start::Direct).await {
+            Ok(info) => {
+                let rules = self.shared.rules.inbound.clone();
+                self.machine = InboundStream::in_tls(rules, info, &mut self.entropy, clock.now());
+            }
+            Err(why) => self.machine.tls_failed(why),
+        }
+    }
+
     /// Does what the machine asks for. `Err`: the stream is over.
     async fn carry_out(&mut self) -> Result<(), Lost> {
         while let Some(command) = self.machine.poll_command() {
@@ -156,17 +181,24 @@ impl Task {
     }
 
     async fn start_tls(&mut self) {
-        let time = self.shared.rules.inbound.timing.tls;
-        let handshake = self.connection.start_tls(Side::Server, &self.shared.tls);
-        match tokio::time::timeout(time, handshake).await {
-            Ok(Ok(info)) => {
-                self.tls = Some(info.clone());
+        match self.shake_hands(Start::Negotiated).await {
+            Ok(info) => {
                 self.machine
                     .tls_established(info, &mut self.entropy, self.shared.clock.now());
             }
-            Ok(Err(why)) => self.machine.tls_failed(why),
-            Err(_) => self.machine.tls_failed("no handshake in time"),
+            Err(why) => self.machine.tls_failed(why),
         }
+    }
+
+    async fn shake_hands(&mut self, start: Start) -> Result<TlsInfo, String> {
+        let time = self.shared.rules.inbound.timing.tls;
+        let tls = &self.shared.tls;
+        let handshake = self.connection.start_tls(Side::Server, start, tls);
+        let info = tokio::time::timeout(time, handshake)
+            .await
+            .unwrap_or_else(|_| Err("no handshake in time".to_owned()))?;
+        self.tls = Some(info.clone());
+        Ok(info)
     }
 
     async fn event(&mut self, event: InboundEvent) -> Result<(), Lost> {

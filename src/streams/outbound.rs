@@ -1,6 +1,5 @@
 //! Dialled streams: for a link, or for one dialback question.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,18 +9,18 @@ use stox_xmpp::dialback::Trouble;
 use stox_xmpp::link::{Attempt, Loss};
 use stox_xmpp::stream::{
     CloseReason, DomainPair, OutboundEvent, OutboundSettings, OutboundStream, PairError,
-    StreamCommand, StreamCondition, VerifyRequest,
+    StreamCommand, StreamCondition, TlsInfo, VerifyRequest,
 };
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::connection::{Connection, Lost, Side};
+use super::connection::{Connection, Lost, Side, Start};
 use super::{Shared, StreamArrival, advice};
-use crate::config::Partner;
+use crate::config::{Partner, StreamTls};
 use crate::engine::LinkName;
 use crate::entropy::OsEntropy;
-use crate::net::lookup;
+use crate::net::lookup::{self, XmppPlace};
 
 /// How long TCP may take to one address.
 const TCP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -166,13 +165,16 @@ impl<'a> Task<'a> {
         ask: impl Fn(&mut OutboundStream, stox_core::time::Now),
     ) -> Result<Self, Loss> {
         let addresses = match partner.address {
-            Some(address) => Ok(vec![address]),
+            Some(address) => Ok(vec![XmppPlace {
+                address,
+                direct_tls: partner.direct_tls,
+            }]),
             None => {
                 let mut entropy = OsEntropy::default();
                 lookup::xmpp(
                     &shared.dns,
                     &pair.remote,
-                    shared.rules.default_port,
+                    (shared.rules.default_port, partner.tls != StreamTls::Off),
                     &mut entropy,
                 )
                 .await
@@ -189,8 +191,8 @@ impl<'a> Task<'a> {
         })?;
         let settings = shared.rules.outbound(pair.clone(), partner);
         let mut loss = Loss::Passing(Failure::Local(Local::Unreachable));
-        for address in addresses {
-            match Self::dial_address(shared, &settings, &pair.remote, address, &ask).await {
+        for place in addresses {
+            match Self::dial_address(shared, &settings, &pair.remote, place, &ask).await {
                 Ok(task) => return Ok(task),
                 // What a server has answered says more than one that is not there.
                 Err(Some(last)) => loss = last,
@@ -206,10 +208,10 @@ impl<'a> Task<'a> {
         shared: &'a Shared,
         settings: &OutboundSettings,
         domain: &'a str,
-        address: SocketAddr,
+        place: XmppPlace,
         ask: &impl Fn(&mut OutboundStream, stox_core::time::Now),
     ) -> Result<Self, Option<Loss>> {
-        let mut task = Self::connect(shared, settings, domain, address, ask).await?;
+        let mut task = Self::connect(shared, settings, domain, place, ask).await?;
         let Err(loss) = task.negotiate().await else {
             return Ok(task);
         };
@@ -224,7 +226,7 @@ impl<'a> Task<'a> {
             external: false,
             ..settings.clone()
         };
-        let mut task = Self::connect(shared, &settings, domain, address, ask).await?;
+        let mut task = Self::connect(shared, &settings, domain, place, ask).await?;
         task.negotiate().await.map_err(Some)?;
         Ok(task)
     }
@@ -234,9 +236,10 @@ impl<'a> Task<'a> {
         shared: &'a Shared,
         settings: &OutboundSettings,
         domain: &'a str,
-        address: SocketAddr,
+        place: XmppPlace,
         ask: &impl Fn(&mut OutboundStream, stox_core::time::Now),
     ) -> Result<Self, Option<Loss>> {
+        let address = place.address;
         let stream = match timeout(TCP_TIMEOUT, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
@@ -261,6 +264,15 @@ impl<'a> Task<'a> {
             verdict: None,
             loss: None,
         };
+        if place.direct_tls {
+            match task.shake_hands(Start::Direct).await {
+                Ok(info) => {
+                    let settings = Arc::new(settings.clone());
+                    task.machine = OutboundStream::in_tls(settings, info, shared.clock.now());
+                }
+                Err(why) => task.machine.tls_failed(why),
+            }
+        }
         ask(&mut task.machine, shared.clock.now());
         Ok(task)
     }
@@ -352,18 +364,23 @@ impl<'a> Task<'a> {
     }
 
     async fn start_tls(&mut self) {
+        match self.shake_hands(Start::Negotiated).await {
+            Ok(info) => self.machine.tls_established(info, self.shared.clock.now()),
+            Err(why) => self.machine.tls_failed(why),
+        }
+    }
+
+    async fn shake_hands(&mut self, start: Start) -> Result<TlsInfo, String> {
         let time = self.shared.rules.inbound.timing.tls;
+        let tls = &self.shared.tls;
         let handshake = self
             .connection
-            .start_tls(Side::Client(self.domain), &self.shared.tls);
-        match timeout(time, handshake).await {
-            Ok(Ok(info)) => {
-                self.encrypted = true;
-                self.machine.tls_established(info, self.shared.clock.now());
-            }
-            Ok(Err(why)) => self.machine.tls_failed(why),
-            Err(_) => self.machine.tls_failed("no handshake in time"),
-        }
+            .start_tls(Side::Client(self.domain), start, tls);
+        let info = timeout(time, handshake)
+            .await
+            .unwrap_or_else(|_| Err("no handshake in time".to_owned()))?;
+        self.encrypted = true;
+        Ok(info)
     }
 
     fn event(&mut self, event: OutboundEvent) {

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::{Line, Plan};
 use crate::config::{ComponentTls, is_near};
 use crate::streams::Shared;
-use crate::streams::connection::{Connection, Lost, Side};
+use crate::streams::connection::{Connection, Lost, Side, Start};
 use crate::streams::outbound::sleep_until;
 
 /// How long TCP may take to one address.
@@ -186,7 +186,7 @@ async fn negotiate(shared: &Shared, plan: &Plan, stream: TcpStream) -> Result<Li
 /// TLS before the first octet, with a certificate for the server's host.
 async fn encrypt(shared: &Shared, plan: &Plan, connection: &mut Connection) -> Result<(), Trouble> {
     let host = &plan.component.server.host;
-    let handshake = connection.start_tls(Side::Client(host), &shared.tls);
+    let handshake = connection.start_tls(Side::Client(host), Start::Negotiated, &shared.tls);
     let info = match timeout(plan.settings.timing.tls, handshake).await {
         Ok(Ok(info)) => info,
         Ok(Err(why)) => {

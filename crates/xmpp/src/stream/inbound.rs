@@ -205,6 +205,19 @@ impl InboundStream {
         }
     }
 
+    /// A stream on a connection that began with TLS (XEP-0368): no STARTTLS is offered.
+    pub fn in_tls(
+        settings: Arc<InboundSettings>,
+        tls: TlsInfo,
+        entropy: &mut dyn Entropy,
+        now: Now,
+    ) -> Self {
+        let mut stream = Self::new(settings, entropy, now);
+        stream.next_id = stream_id(entropy);
+        stream.tls = Some(tls);
+        stream
+    }
+
     /// Takes octets: clear ones before, deciphered ones after the TLS handshake.
     pub fn receive(&mut self, mut input: &[u8], now: Now) {
         while !self.carrier.is_closed() {

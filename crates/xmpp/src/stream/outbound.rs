@@ -212,8 +212,22 @@ impl OutboundStream {
     /// A stream on a connection that was just dialled.
     #[must_use]
     pub fn new(settings: Arc<OutboundSettings>, now: Now) -> Self {
+        let mut stream = Self::unopened(settings, now);
+        stream.open(now);
+        stream
+    }
+
+    /// A stream on a connection that began with TLS (XEP-0368).
+    #[must_use]
+    pub fn in_tls(settings: Arc<OutboundSettings>, tls: TlsInfo, now: Now) -> Self {
+        let mut stream = Self::unopened(settings, now);
+        stream.begin_in_tls(tls, now);
+        stream
+    }
+
+    fn unopened(settings: Arc<OutboundSettings>, now: Now) -> Self {
         let carrier = Carrier::new(settings.limits.clone(), settings.timing.clone(), now);
-        let mut stream = Self {
+        Self {
             settings,
             carrier,
             state: State::Header,
@@ -226,9 +240,7 @@ impl OutboundStream {
             stream_management: StreamManagement::Off,
             sent: 0,
             acknowledged: 0,
-        };
-        stream.open(now);
-        stream
+        }
     }
 
     /// Asks for a pair: its stanzas may be sent after [`OutboundEvent::Ready`]. Several pairs share a stream
@@ -320,8 +332,12 @@ impl OutboundStream {
         if !self.carrier.is_in_handshake() {
             return;
         }
-        self.tls = Some(tls);
         self.carrier.restart(now);
+        self.begin_in_tls(tls, now);
+    }
+
+    fn begin_in_tls(&mut self, tls: TlsInfo, now: Now) {
+        self.tls = Some(tls);
         if let Err(why) = self.may_speak_to(&self.settings.pair.remote) {
             let domain = self.settings.pair.remote.clone();
             self.carrier

@@ -4,6 +4,7 @@ mod component;
 mod corpus;
 mod dialled_external;
 mod dialogue;
+mod direct_tls;
 mod external;
 mod matrix;
 mod misuse;

@@ -1,0 +1,249 @@
+//! How XMPP servers and the gateway prove themselves to each other, over real sockets and TLS.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "process/harness.rs"]
+#[allow(dead_code, reason = "each test program uses a part of it")]
+mod harness;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+
+use harness::{DEADLINE, Folder, Gateway, SETTINGS, peer, request};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
+};
+
+/// A gateway whose partner is `jabber.test`, with these keys in its rule.
+fn gateway(folder: &Folder, keys: &str) -> Gateway {
+    folder.certificate("jabber", &["jabber.test"]);
+    folder.certificate("stranger", &["jabber.test"]);
+    let settings = SETTINGS
+        .replace(
+            "roots = [\"gw.crt\"]",
+            "roots = [\"gw.crt\", \"jabber.crt\"]",
+        )
+        .replace(
+            "domain = \"*\"\naddress = \"127.0.0.1:9\"",
+            &format!("domain = \"jabber.test\"\n{keys}"),
+        );
+    Gateway::start_with(folder, &settings)
+}
+
+/// A TLS connection that speaks XMPP.
+struct Peer<S: Read + Write> {
+    stream: S,
+    heard: String,
+}
+
+impl<S: Read + Write> Peer<S> {
+    fn new(stream: S) -> Self {
+        Self {
+            stream,
+            heard: String::new(),
+        }
+    }
+
+    fn say(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).unwrap();
+        self.stream.flush().unwrap();
+    }
+
+    /// Everything up to and with these words.
+    fn hear(&mut self, words: &str) -> String {
+        let mut buffer = [0; 4096];
+        loop {
+            if let Some(place) = self.heard.find(words) {
+                let rest = self.heard.split_off(place + words.len());
+                return std::mem::replace(&mut self.heard, rest);
+            }
+            let count = self.stream.read(&mut buffer).unwrap();
+            assert!(count > 0, "the stream ends without {words}: {}", self.heard);
+            self.heard
+                .push_str(std::str::from_utf8(&buffer[..count]).unwrap());
+        }
+    }
+}
+
+fn chain(folder: &Folder, name: &str) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+    let file = |ending: &str| folder.0.join(format!("{name}.{ending}"));
+    (
+        vec![CertificateDer::from_pem_file(file("crt")).unwrap()],
+        PrivateKeyDer::from_pem_file(file("key")).unwrap(),
+    )
+}
+
+fn trusted(folder: &Folder) -> Arc<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    let gateway = CertificateDer::from_pem_file(folder.0.join("gw.crt")).unwrap();
+    roots.add(gateway).unwrap();
+    Arc::new(roots)
+}
+
+fn patient(stream: TcpStream) -> TcpStream {
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
+/// Dials the gateway with TLS at once.
+fn dial(
+    folder: &Folder,
+    name: &str,
+    address: SocketAddr,
+    alpn: &[&str],
+) -> Peer<StreamOwned<ClientConnection, TcpStream>> {
+    let (chain, key) = chain(folder, name);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(trusted(folder))
+        .with_client_auth_cert(chain, key)
+        .unwrap();
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let server = ServerName::try_from("ocs.test").unwrap();
+    let tls = ClientConnection::new(Arc::new(config), server).unwrap();
+    let stream = patient(TcpStream::connect(address).unwrap());
+    Peer::new(StreamOwned::new(tls, stream))
+}
+
+/// Takes a connection of the gateway's that begins with TLS.
+fn accept(
+    folder: &Folder,
+    listener: &TcpListener,
+) -> Peer<StreamOwned<ServerConnection, TcpStream>> {
+    let (chain, key) = chain(folder, "jabber");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let clients = WebPkiClientVerifier::builder_with_provider(trusted(folder), provider.clone());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(clients.build().unwrap())
+        .with_single_cert(chain, key)
+        .unwrap();
+    config.alpn_protocols = vec![b"xmpp-server".to_vec()];
+    let tls = ServerConnection::new(Arc::new(config)).unwrap();
+    let (stream, _) = listener.accept().unwrap();
+    Peer::new(StreamOwned::new(tls, patient(stream)))
+}
+
+fn header(id: &str) -> String {
+    format!(
+        "<?xml version='1.0'?><stream:stream xmlns='jabber:server' xmlns:db='jabber:server:dialback' \
+         xmlns:stream='http://etherx.jabber.org/streams' from='jabber.test' to='ocs.test'{id} version='1.0'>"
+    )
+}
+
+const EXTERNAL: &str = "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>EXTERNAL</mechanism></mechanisms>";
+const SUCCESS: &str = "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>";
+
+#[test]
+fn the_gateway_dials_tls_at_once_and_proves_itself_by_certificate() {
+    let folder = Folder::new("trust-dial");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let keys = format!("external = \"required\"\naddress = \"{address}\"\ndirect_tls = true");
+    let mut gateway = gateway(&folder, &keys);
+    let bob = peer();
+    bob.send_to(
+        request("MESSAGE", "romeo@jabber.test", "m1", "Hello").as_bytes(),
+        gateway.udp,
+    )
+    .unwrap();
+
+    let mut server = accept(&folder, &listener);
+    server.hear("xml:lang='en'>");
+    let tls = &server.stream.conn;
+    assert_eq!(tls.alpn_protocol(), Some(&b"xmpp-server"[..]));
+    assert_eq!(tls.server_name(), Some("jabber.test"));
+    server.say(&format!(
+        "{}<stream:features>{EXTERNAL}</stream:features>",
+        header(" id='s1'")
+    ));
+    let auth = server.hear("</auth>");
+    assert!(
+        auth.contains("mechanism='EXTERNAL'>b2NzLnRlc3Q=<"),
+        "{auth}"
+    );
+    server.say(SUCCESS);
+    server.hear("xml:lang='en'>");
+    server.say(&format!("{}<stream:features/>", header(" id='s2'")));
+    let message = server.hear("</message>");
+    assert!(message.contains("<body>Hello</body>"), "{message}");
+    assert!(!message.contains("db:result"), "{message}");
+    gateway.wait_for("XMPP stream to the partner is ready");
+}
+
+#[test]
+fn a_server_that_stumbles_over_the_certificate_gets_dialback() {
+    let folder = Folder::new("trust-stumble");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let keys = format!("address = \"{address}\"\ndirect_tls = true");
+    let gateway = gateway(&folder, &keys);
+    let bob = peer();
+    bob.send_to(
+        request("MESSAGE", "romeo@jabber.test", "m2", "Hello").as_bytes(),
+        gateway.udp,
+    )
+    .unwrap();
+    let features = format!(
+        "{}<stream:features>{EXTERNAL}</stream:features>",
+        header(" id='s1'")
+    );
+    let mut first = accept(&folder, &listener);
+    first.hear("xml:lang='en'>");
+    first.say(&features);
+    first.hear("</auth>");
+    drop(first);
+    let mut second = accept(&folder, &listener);
+    second.hear("xml:lang='en'>");
+    second.say(&features);
+    second.hear("</db:result>");
+    second.say("<db:result from='jabber.test' to='ocs.test' type='valid'/>");
+    second.hear("<body>Hello</body>");
+}
+
+#[test]
+fn a_partner_may_begin_with_tls_and_prove_itself_by_certificate() {
+    let folder = Folder::new("trust-accept");
+    let mut gateway = gateway(&folder, "external = \"required\"");
+    for alpn in [&[][..], &["xmpp-server"], &["h2", "xmpp-server"]] {
+        let mut client = dial(&folder, "jabber", gateway.xmpp, alpn);
+        client.say(&header(""));
+        let features = client.hear("</stream:features>");
+        assert!(features.contains(EXTERNAL), "{features}");
+        assert!(!features.contains("starttls"), "{features}");
+        client.say("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>");
+        client.hear(SUCCESS);
+        let proved = gateway.wait_for("has proved its domain");
+        assert!(proved.contains("proof=certificate"), "{proved}");
+    }
+}
+
+#[test]
+fn a_certificate_that_nobody_vouches_for_proves_nothing() {
+    let folder = Folder::new("trust-stranger");
+    let mut gateway = gateway(&folder, "external = \"required\"");
+    let mut client = dial(&folder, "stranger", gateway.xmpp, &["xmpp-server"]);
+    client.say(&header(""));
+    let features = client.hear("</stream:features>");
+    assert!(!features.contains(EXTERNAL), "{features}");
+    client.say("<db:result from='jabber.test' to='ocs.test'>key</db:result>");
+    let answer = client.hear("</db:result>");
+    assert!(answer.contains("type='error'"), "{answer}");
+    let line = gateway.wait_for("its certificate is not valid for it");
+    for words in ["WARN", "jabber.test", "tls.roots"] {
+        assert!(line.contains(words), "{words} in {line}");
+    }
+}
