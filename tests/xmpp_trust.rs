@@ -247,3 +247,81 @@ fn a_certificate_that_nobody_vouches_for_proves_nothing() {
         assert!(line.contains(words), "{words} in {line}");
     }
 }
+
+/// The gateway's features for a partner whose stream may carry both directions.
+const BIDI_FEATURE: &str = "<bidi xmlns='urn:xmpp:features:bidi'/>";
+const BIDI: &str = "<bidi xmlns='urn:xmpp:bidi'/>";
+
+/// The last fence that was heard, answered.
+fn pong(heard: &str) -> String {
+    let ping = heard.rsplit("<iq").next().unwrap();
+    let (_, id) = ping.split_once(" id='").expect(ping);
+    let id = id.split('\'').next().unwrap();
+    format!("<iq type='result' id='{id}' from='jabber.test' to='ocs.test'/>")
+}
+
+#[test]
+fn a_partner_that_cannot_be_dialled_is_written_to_on_its_own_stream() {
+    let folder = Folder::new("trust-bidi-accept");
+    let gateway = gateway(&folder, "bidirectional = true\naddress = \"127.0.0.1:9\"");
+    let mut client = dial(&folder, "jabber", gateway.xmpp, &["xmpp-server"]);
+    client.say(&header(""));
+    assert!(client.hear("</stream:features>").contains(BIDI_FEATURE));
+    client.say(BIDI);
+    client.say("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>");
+    client.hear(SUCCESS);
+    client.say(&header(""));
+    client.hear("</stream:features>");
+
+    let bob = peer();
+    let message = request("MESSAGE", "romeo@jabber.test", "m3", "Hello");
+    bob.send_to(message.as_bytes(), gateway.udp).unwrap();
+    client.hear("<body>Hello</body>");
+    let fence = client.hear("</iq>");
+    client.say(&pong(&fence));
+    let answer = harness::receive(&bob);
+    assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
+
+    // When it is gone, there is nobody at the address of the rule.
+    drop(client);
+    let message = request("MESSAGE", "romeo@jabber.test", "m4", "Are you there?");
+    bob.send_to(message.as_bytes(), gateway.udp).unwrap();
+    let mut gateway = gateway;
+    gateway.wait_for("does not take the connection at 127.0.0.1:9");
+}
+
+#[test]
+fn a_partner_that_cannot_dial_answers_on_the_gateways_stream() {
+    let folder = Folder::new("trust-bidi-dial");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let keys = format!("bidirectional = true\naddress = \"{address}\"\ndirect_tls = true");
+    let gateway = gateway(&folder, &keys);
+    let bob = peer();
+    let message = request("MESSAGE", "romeo@jabber.test", "m5", "Hello");
+    bob.send_to(message.as_bytes(), gateway.udp).unwrap();
+
+    let mut server = accept(&folder, &listener);
+    server.hear("xml:lang='en'>");
+    server.say(&format!(
+        "{}<stream:features>{EXTERNAL}{BIDI_FEATURE}</stream:features>",
+        header(" id='s1'")
+    ));
+    let heard = server.hear("</auth>");
+    assert!(heard.starts_with(BIDI), "{heard}");
+    server.say(SUCCESS);
+    server.hear("xml:lang='en'>");
+    server.say(&format!(
+        "{}<stream:features><sm xmlns='urn:xmpp:sm:3'/></stream:features>",
+        header(" id='s2'")
+    ));
+    server.hear("<enable xmlns='urn:xmpp:sm:3'/>");
+    server.say("<enabled xmlns='urn:xmpp:sm:3'/>");
+    server.hear("<body>Hello</body>");
+    let fence = server.hear("</iq>");
+    server.say(&pong(&fence));
+    server.say("<r xmlns='urn:xmpp:sm:3'/>");
+    let answer = harness::receive(&bob);
+    assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
+    server.hear("<a xmlns='urn:xmpp:sm:3' h='1'/>");
+}

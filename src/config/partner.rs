@@ -64,6 +64,7 @@ pub(super) fn partner(table: &mut Table) -> Option<Partner> {
         dialback: table.or("dialback", true),
         certificate: table.or("certificate", CertificateRule::Any),
         before_1_0: table.or("before_1_0", false),
+        bidirectional: table.or("bidirectional", false),
         address: table.optional("address"),
         direct_tls: table.or("direct_tls", false),
     };

@@ -134,6 +134,8 @@ pub struct Partner {
     pub certificate: CertificateRule,
     /// Whether a server from before XMPP 1.0 will do.
     pub before_1_0: bool,
+    /// Whether one stream may carry stanzas in both directions.
+    pub bidirectional: bool,
     /// Dial this address instead of asking DNS.
     pub address: Option<SocketAddr>,
     /// TLS comes at once at that address (XEP-0368), not after STARTTLS.

@@ -216,7 +216,9 @@ impl EngineTask {
                 self.handled.insert(token, handled);
                 self.engine.stanza(&name, &element, token, now);
             }
-            StreamArrival::Proved { name, .. } => self.engine.partner_seen(&name, now),
+            StreamArrival::Proved { name, .. } | StreamArrival::Bidirectional { name, .. } => {
+                self.engine.partner_seen(&name, now);
+            }
             StreamArrival::Ready {
                 name,
                 attempt,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use minidom::Element;
 use stox_xmpp::dialback::Trouble;
 use stox_xmpp::stream::{
     CloseReason, InboundEvent, InboundStream, StanzaNumber, StreamCommand, TlsInfo, VerifyId,
@@ -14,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
 use super::connection::{Connection, Lost, Opening, Side, Start};
-use super::{Handled, Shared, StreamArrival, advice, outbound};
+use super::{Handled, Shared, StreamArrival, WRITE_QUEUE, advice, outbound};
 use crate::engine::LinkName;
 use crate::entropy::OsEntropy;
 use crate::sockets::admission::Admitted;
@@ -85,6 +86,9 @@ struct Task {
     verdict_sender: mpsc::Sender<Verdict>,
     handled: mpsc::UnboundedReceiver<StanzaNumber>,
     handled_sender: mpsc::UnboundedSender<StanzaNumber>,
+    /// Stanzas for the peer (XEP-0288).
+    writes: mpsc::Receiver<Arc<Element>>,
+    write_sender: mpsc::Sender<Arc<Element>>,
 }
 
 impl Task {
@@ -97,6 +101,7 @@ impl Task {
         );
         let (verdict_sender, verdicts) = mpsc::channel(64);
         let (handled_sender, handled) = mpsc::unbounded_channel();
+        let (write_sender, writes) = mpsc::channel(WRITE_QUEUE);
         Self {
             shared,
             machine,
@@ -110,6 +115,8 @@ impl Task {
             verdict_sender,
             handled,
             handled_sender,
+            writes,
+            write_sender,
         }
     }
 
@@ -133,9 +140,17 @@ impl Task {
                         self.machine.stanza_handled(number, clock.now());
                     }
                 }
+                Some(stanza) = self.writes.recv() => self.write(&stanza),
                 Ok(()) = stop.changed() => self.machine.close(clock.now()),
                 () = outbound::sleep_until(wake) => self.machine.handle_timeout(clock.now()),
             }
+        }
+    }
+
+    fn write(&mut self, stanza: &Element) {
+        if let Err(why) = self.machine.send(stanza, self.shared.clock.now()) {
+            // The link keeps the stanza and writes it again on the next stream.
+            tracing::debug!(peer = %self.peer.ip(), %why, "a stanza could not be written to the partner's stream");
         }
     }
 
@@ -239,6 +254,14 @@ impl Task {
                     stream: self.number,
                     name: LinkName::new(&pair.local, &pair.remote),
                     encrypted,
+                };
+                self.shared.arrivals.send(arrival).await.map_err(|_| Lost)?;
+            }
+            InboundEvent::Bidirectional(pair) => {
+                let arrival = StreamArrival::Bidirectional {
+                    stream: self.number,
+                    name: LinkName::new(&pair.local, &pair.remote),
+                    writer: self.write_sender.clone(),
                 };
                 self.shared.arrivals.send(arrival).await.map_err(|_| Lost)?;
             }

@@ -54,6 +54,15 @@ pub enum StreamArrival {
         /// Inside TLS.
         encrypted: bool,
     },
+    /// A stream to us may be written to for this pair (XEP-0288).
+    Bidirectional {
+        /// Its number.
+        stream: u64,
+        /// The pair.
+        name: LinkName,
+        /// The way to it.
+        writer: mpsc::Sender<Arc<Element>>,
+    },
     /// A stanza on a proved stream.
     Stanza {
         /// The proved pair.
@@ -130,10 +139,20 @@ struct Shared {
     complaints: Complaints,
 }
 
+/// Where a link's stanzas go.
+struct Route {
+    attempt: Attempt,
+    writer: mpsc::Sender<Arc<Element>>,
+    /// The number of the stream, where the partner has opened it.
+    accepted: Option<u64>,
+}
+
 /// All XMPP streams. Belongs to the engine's task.
 pub struct Streams {
     shared: Arc<Shared>,
-    outbound: BTreeMap<LinkName, (Attempt, mpsc::Sender<Arc<Element>>)>,
+    outbound: BTreeMap<LinkName, Route>,
+    /// Streams to us that may be written to, by their numbers.
+    bidirectional: BTreeMap<LinkName, (u64, mpsc::Sender<Arc<Element>>)>,
     inbound: BTreeMap<u64, InboundStatus>,
     components: component::Components,
     listeners: JoinSet<()>,
@@ -183,6 +202,7 @@ impl Streams {
                 complaints: Complaints::default(),
             }),
             outbound: BTreeMap::new(),
+            bidirectional: BTreeMap::new(),
             inbound: BTreeMap::new(),
             components: component::Components::default(),
             listeners: JoinSet::new(),
@@ -203,45 +223,98 @@ impl Streams {
         self.tasks.spawn(task);
     }
 
-    /// Opens a stream for a link.
+    /// Gets a stream for a link: the partner's own, where that may be written to, or a new one.
     pub fn connect(&mut self, name: LinkName, attempt: Attempt) {
         if self.components.has(&name) {
             if !self.components.join(name.clone(), attempt) {
-                self.overloaded(name, attempt);
+                self.lose(name, attempt, Local::Overloaded);
             }
             return;
         }
+        let partners_own = self.bidirectional.get(&name);
+        if let Some((stream, writer)) = partners_own.filter(|(_, writer)| !writer.is_closed()) {
+            tracing::info!(
+                partner = name.partner,
+                local = name.local,
+                "XMPP stream of the partner is used in both directions"
+            );
+            let route = Route {
+                attempt,
+                writer: writer.clone(),
+                accepted: Some(*stream),
+            };
+            self.outbound.insert(name.clone(), route);
+            self.tell(StreamArrival::Ready {
+                name,
+                attempt,
+                max_octets: None,
+            });
+            return;
+        }
         let (writer, queue) = mpsc::channel(WRITE_QUEUE);
-        self.outbound.insert(name.clone(), (attempt, writer));
+        let route = Route {
+            attempt,
+            writer,
+            accepted: None,
+        };
+        self.outbound.insert(name.clone(), route);
         self.tasks
             .spawn(outbound::run(self.shared.clone(), name, attempt, queue));
         while self.tasks.try_join_next().is_some() {}
     }
 
-    /// Writes to a link's stream. A stream that is gone reports its loss by itself, and the link writes again.
-    pub fn write(&mut self, name: &LinkName, element: Arc<Element>) {
-        if self.components.has(name) {
-            if let Some(attempt) = self.components.write(name, element) {
-                self.overloaded(name.clone(), attempt);
-            }
-            return;
-        }
-        if let Some((_, writer)) = self.outbound.get(name)
-            && writer.try_send(element).is_err()
-        {
-            self.outbound.remove(name);
+    /// Tells the engine, whose queue may be full for a moment.
+    fn tell(&mut self, arrival: StreamArrival) {
+        let arrivals = self.shared.arrivals.clone();
+        self.tasks.spawn(async move {
+            // An engine that is gone needs no news.
+            _ = arrivals.send(arrival).await;
+        });
+    }
+
+    /// A stream to us has ended, and with it what was written to it.
+    fn forget_accepted(&mut self, stream: u64) {
+        self.inbound.remove(&stream);
+        self.bidirectional
+            .retain(|_, (number, _)| *number != stream);
+        let lost: Vec<(LinkName, Attempt)> = self
+            .outbound
+            .iter()
+            .filter(|(_, route)| route.accepted == Some(stream))
+            .map(|(name, route)| (name.clone(), route.attempt))
+            .collect();
+        for (name, attempt) in lost {
+            self.outbound.remove(&name);
+            self.lose(name, attempt, Local::TransportFailed);
         }
     }
 
-    /// A component's task is behind: the link learns that, on the way on which it hears of everything else.
-    fn overloaded(&mut self, name: LinkName, attempt: Attempt) {
-        let loss = Loss::Passing(Failure::Local(Local::Overloaded));
-        let arrivals = self.shared.arrivals.clone();
-        self.tasks.spawn(async move {
-            _ = arrivals
-                .send(StreamArrival::Lost(name, attempt, loss))
-                .await;
-        });
+    /// Writes to a link's stream. A dialled stream that is gone reports its loss by itself, and the link writes again; a
+    /// partner's stream does not know who writes to it.
+    pub fn write(&mut self, name: &LinkName, element: Arc<Element>) {
+        if self.components.has(name) {
+            if let Some(attempt) = self.components.write(name, element) {
+                self.lose(name.clone(), attempt, Local::Overloaded);
+            }
+            return;
+        }
+        let Some(route) = self.outbound.get(name) else {
+            return;
+        };
+        if route.writer.try_send(element).is_ok() {
+            return;
+        }
+        let accepted = route.accepted.is_some().then_some(route.attempt);
+        self.outbound.remove(name);
+        if let Some(attempt) = accepted {
+            self.lose(name.clone(), attempt, Local::TransportFailed);
+        }
+    }
+
+    /// The link learns it on the way on which it hears of everything else.
+    fn lose(&mut self, name: LinkName, attempt: Attempt, why: Local) {
+        let loss = Loss::Passing(Failure::Local(why));
+        self.tell(StreamArrival::Lost(name, attempt, loss));
     }
 
     /// Lets a link's stream go, in order.
@@ -250,7 +323,7 @@ impl Streams {
         if self
             .outbound
             .get(name)
-            .is_some_and(|(current, _)| *current == attempt)
+            .is_some_and(|route| route.attempt == attempt)
         {
             self.outbound.remove(name);
         }
@@ -279,9 +352,15 @@ impl Streams {
                         .push(format!("{} -> {}", name.partner, name.local));
                 }
             }
-            StreamArrival::Ended { stream } => {
-                self.inbound.remove(stream);
+            StreamArrival::Bidirectional {
+                stream,
+                name,
+                writer,
+            } => {
+                self.bidirectional
+                    .insert(name.clone(), (*stream, writer.clone()));
             }
+            StreamArrival::Ended { stream } => self.forget_accepted(*stream),
             StreamArrival::Lost(name, attempt, _) => self.close(name, *attempt),
             StreamArrival::Component(status) => self.components.note(status),
             StreamArrival::Left(local) => self.components.note_left(local),
@@ -324,6 +403,7 @@ impl Streams {
         self.leave();
         self.outbound.clear();
         self.components.end();
+        self.bidirectional.clear();
         let drained = async {
             while self.tasks.join_next().await.is_some() {}
             self.stop.closed().await;

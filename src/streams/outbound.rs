@@ -9,14 +9,14 @@ use stox_xmpp::dialback::Trouble;
 use stox_xmpp::link::{Attempt, Loss};
 use stox_xmpp::stream::{
     CloseReason, DomainPair, OutboundEvent, OutboundSettings, OutboundStream, PairError,
-    StreamCommand, StreamCondition, TlsInfo, VerifyRequest,
+    StanzaNumber, StreamCommand, StreamCondition, TlsInfo, VerifyRequest,
 };
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::connection::{Connection, Lost, Side, Start};
-use super::{Shared, StreamArrival, advice};
+use super::{Handled, Shared, StreamArrival, advice};
 use crate::config::{Partner, StreamTls};
 use crate::engine::LinkName;
 use crate::entropy::OsEntropy;
@@ -154,6 +154,10 @@ struct Task<'a> {
     ready: bool,
     verdict: Option<Result<bool, Trouble>>,
     loss: Option<Loss>,
+    handled: mpsc::UnboundedReceiver<StanzaNumber>,
+    handled_sender: mpsc::UnboundedSender<StanzaNumber>,
+    sent: u64,
+    acknowledged: u64,
 }
 
 impl<'a> Task<'a> {
@@ -253,6 +257,7 @@ impl<'a> Task<'a> {
                 return Err(None);
             }
         };
+        let (handled_sender, handled) = mpsc::unbounded_channel();
         let mut task = Self {
             shared,
             domain,
@@ -263,6 +268,10 @@ impl<'a> Task<'a> {
             ready: false,
             verdict: None,
             loss: None,
+            handled,
+            handled_sender,
+            sent: 0,
+            acknowledged: 0,
         };
         if place.direct_tls {
             match task.shake_hands(Start::Direct).await {
@@ -319,8 +328,14 @@ impl<'a> Task<'a> {
                     Ok(octets) => self.machine.receive(&octets, clock.now()),
                     Err(Lost) => self.machine.connection_lost(),
                 },
+                Some(number) = self.handled.recv() => self.machine.stanza_handled(number, clock.now()),
                 stanza = queue.recv(), if !let_go => match stanza {
-                    Some(stanza) => self.write(&stanza),
+                    Some(stanza) => {
+                        self.write(&stanza);
+                        if queue.is_empty() {
+                            self.machine.request_acknowledgement(clock.now());
+                        }
+                    }
                     None => {
                         let_go = true;
                         self.machine.close(clock.now());
@@ -332,6 +347,14 @@ impl<'a> Task<'a> {
         if let_go {
             return None;
         }
+        if self.acknowledged > 0 {
+            tracing::debug!(
+                partner = self.domain,
+                sent = self.sent,
+                acknowledged = self.acknowledged,
+                "XMPP stream ended; what the partner has not answered for is sent again"
+            );
+        }
         Some(
             self.loss
                 .take()
@@ -340,9 +363,12 @@ impl<'a> Task<'a> {
     }
 
     fn write(&mut self, stanza: &Element) {
-        if let Err(why) = self.machine.send(stanza, self.shared.clock.now()) {
+        match self.machine.send(stanza, self.shared.clock.now()) {
+            Ok(number) => self.sent = number,
             // The link keeps the stanza until a fence passes it, and gives it up at its deadline.
-            tracing::warn!(partner = self.domain, %why, "a stanza could not be written to the partner");
+            Err(why) => {
+                tracing::warn!(partner = self.domain, %why, "a stanza could not be written to the partner");
+            }
         }
     }
 
@@ -356,7 +382,7 @@ impl<'a> Task<'a> {
                     }
                 }
                 StreamCommand::StartTls => self.start_tls().await,
-                StreamCommand::Event(event) => self.event(event),
+                StreamCommand::Event(event) => self.event(event).await?,
                 StreamCommand::Close => return Err(Lost),
             }
         }
@@ -383,10 +409,22 @@ impl<'a> Task<'a> {
         Ok(info)
     }
 
-    fn event(&mut self, event: OutboundEvent) {
+    async fn event(&mut self, event: OutboundEvent) -> Result<(), Lost> {
         match event {
             OutboundEvent::Negotiated { features, .. } => self.max_octets = features.max_octets,
-            OutboundEvent::Acknowledged(_) => {}
+            OutboundEvent::Acknowledged(count) => self.acknowledged = count,
+            OutboundEvent::Stanza {
+                pair,
+                number,
+                element,
+            } => {
+                let arrival = StreamArrival::Stanza {
+                    name: LinkName::new(&pair.local, &pair.remote),
+                    element,
+                    handled: Handled::by(number, self.handled_sender.clone()),
+                };
+                self.shared.arrivals.send(arrival).await.map_err(|_| Lost)?;
+            }
             OutboundEvent::Ready(_) => self.ready = true,
             OutboundEvent::PairRefused(pair, why) => {
                 let words = advice::pair_refused(&pair.local, &why);
@@ -407,6 +445,7 @@ impl<'a> Task<'a> {
             }
             OutboundEvent::Closed(reason) => self.closed(&reason),
         }
+        Ok(())
     }
 
     fn closed(&mut self, reason: &CloseReason) {

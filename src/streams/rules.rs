@@ -88,7 +88,7 @@ impl Rules {
             external: self.own.is_valid_for(&pair.local),
             pair,
             rule: rule(partner),
-            stream_management: false,
+            stream_management: true,
             secret: self.inbound.secret.clone(),
             limits: self.inbound.limits.clone(),
             timing: self.inbound.timing.clone(),
@@ -114,6 +114,7 @@ fn rule(partner: &Partner) -> PartnerRule {
             config::CertificateRule::Verify => CertificateRule::ValidForPartner,
         },
         before_1_0: partner.before_1_0,
+        bidirectional: partner.bidirectional,
     }
 }
 

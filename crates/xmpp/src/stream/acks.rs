@@ -4,6 +4,10 @@ use std::collections::BTreeSet;
 
 use super::{ns, write::Markup};
 
+/// Names one stanza of one stream until it is handled. Ascending from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StanzaNumber(u64);
+
 /// Counts stanzas and says how many of them, from the first on, are safe.
 #[derive(Debug, Default)]
 pub(super) struct Acks {
@@ -17,9 +21,9 @@ pub(super) struct Acks {
 
 impl Acks {
     /// Numbers a stanza that has come, from 1.
-    pub(super) fn receive(&mut self) -> u64 {
+    pub(super) fn receive(&mut self) -> StanzaNumber {
         self.received += 1;
-        self.received
+        StanzaNumber(self.received)
     }
 
     /// Starts the count that the peer sees. `false` when it had been started before.
@@ -32,7 +36,7 @@ impl Acks {
     }
 
     /// The owner has taken this stanza over. An answer that the peer still waits for comes back.
-    pub(super) fn handle(&mut self, number: u64) -> Option<String> {
+    pub(super) fn handle(&mut self, StanzaNumber(number): StanzaNumber) -> Option<String> {
         if number <= self.handled || number > self.received {
             return None;
         }
@@ -71,20 +75,25 @@ mod tests {
     #[test]
     fn counts_only_an_unbroken_run_of_handled_stanzas() {
         let mut acks = Acks::default();
-        assert_eq!(acks.receive(), 1);
+        assert_eq!(acks.receive(), StanzaNumber(1));
         assert_eq!(acks.answer(), None, "not enabled");
         assert!(acks.enable());
         assert!(!acks.enable());
-        assert_eq!((acks.receive(), acks.receive(), acks.receive()), (2, 3, 4));
+        let more = [(); 3].map(|()| acks.receive());
+        assert_eq!(more, [2, 3, 4].map(StanzaNumber));
         assert_eq!(acks.answer(), ack(0));
-        assert_eq!(acks.handle(3), None);
+        assert_eq!(acks.handle(StanzaNumber(3)), None);
         assert_eq!(acks.answer(), ack(0), "1 and 2 are missing");
-        assert_eq!(acks.handle(1), None);
-        assert_eq!(acks.handle(2), None);
+        assert_eq!(acks.handle(StanzaNumber(1)), None);
+        assert_eq!(acks.handle(StanzaNumber(2)), None);
         assert_eq!(acks.answer(), ack(2));
-        assert_eq!(acks.handle(4), ack(3), "the peer was owed the rest");
-        assert_eq!(acks.handle(4), None, "twice");
-        assert_eq!(acks.handle(9), None, "never received");
+        assert_eq!(
+            acks.handle(StanzaNumber(4)),
+            ack(3),
+            "the peer was owed the rest"
+        );
+        assert_eq!(acks.handle(StanzaNumber(4)), None, "twice");
+        assert_eq!(acks.handle(StanzaNumber(9)), None, "never received");
         assert_eq!(acks.answer(), ack(3));
     }
 }

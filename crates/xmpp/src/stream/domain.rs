@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use jid::DomainPart;
+use minidom::Element;
 
 /// The two ends of server-to-server traffic: what a stream proves, and what a stanza must lie within.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,6 +45,12 @@ pub fn is_host_literal(domain: &str) -> bool {
             .rsplit('.')
             .next()
             .is_some_and(|label| label.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// The domains of a stanza's `from` and `to`.
+pub(super) fn domains_of(stanza: &Element) -> Option<(String, String)> {
+    let domain = |name: &str| stanza.attr(name).and_then(domain_of_address);
+    Some((domain("from")?, domain("to")?))
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ pub(crate) struct Offer {
     pub(crate) starttls_required: bool,
     /// SASL EXTERNAL (XEP-0178 §3).
     pub(crate) external: bool,
+    /// Stanzas in both directions (XEP-0288).
+    pub(crate) bidi: bool,
     /// Dialback, stream management and limits: all that needs no (more) TLS.
     pub(crate) dialback: bool,
 }
@@ -34,6 +36,11 @@ impl Offer {
                 .open("mechanism")
                 .text(EXTERNAL)
                 .close()
+                .close();
+        }
+        if self.bidi {
+            out.open("bidi")
+                .attribute("xmlns", ns::BIDI_FEATURE)
                 .close();
         }
         if self.dialback {
@@ -66,6 +73,8 @@ pub struct PeerFeatures {
     pub external: bool,
     /// Dialback is offered. Some servers accept it without saying so.
     pub dialback: bool,
+    /// Stanzas in both directions are offered (XEP-0288).
+    pub bidi: bool,
     /// Stream management is offered.
     pub stream_management: bool,
     /// Largest top-level element that the peer takes, in octets (XEP-0478).
@@ -84,6 +93,7 @@ impl PeerFeatures {
             starttls: element.has_child("starttls", ns::TLS),
             external: offers_external(element),
             dialback: element.has_child("dialback", ns::DIALBACK_FEATURE),
+            bidi: element.has_child("bidi", ns::BIDI_FEATURE),
             stream_management: element.has_child("sm", ns::SM),
             max_octets,
         }
@@ -109,6 +119,7 @@ mod tests {
             starttls: true,
             starttls_required: true,
             external: false,
+            bidi: false,
             dialback: false,
         };
         assert_eq!(
@@ -123,6 +134,7 @@ mod tests {
             starttls: false,
             starttls_required: false,
             external: true,
+            bidi: true,
             dialback: true,
         };
         let wire = offer
@@ -137,6 +149,7 @@ mod tests {
                 starttls: false,
                 external: true,
                 dialback: true,
+                bidi: true,
                 stream_management: true,
                 max_octets: Some(262_144),
             }

@@ -11,16 +11,17 @@ use minidom::Element;
 use stox_core::time::{Entropy, Now};
 use thiserror::Error;
 
+mod bidi;
 mod dialback;
 mod external;
 mod top_level;
 
-use self::{external::External, top_level::TopLevel};
+use self::{bidi::Bidi, external::External, top_level::TopLevel};
 use super::{
     StreamCommand, TlsInfo,
-    acks::Acks,
+    acks::{Acks, StanzaNumber},
     carrier::{Carrier, Due},
-    domain::{DomainPair, domain_of_address, is_host_literal, normal_domain},
+    domain::{DomainPair, domains_of, is_host_literal, normal_domain},
     error::{CloseReason, Step, StreamCondition, StreamError},
     features::Offer,
     header::{StreamHeader, Version, header_to_wire},
@@ -52,10 +53,6 @@ pub struct InboundSettings {
 /// Names one claim of one stream, by key or by certificate, until it is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VerifyId(u64);
-
-/// Names one stanza of one stream until it is handled. Ascending from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StanzaNumber(u64);
 
 /// What an accepted stream tells.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,6 +91,9 @@ pub enum InboundEvent {
     DomainProved(DomainPair, Proof),
     /// The partner's rule does not let the peer speak for `pair.remote`, and the peer was told so.
     ClaimRefused(DomainPair, ClaimRefusal),
+    /// Stanzas from `pair.local` to `pair.remote` may be sent on this stream, too (XEP-0288), with
+    /// [`InboundStream::send`].
+    Bidirectional(DomainPair),
     /// A stanza between the two domains of a proved pair. Its addresses beyond the domains are not checked.
     Stanza {
         /// The pair that it belongs to.
@@ -180,6 +180,8 @@ pub struct InboundStream {
     next_verify: u64,
     refusals: usize,
     acks: Acks,
+    bidi: Bidi,
+    sent: u64,
 }
 
 impl InboundStream {
@@ -201,6 +203,8 @@ impl InboundStream {
             next_verify: 0,
             refusals: 0,
             acks: Acks::default(),
+            bidi: Bidi::Off,
+            sent: 0,
             settings,
         }
     }
@@ -251,6 +255,8 @@ impl InboundStream {
             return;
         }
         self.tls = Some(tls);
+        // What was said in clear counts no more (RFC 6120 §5.4.3.3).
+        self.bidi = Bidi::Off;
         let id = stream_id(entropy);
         self.next_id = stream_id(entropy);
         self.restart(id, now);
@@ -292,7 +298,7 @@ impl InboundStream {
 
     /// The owner has taken this stanza over for good: only now may it be acknowledged (XEP-0198).
     pub fn stanza_handled(&mut self, number: StanzaNumber, now: Now) {
-        if let Some(answer) = self.acks.handle(number.0) {
+        if let Some(answer) = self.acks.handle(number) {
             self.carrier.write(answer, now);
         }
     }
@@ -390,6 +396,8 @@ impl InboundStream {
             to,
             encrypted: self.tls.is_some(),
         });
+        let proved: Vec<DomainPair> = self.claims.keys().cloned().collect();
+        self.tell_bidirectional(&proved);
         Ok(())
     }
 
@@ -427,10 +435,12 @@ impl InboundStream {
 
     fn offer_features(&mut self, from: Option<&str>, now: Now) {
         let may_speak = self.may_speak(from);
+        self.offer_bidi(from, may_speak);
         let offer = Offer {
             starttls: self.may_start_tls(from),
             starttls_required: !may_speak,
             external: matches!(self.external, External::Offered(_)),
+            bidi: self.bidi == Bidi::Offered,
             dialback: may_speak,
         };
         let wire = offer.to_wire(&self.settings.limits, &self.settings.timing);
@@ -499,6 +509,7 @@ impl InboundStream {
                 Ok(())
             }
             TopLevel::Sasl => self.sasl(&element, now),
+            TopLevel::Bidi => self.take_bidi(),
             TopLevel::Compress => {
                 self.carrier.write(COMPRESS_FAILURE.to_owned(), now);
                 self.count_refusal()
@@ -550,8 +561,7 @@ impl InboundStream {
                 "no domain is proved",
             ));
         }
-        let address = |name: &str| element.attr(name).and_then(domain_of_address);
-        let (Some(remote), Some(local)) = (address("from"), address("to")) else {
+        let Some((remote, local)) = domains_of(&element) else {
             return Err(refusal(
                 StreamCondition::ImproperAddressing,
                 "from and to are needed",
@@ -561,7 +571,7 @@ impl InboundStream {
         if self.claims.get(&pair) != Some(&Claim::Proved) {
             return Err(self.wrong_pair(&pair));
         }
-        let number = StanzaNumber(self.acks.receive());
+        let number = self.acks.receive();
         self.carrier.event(InboundEvent::Stanza {
             pair,
             number,
@@ -626,7 +636,9 @@ impl InboundStream {
     fn proved(&mut self, pair: DomainPair, proof: Proof) {
         self.claims.insert(pair.clone(), Claim::Proved);
         self.carrier.set_authenticated();
-        self.carrier.event(InboundEvent::DomainProved(pair, proof));
+        self.carrier
+            .event(InboundEvent::DomainProved(pair.clone(), proof));
+        self.tell_bidirectional([&pair]);
     }
 
     fn note_refused(&mut self, pair: &DomainPair, why: ClaimRefusal) {

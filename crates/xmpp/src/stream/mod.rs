@@ -25,12 +25,11 @@ pub mod xml;
 
 use bytes::Bytes;
 
+pub use acks::StanzaNumber;
 pub use component::{ComponentEvent, ComponentSecret, ComponentSettings, ComponentStream, Odd};
 pub use domain::DomainPair;
 pub use error::{CloseReason, Step, StreamCondition, StreamError};
-pub use inbound::{
-    ClaimRefusal, InboundEvent, InboundSettings, InboundStream, Proof, StanzaNumber, VerifyId,
-};
+pub use inbound::{ClaimRefusal, InboundEvent, InboundSettings, InboundStream, Proof, VerifyId};
 pub use limits::{Limits, Timing};
 pub use outbound::{
     NotReady, OutboundEvent, OutboundSettings, OutboundStream, PairError, VerifyError,

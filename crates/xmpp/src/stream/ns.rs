@@ -26,6 +26,10 @@ pub const LIMITS: &str = "urn:xmpp:stream-limits:0";
 pub const PING: &str = "urn:xmpp:ping";
 /// Stream management (XEP-0198).
 pub const SM: &str = "urn:xmpp:sm:3";
+/// Bidirectional streams between servers (XEP-0288).
+pub const BIDI: &str = "urn:xmpp:bidi";
+/// The stream feature for them.
+pub const BIDI_FEATURE: &str = "urn:xmpp:features:bidi";
 /// Stream compression (XEP-0138): refused, never offered.
 pub const COMPRESS: &str = "http://jabber.org/protocol/compress";
 /// The `xml:` prefix.

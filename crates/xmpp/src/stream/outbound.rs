@@ -9,14 +9,16 @@ use thiserror::Error;
 use xmpp_parsers::stanza_error::StanzaError;
 
 mod acks;
+mod bidi;
 mod dialback;
 mod external;
 
 use self::external::External;
 use super::{
     StreamCommand, TlsInfo,
+    acks::{Acks, StanzaNumber},
     carrier::{Carrier, Due},
-    domain::{DomainPair, domain_of_address},
+    domain::{DomainPair, domains_of},
     error::{CloseReason, Step, StreamCondition, StreamError},
     features::PeerFeatures,
     header::{StreamHeader, Version, header_to_wire},
@@ -76,6 +78,16 @@ pub enum OutboundEvent {
     PairRefused(DomainPair, PairError),
     /// The answer to [`OutboundStream::verify`].
     Verified(VerifyRequest, Result<bool, VerifyError>),
+    /// A stanza to `pair.local` from `pair.remote`, which is ready, on a stream in both directions (XEP-0288). Its
+    /// addresses beyond the domains are not checked.
+    Stanza {
+        /// The pair that it belongs to.
+        pair: DomainPair,
+        /// For [`OutboundStream::stanza_handled`].
+        number: StanzaNumber,
+        /// The stanza, in `jabber:client`.
+        element: Element,
+    },
     /// The peer has this many of the stanzas sent, from the first on (XEP-0198).
     Acknowledged(u64),
     /// The stream is over, and with it every pair and every question that is still open. The last event.
@@ -204,8 +216,13 @@ pub struct OutboundStream {
     pairs: BTreeMap<DomainPair, Progress>,
     questions: BTreeMap<VerifyRequest, Progress>,
     stream_management: StreamManagement,
+    /// Asked for stanzas in both directions.
+    bidi: bool,
+    received: Acks,
     sent: u64,
     acknowledged: u64,
+    /// The peer owes an answer to `<r/>`.
+    asked: bool,
 }
 
 impl OutboundStream {
@@ -238,8 +255,11 @@ impl OutboundStream {
             pairs: BTreeMap::new(),
             questions: BTreeMap::new(),
             stream_management: StreamManagement::Off,
+            bidi: false,
+            received: Acks::default(),
             sent: 0,
             acknowledged: 0,
+            asked: false,
         }
     }
 
@@ -274,10 +294,7 @@ impl OutboundStream {
         if !self.carrier.is_open() {
             return Err(NotReady::Closed);
         }
-        let address = |name: &str| stanza.attr(name).and_then(domain_of_address);
-        let (Some(local), Some(remote)) = (address("from"), address("to")) else {
-            return Err(NotReady::Pair);
-        };
+        let (local, remote) = domains_of(stanza).ok_or(NotReady::Pair)?;
         if self.pairs.get(&DomainPair { local, remote }) != Some(&Progress::Ready) {
             return Err(NotReady::Pair);
         }
@@ -292,12 +309,14 @@ impl OutboundStream {
         Ok(self.sent)
     }
 
-    /// Asks the peer how many stanzas it has. `false` when it cannot say.
+    /// Asks the peer how many stanzas it has, unless it owes an answer. `false` when it cannot say.
     pub fn request_acknowledgement(&mut self, now: Now) -> bool {
         if self.stream_management == StreamManagement::Off || !self.carrier.is_open() {
             return false;
         }
-        self.carrier.write(acks::REQUEST.to_owned(), now);
+        if !std::mem::replace(&mut self.asked, true) {
+            self.carrier.write(acks::REQUEST.to_owned(), now);
+        }
         true
     }
 
@@ -312,7 +331,7 @@ impl OutboundStream {
             }
             let result = match self.carrier.read(&mut input, now) {
                 Ok(Some(XmlEvent::Open(header))) => self.opened(header, now),
-                Ok(Some(XmlEvent::Element(element))) => self.element(&element, now),
+                Ok(Some(XmlEvent::Element(element))) => self.element(element, now),
                 Ok(Some(XmlEvent::Close)) => {
                     self.carrier.peer_closed(now);
                     return;
@@ -443,16 +462,16 @@ impl OutboundStream {
         Ok(())
     }
 
-    fn element(&mut self, element: &Element, now: Now) -> Result<(), StreamError> {
+    fn element(&mut self, element: Element, now: Now) -> Result<(), StreamError> {
         let namespace = element.ns();
         match (namespace.as_str(), element.name(), self.state) {
             (ns::STREAMS, "error", _) => {
-                let error = StreamError::from_element(element);
+                let error = StreamError::from_element(&element);
                 self.carrier.peer_failed(error, now);
                 Ok(())
             }
             (ns::STREAMS, "features", State::Features) => {
-                self.features = PeerFeatures::from_element(element);
+                self.features = PeerFeatures::from_element(&element);
                 self.features_read(now)
             }
             (ns::TLS, "proceed", State::Proceed) => {
@@ -463,17 +482,20 @@ impl OutboundStream {
                 self.carrier.close(CloseReason::TlsRefused, now);
                 Ok(())
             }
-            (ns::SASL, _, State::Sasl) => self.sasl(element, now),
+            (ns::SASL, _, State::Sasl) => self.sasl(&element, now),
             (_, _, State::Features | State::Proceed | State::Sasl) => Err(StreamError::new(
                 StreamCondition::UnsupportedStanzaType,
                 "the stream is not negotiated",
             )),
             (ns::DIALBACK, _, State::Negotiated) => {
-                self.dialback_answer(element, now);
+                self.dialback_answer(&element, now);
                 Ok(())
             }
-            (ns::SM, name, State::Negotiated) => self.stream_management(name, element, now),
-            // This stream carries stanzas in one direction only: what comes back is not believed.
+            (ns::SM, name, State::Negotiated) => self.stream_management(name, &element, now),
+            (ns::CLIENT, "message" | "presence" | "iq", State::Negotiated) if self.bidi => {
+                self.stanza(element)
+            }
+            // Such a stream carries stanzas in one direction only: what comes back is not believed.
             (_, _, State::Header | State::Negotiated) => Ok(()),
         }
     }
@@ -494,6 +516,7 @@ impl OutboundStream {
 
     /// Encryption is as it will be.
     fn authenticate(&mut self, now: Now) -> Result<(), StreamError> {
+        self.ask_for_bidi(now);
         if self.wants_external() {
             self.ask_for_external(now);
             Ok(())

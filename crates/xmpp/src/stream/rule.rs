@@ -49,6 +49,8 @@ pub struct PartnerRule {
     pub certificate: CertificateRule,
     /// Speak to servers from before XMPP 1.0 (no `version`), which means in clear.
     pub before_1_0: bool,
+    /// Let one stream carry stanzas in both directions where the peer can (XEP-0288).
+    pub bidirectional: bool,
 }
 
 /// TLS, and either proof.
@@ -60,6 +62,7 @@ impl Default for PartnerRule {
             dialback: true,
             certificate: CertificateRule::Any,
             before_1_0: false,
+            bidirectional: false,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Stream management on a dialled stream (XEP-0198 §3, §4): how many of our stanzas the peer has.
+//! Stream management on a dialled stream (XEP-0198 §3, §4): how many of our stanzas the peer has, and we of its.
 
 use minidom::Element;
 use stox_core::time::Now;
@@ -26,9 +26,14 @@ impl OutboundStream {
         now: Now,
     ) -> Result<(), StreamError> {
         match name {
+            "enabled" if self.stream_management == StreamManagement::On => {
+                self.received.enable();
+            }
             "failed" => self.stream_management = StreamManagement::Off,
             "r" if self.stream_management == StreamManagement::On => {
-                self.carrier.write(SM_NOTHING_RECEIVED.to_owned(), now);
+                if let Some(answer) = self.received.answer() {
+                    self.carrier.write(answer, now);
+                }
             }
             "a" if self.stream_management == StreamManagement::On => {
                 return self.acknowledged(element);
@@ -40,6 +45,7 @@ impl OutboundStream {
 
     /// `h` counts modulo 2^32 (XEP-0198 §4).
     fn acknowledged(&mut self, element: &Element) -> Result<(), StreamError> {
+        self.asked = false;
         let Some(count) = element.attr("h").and_then(|h| h.parse::<u32>().ok()) else {
             return Err(StreamError::new(StreamCondition::BadFormat, "no count"));
         };
@@ -62,4 +68,3 @@ impl OutboundStream {
 
 const SM_ENABLE: &str = "<enable xmlns='urn:xmpp:sm:3'/>";
 pub(super) const REQUEST: &str = "<r xmlns='urn:xmpp:sm:3'/>";
-const SM_NOTHING_RECEIVED: &str = "<a xmlns='urn:xmpp:sm:3' h='0'/>";

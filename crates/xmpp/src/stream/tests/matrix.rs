@@ -20,7 +20,7 @@ fn rule(
         external,
         dialback,
         certificate,
-        before_1_0: false,
+        ..PartnerRule::default()
     }
 }
 

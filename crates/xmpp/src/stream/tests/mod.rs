@@ -1,5 +1,6 @@
 //! Streams as dialogues: octets in, commands out, on virtual time, with nothing left over.
 
+mod bidi;
 mod component;
 mod corpus;
 mod dialled_external;

@@ -171,6 +171,243 @@ proptest! {
     }
 }
 
+/// Steps of a peer that dialled us, in any order.
+const STEPS_IN: &[&str] = &[
+    "HEADER",
+    "TLS",
+    "VERIFIED",
+    "REFUSED",
+    "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",
+    "<bidi xmlns='urn:xmpp:bidi'/>",
+    "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>",
+    "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'/>",
+    "<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>=</response>",
+    "<abort xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>",
+    "<db:result from='jabber.test' to='sip.test'>k</db:result>",
+    "<db:result from='jabber.test' to='sip.test' type='valid'/>",
+    "<db:result from='other.test' to='sip.test'>k</db:result>",
+    "<enable xmlns='urn:xmpp:sm:3'/>",
+    "<message from='b@jabber.test' to='a@sip.test'/>",
+];
+
+/// Steps of a peer that we dialled, in any order.
+const STEPS_OUT: &[&str] = &[
+    "HEADER",
+    "TLS",
+    "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",
+    "<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/></stream:features>",
+    "<stream:features><bidi xmlns='urn:xmpp:features:bidi'/><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>EXTERNAL</mechanism></mechanisms><sm xmlns='urn:xmpp:sm:3'/></stream:features>",
+    "<stream:features/>",
+    "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>",
+    "<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>",
+    "<challenge xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>",
+    "<db:result from='jabber.test' to='sip.test' type='valid'/>",
+    "<db:result from='jabber.test' to='sip.test' type='invalid'/>",
+    "<enabled xmlns='urn:xmpp:sm:3'/>",
+    "<r xmlns='urn:xmpp:sm:3'/>",
+    "<message from='b@jabber.test' to='a@sip.test'/>",
+];
+
+fn any_rule() -> impl Strategy<Value = PartnerRule> {
+    let tls = prop::sample::select(vec![TlsRule::Required, TlsRule::Optional, TlsRule::Never]);
+    let external = prop::sample::select(vec![
+        ExternalRule::Required,
+        ExternalRule::Optional,
+        ExternalRule::Off,
+    ]);
+    let certificate =
+        prop::sample::select(vec![CertificateRule::Any, CertificateRule::ValidForPartner]);
+    let any = (tls, external, any::<bool>(), certificate, any::<bool>()).prop_map(
+        |(tls, external, dialback, certificate, bidirectional)| PartnerRule {
+            tls,
+            external,
+            dialback,
+            certificate,
+            before_1_0: false,
+            bidirectional,
+        },
+    );
+    let both_ways = PartnerRule {
+        bidirectional: true,
+        ..PartnerRule::default()
+    };
+    prop_oneof![Just(both_ways), any]
+}
+
+/// Dialogues that lead to a proof, as places in [`STEPS_IN`].
+const GOOD_IN: &[&[usize]] = &[
+    &[0, 4, 1, 0, 5, 6, 2, 0, 13, 14, 14],
+    &[0, 4, 1, 0, 5, 10, 2, 14],
+    &[0, 4, 1, 0, 7, 8, 2, 0, 12, 2, 14],
+    &[0, 5, 10, 2, 14],
+];
+
+/// Dialogues that lead to a proof, as places in [`STEPS_OUT`].
+const GOOD_OUT: &[&[usize]] = &[
+    &[0, 3, 2, 1, 0, 4, 6, 0, 5, 11, 13],
+    &[0, 3, 2, 1, 0, 4, 7, 9, 13, 12],
+    &[0, 3, 2, 1, 0, 4, 8, 6, 0, 4, 9, 13],
+    &[0, 5, 9, 13],
+];
+
+/// A good dialogue, in which some steps are left out, come too often, or come from elsewhere.
+fn steps(
+    of: &'static [&'static str],
+    good: &'static [&'static [usize]],
+) -> impl Strategy<Value = Vec<&'static str>> {
+    let change = (0_u8..3, any::<prop::sample::Index>(), 0..of.len());
+    let changes = prop::collection::vec(change, 0..3);
+    (prop::sample::select(good.to_vec()), changes).prop_map(move |(good, changes)| {
+        let mut steps = good.to_vec();
+        for (kind, place, other) in changes {
+            let place = place.index(steps.len().max(1));
+            match kind {
+                0 if place < steps.len() => _ = steps.remove(place),
+                1 if place < steps.len() => steps.insert(place, steps[place]),
+                _ => steps.insert(place.min(steps.len()), other),
+            }
+        }
+        steps.into_iter().map(|step| of[step]).collect()
+    })
+}
+
+/// What the rule demands of a proof, checked against what has happened.
+fn check_proof(proof: Proof, rule: &PartnerRule, tls: bool, valid: bool) {
+    match proof {
+        Proof::Certificate | Proof::CertificateWithKey => {
+            assert!(tls && valid && rule.takes_external(), "{proof}: {rule:?}");
+        }
+        Proof::Dialback => {
+            assert!(rule.takes_dialback(), "{rule:?}");
+            assert!(tls && valid || !rule.needs_valid_certificate(), "{rule:?}");
+        }
+    }
+    assert!(tls || rule.tls != TlsRule::Required, "{proof}: {rule:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_024))]
+
+    /// No stanza is taken, and none written, before a proof that the rule takes.
+    #[test]
+    fn an_accepted_stream_believes_and_writes_nothing_before_a_proof(
+        rule in any_rule(),
+        valid: bool,
+        steps in steps(STEPS_IN, GOOD_IN),
+    ) {
+        let names: &[&str] = if valid { &["jabber.test"] } else { &[] };
+        let ours: Element = "<message xmlns='jabber:client' from='a@sip.test' to='b@jabber.test'/>"
+            .parse()
+            .unwrap();
+        let mut accepted = Accepted::new(InboundSettings {
+            partners: partners(rule),
+            ..inbound_settings(&["sip.test"], TlsRule::Required)
+        });
+        let (mut tls, mut proved, mut asked_for_bidi) = (false, false, false);
+        let mut pending = Vec::new();
+        for step in steps {
+            match step {
+                "HEADER" => accepted
+                    .stream
+                    .receive(header("jabber.test", "sip.test").as_bytes(), at(1)),
+                "TLS" => accepted.stream.tls_established(
+                    certificate(names),
+                    &mut accepted.entropy,
+                    at(1),
+                ),
+                "VERIFIED" | "REFUSED" => {
+                    if let Some(id) = pending.pop() {
+                        accepted.stream.verified(id, Ok(step == "VERIFIED"), at(1));
+                    }
+                }
+                text => {
+                    asked_for_bidi |= text.contains("bidi");
+                    accepted.stream.receive(text.as_bytes(), at(1));
+                }
+            }
+            for seen in accepted.seen() {
+                match seen {
+                    Seen::Said(InboundEvent::Opened { encrypted, .. }) => tls = encrypted,
+                    Seen::Said(
+                        InboundEvent::VerifyKey { id, .. } | InboundEvent::Authenticate { id, .. },
+                    ) => pending.push(id),
+                    Seen::Said(InboundEvent::DomainProved(pair, proof)) => {
+                        check_proof(proof, &rule, tls, valid && pair.remote == "jabber.test");
+                        proved |= pair.remote == "jabber.test";
+                    }
+                    Seen::Said(InboundEvent::Stanza { .. }) => prop_assert!(proved),
+                    Seen::Said(InboundEvent::Bidirectional(pair)) => {
+                        prop_assert!(asked_for_bidi && rule.bidirectional);
+                        prop_assert!(proved || pair.remote != "jabber.test");
+                    }
+                    _ => {}
+                }
+            }
+            if accepted.stream.send(&ours, at(1)).is_ok() {
+                prop_assert!(proved && asked_for_bidi && rule.bidirectional);
+                accepted.seen();
+            }
+        }
+    }
+
+    /// The same for a stream that we dialled.
+    #[test]
+    fn a_dialled_stream_believes_and_writes_nothing_before_a_proof(
+        rule in any_rule(),
+        (valid, external) in any::<(bool, bool)>(),
+        steps in steps(STEPS_OUT, GOOD_OUT),
+    ) {
+        let names: &[&str] = if valid { &["jabber.test"] } else { &[] };
+        let ours: Element = "<message xmlns='jabber:client' from='a@sip.test' to='b@jabber.test'/>"
+            .parse()
+            .unwrap();
+        let mut dialled = Dialled::new(OutboundSettings {
+            rule,
+            external,
+            ..outbound_settings("sip.test", "jabber.test")
+        });
+        dialled.stream.authorise(pair("sip.test", "jabber.test"), at(1));
+        let (mut tls, mut showed_key, mut authenticated) = (false, false, false);
+        let (mut ready, mut asked_for_bidi) = (false, false);
+        for step in steps {
+            match step {
+                "HEADER" => dialled
+                    .stream
+                    .receive(answer_header("jabber.test", "sip.test", "s1").as_bytes(), at(1)),
+                "TLS" => dialled.stream.tls_established(certificate(names), at(1)),
+                text => dialled.stream.receive(text.as_bytes(), at(1)),
+            }
+            for seen in dialled.seen() {
+                match seen {
+                    Seen::Wrote(text) => {
+                        showed_key |= text.contains("<db:result");
+                        authenticated |= text.contains("<auth");
+                        asked_for_bidi |= text.contains("<bidi");
+                        prop_assert!(rule.takes_dialback() || !showed_key);
+                        prop_assert!((rule.takes_external() && external) || !authenticated);
+                        prop_assert!(rule.bidirectional || !asked_for_bidi);
+                    }
+                    Seen::Said(OutboundEvent::Negotiated { encrypted, .. }) => tls = encrypted,
+                    Seen::Said(OutboundEvent::Ready(_)) => {
+                        prop_assert!(showed_key || authenticated);
+                        prop_assert!(tls || rule.tls != TlsRule::Required);
+                        prop_assert!(tls && valid || !rule.needs_valid_certificate());
+                        ready = true;
+                    }
+                    Seen::Said(OutboundEvent::Stanza { .. }) => {
+                        prop_assert!(ready && asked_for_bidi);
+                    }
+                    _ => {}
+                }
+            }
+            if dialled.stream.send(&ours, at(1)).is_ok() {
+                prop_assert!(ready);
+                dialled.seen();
+            }
+        }
+    }
+}
+
 /// All that an accepted stream wrote is one stream of ours, whole or cut off behind an element.
 fn check_wire(seen: Vec<Seen<InboundEvent>>) {
     let wire: String = seen

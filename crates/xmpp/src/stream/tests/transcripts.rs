@@ -52,6 +52,7 @@ fn dials_prosody() {
                     starttls: false,
                     external: true,
                     dialback: true,
+                    bidi: false,
                     stream_management: true,
                     max_octets: Some(524_288),
                 },
