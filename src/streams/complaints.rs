@@ -1,29 +1,32 @@
-//! Warnings about partners: at most one a minute for each, with a count of those between.
+//! Warnings about partners: each at most once a minute, with a count of those that were held back.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// Time between two warnings about one partner.
+/// Time between two equal warnings about one partner.
 const PAUSE: Duration = Duration::from_secs(60);
+/// Different warnings about one partner in that time.
+const DIFFERENT: usize = 3;
 /// Partners that are remembered. Who claims a domain chooses its name, so that there may be any number of them.
-const MOST: usize = 1_000;
+const PARTNERS: usize = 1_000;
 
-/// When who was warned about.
+/// Who was warned about what, and when.
 #[derive(Debug, Default)]
 pub(super) struct Complaints(Mutex<HashMap<String, Complaint>>);
 
 #[derive(Debug)]
 struct Complaint {
-    warned: Instant,
+    since: Instant,
+    said: Vec<String>,
     held_back: u32,
 }
 
 impl Complaints {
-    /// Logs a warning about a partner, or counts it where there was one a moment ago.
+    /// Logs a warning about a partner, or counts it where it was said a moment ago.
     pub(super) fn warn(&self, partner: &str, words: &str) {
-        match self.admit(partner, Instant::now()) {
+        match self.admit(partner, words, Instant::now()) {
             Some(0) => tracing::warn!(partner, "XMPP partner: {words}"),
             Some(held_back) => tracing::warn!(
                 partner,
@@ -34,29 +37,35 @@ impl Complaints {
         }
     }
 
-    /// How many warnings were held back since the last; `None` where this one is, too.
-    fn admit(&self, partner: &str, now: Instant) -> Option<u32> {
+    /// How many warnings were held back before this one; `None` where it is, too.
+    fn admit(&self, partner: &str, words: &str, now: Instant) -> Option<u32> {
         let mut complaints = self.0.lock();
-        if let Some(complaint) = complaints.get_mut(partner) {
-            if now.duration_since(complaint.warned) < PAUSE {
-                complaint.held_back = complaint.held_back.saturating_add(1);
+        let is_over = |complaint: &Complaint| now.duration_since(complaint.since) >= PAUSE;
+        if complaints.len() >= PARTNERS && !complaints.contains_key(partner) {
+            complaints.retain(|_, complaint| !is_over(complaint));
+            if complaints.len() >= PARTNERS {
                 return None;
             }
-            complaint.warned = now;
-            return Some(std::mem::take(&mut complaint.held_back));
         }
-        if complaints.len() >= MOST {
-            complaints.retain(|_, complaint| now.duration_since(complaint.warned) < PAUSE);
+        let complaint = complaints
+            .entry(partner.to_owned())
+            .or_insert_with(|| Complaint {
+                since: now,
+                said: Vec::new(),
+                held_back: 0,
+            });
+        let mut held_back = 0;
+        if is_over(complaint) {
+            held_back = std::mem::take(&mut complaint.held_back);
+            complaint.since = now;
+            complaint.said.clear();
         }
-        if complaints.len() >= MOST {
+        if complaint.said.len() >= DIFFERENT || complaint.said.iter().any(|said| said == words) {
+            complaint.held_back = complaint.held_back.saturating_add(1);
             return None;
         }
-        let complaint = Complaint {
-            warned: now,
-            held_back: 0,
-        };
-        complaints.insert(partner.to_owned(), complaint);
-        Some(0)
+        complaint.said.push(words.to_owned());
+        Some(held_back)
     }
 }
 
@@ -65,28 +74,49 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_partner_is_warned_about_once_a_minute() {
+    fn the_same_is_said_once_a_minute() {
         let complaints = Complaints::default();
         let start = Instant::now();
-        let at = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(complaints.admit("a.test", at(0)), Some(0));
-        assert_eq!(complaints.admit("a.test", at(1)), None);
-        assert_eq!(complaints.admit("b.test", at(1)), Some(0), "on its own");
-        assert_eq!(complaints.admit("a.test", at(59)), None);
-        assert_eq!(complaints.admit("a.test", at(60)), Some(2));
-        assert_eq!(complaints.admit("a.test", at(61)), None);
-        assert_eq!(complaints.admit("a.test", at(120)), Some(1));
+        let admit = |partner: &str, words: &str, seconds| {
+            complaints.admit(partner, words, start + Duration::from_secs(seconds))
+        };
+        assert_eq!(admit("a.test", "x", 0), Some(0));
+        assert_eq!(admit("a.test", "x", 1), None);
+        assert_eq!(admit("b.test", "x", 1), Some(0), "another partner");
+        assert_eq!(admit("a.test", "y", 2), Some(0), "something else");
+        assert_eq!(admit("a.test", "x", 59), None);
+        assert_eq!(admit("a.test", "x", 60), Some(2));
+        assert_eq!(admit("a.test", "x", 61), None);
+        assert_eq!(admit("a.test", "y", 120), Some(1));
+    }
+
+    #[test]
+    fn a_partner_that_thinks_of_new_words_is_not_heard_for_ever() {
+        let complaints = Complaints::default();
+        let now = Instant::now();
+        let heard = (0..100)
+            .filter(|number| {
+                complaints
+                    .admit("a.test", &number.to_string(), now)
+                    .is_some()
+            })
+            .count();
+        assert_eq!(heard, DIFFERENT);
     }
 
     #[test]
     fn the_memory_is_bounded() {
         let complaints = Complaints::default();
         let start = Instant::now();
-        for number in 0..MOST {
-            assert_eq!(complaints.admit(&format!("{number}.test"), start), Some(0));
+        for number in 0..PARTNERS {
+            let partner = format!("{number}.test");
+            assert_eq!(complaints.admit(&partner, "x", start), Some(0));
         }
-        assert_eq!(complaints.admit("one-more.test", start), None);
-        assert_eq!(complaints.admit("one-more.test", start + PAUSE), Some(0));
+        assert_eq!(complaints.admit("one-more.test", "x", start), None);
+        assert_eq!(
+            complaints.admit("one-more.test", "x", start + PAUSE),
+            Some(0)
+        );
         assert_eq!(complaints.0.lock().len(), 1);
     }
 }

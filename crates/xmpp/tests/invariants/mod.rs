@@ -56,6 +56,7 @@ fn accepted(octets: &[u8], sizes: &[u8], tls: TlsRule) {
     let rule = PartnerRule {
         tls,
         before_1_0: true,
+        bidirectional: true,
         ..PartnerRule::default()
     };
     let settings = InboundSettings {
