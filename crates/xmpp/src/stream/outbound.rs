@@ -488,7 +488,7 @@ impl OutboundStream {
                 "the stream is not negotiated",
             )),
             (ns::DIALBACK, _, State::Negotiated) => {
-                self.dialback_answer(&element, now);
+                self.dialback(&element, now);
                 Ok(())
             }
             (ns::SM, name, State::Negotiated) => self.stream_management(name, &element, now),

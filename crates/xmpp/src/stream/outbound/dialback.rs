@@ -9,7 +9,7 @@ use super::{
     External, OutboundEvent, OutboundStream, PairError, Progress, State, VerifyError, VerifyRequest,
 };
 use crate::{
-    dialback::{self, Answer, Dialback, Kind},
+    dialback::{self, Answer, Dialback, Kind, Trouble},
     stream::domain::{DomainPair, normal_domain},
 };
 
@@ -91,27 +91,41 @@ impl OutboundStream {
         self.questions.insert(question, Progress::Asked(deadline));
     }
 
-    /// Only what was asked can be answered (CVE-2012-3525): everything else is ignored.
-    pub(super) fn dialback_answer(&mut self, element: &Element, now: Now) {
-        let Some(Dialback {
-            kind,
-            from: Some(from),
-            to: Some(to),
-            id,
-            answer: Some(answer),
-            ..
-        }) = Dialback::from_element(element)
-        else {
+    /// Only what was asked can be answered (CVE-2012-3525). A peer may ask about our keys where both directions are in
+    /// use; everything else is ignored.
+    pub(super) fn dialback(&mut self, element: &Element, now: Now) {
+        let Some(dialback) = Dialback::from_element(element) else {
             return;
         };
-        let (Some(remote), Some(local)) = (normal_domain(&from), normal_domain(&to)) else {
+        let domain = |text: &Option<String>| text.as_deref().and_then(normal_domain);
+        let (Some(remote), Some(local)) = (domain(&dialback.from), domain(&dialback.to)) else {
             return;
         };
         let pair = DomainPair { local, remote };
-        match kind {
-            Kind::Result => self.pair_answered(pair, answer, now),
-            Kind::Verify => self.key_answered(&pair, id.as_deref(), answer),
+        match (dialback.kind, dialback.answer) {
+            (Kind::Result, Some(answer)) => self.pair_answered(pair, answer, now),
+            (Kind::Verify, Some(answer)) => {
+                self.key_answered(&pair, dialback.id.as_deref(), answer);
+            }
+            (Kind::Verify, None) if self.bidi => {
+                self.answer_for_our_key(&pair, dialback.id.as_deref(), &dialback.key, now);
+            }
+            (Kind::Result | Kind::Verify, None) => {}
         }
+    }
+
+    /// As authoritative server (XEP-0220 §2.2.2), for the domains that we speak for on this stream. COMPAT(prosody): it
+    /// asks on any stream that it has.
+    fn answer_for_our_key(&mut self, pair: &DomainPair, id: Option<&str>, key: &str, now: Now) {
+        let is_ours = self.pairs.keys().any(|known| known.local == pair.local);
+        let verdict = if is_ours {
+            let (secret, stream_id) = (&self.settings.secret, id.unwrap_or_default());
+            Ok(secret.verify(&pair.remote, &pair.local, stream_id, key))
+        } else {
+            Err(Trouble::NotServed)
+        };
+        let wire = dialback::answer_to_wire(Kind::Verify, &pair.local, &pair.remote, id, verdict);
+        self.carrier.write(wire, now);
     }
 
     fn pair_answered(&mut self, pair: DomainPair, answer: Answer, now: Now) {

@@ -224,6 +224,34 @@ fn a_dialled_stream_asks_for_it_first_and_takes_stanzas_of_ready_pairs() {
 }
 
 #[test]
+fn a_peer_may_ask_about_our_keys_where_both_directions_are_in_use() {
+    let key = DialbackSecret::new(b"sip.test").key("jabber.test", "sip.test", "s9");
+    let ask = |to: &str, key: &str| {
+        format!("<db:verify from='jabber.test' to='{to}' id='s9'>{key}</db:verify>")
+    };
+    let answer = |verdict: &str| {
+        wrote(format!(
+            "<db:verify from='sip.test' to='jabber.test' id='s9' type='{verdict}'/>"
+        ))
+    };
+    let (mut both, _) = dialled(rule());
+    assert_eq!(both.take(&ask("sip.test", &key)), [answer("valid")]);
+    assert_eq!(both.take(&ask("sip.test", "x")), [answer("invalid")]);
+    let seen = both.take(&ask("other.test", &key));
+    assert!(
+        matches!(seen.as_slice(), [Seen::Wrote(error)] if error.contains("item-not-found")),
+        "{seen:?}"
+    );
+    assert_eq!(
+        both.take("<db:result from='rooms.jabber.test' to='sip.test'>k</db:result>"),
+        [],
+        "its other domains prove themselves on streams of their own"
+    );
+    let (mut one_way, _) = dialled(PartnerRule::default());
+    assert_eq!(one_way.take(&ask("sip.test", &key)), []);
+}
+
+#[test]
 fn a_dialled_stream_takes_nothing_that_is_not_proved() {
     let theirs = "<message from='b@jabber.test' to='a@sip.test'/>";
     let refused = |seen: &[Seen<OutboundEvent>]| {
