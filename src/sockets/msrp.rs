@@ -264,8 +264,8 @@ async fn open(shared: Arc<Shared>, dial: Dial) {
 fn not_dialled(shared: &Shared, host: &str, why: &str) {
     const WORDS: &str = "cannot open an MSRP connection; its messages go another way or fail";
     match shared.warnings.ask_host(Kind::Dial, host) {
-        Some(unsaid) => tracing::warn!(host, why, unsaid, "{WORDS}"),
-        None => tracing::debug!(host, why, "{WORDS}"),
+        Some(unsaid) => tracing::warn!(host, %why, unsaid, "{WORDS}"),
+        None => tracing::debug!(host, %why, "{WORDS}"),
     }
 }
 

@@ -420,9 +420,9 @@ async fn dial(shared: Arc<Shared>, target: Target, flow: FlowId, queue: mpsc::Re
             let (address, name) = (target.address, &target.name);
             match shared.warnings.ask(Kind::Dial, address.ip()) {
                 Some(unsaid) => {
-                    tracing::warn!(%address, name, %why, unsaid, "SIP connection failed");
+                    tracing::warn!(%address, %name, %why, unsaid, "SIP connection failed");
                 }
-                None => tracing::debug!(%address, name, %why, "SIP connection failed"),
+                None => tracing::debug!(%address, %name, %why, "SIP connection failed"),
             }
         }
     }
