@@ -1,6 +1,7 @@
 //! DNS questions of both worlds, asked through hickory-resolver.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use hickory_resolver::Resolver;
 use hickory_resolver::TokioResolver;
@@ -52,6 +53,15 @@ pub struct Naptr {
     pub replacement: String,
 }
 
+/// Records, and for how long they count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found<T> {
+    /// Those that were asked for, unsorted.
+    pub records: Vec<T>,
+    /// The shortest lifetime among them.
+    pub lifetime: Duration,
+}
+
 /// A resolver, shared by clones.
 #[derive(Clone)]
 pub struct Dns {
@@ -79,7 +89,7 @@ impl Dns {
         let options = builder.options_mut();
         options.timeout = settings.timeout;
         options.attempts = 2;
-        options.negative_max_ttl = Some(std::time::Duration::from_secs(60));
+        options.negative_max_ttl = Some(Duration::from_secs(60));
         Ok(Self {
             resolver: builder.build().map_err(failed)?,
         })
@@ -90,19 +100,24 @@ impl Dns {
     /// # Errors
     /// See [`DnsError`].
     pub async fn services(&self, name: &str) -> Result<Vec<Service>, DnsError> {
-        let records = self.records(name, RecordType::SRV).await?;
-        Ok(records
-            .into_iter()
-            .filter_map(|data| match data {
-                RData::SRV(srv) => Some(Service {
-                    priority: srv.priority,
-                    weight: srv.weight,
-                    port: srv.port,
-                    host: plain(&srv.target),
-                }),
-                _ => None,
-            })
-            .collect())
+        Ok(self.services_found(name).await?.records)
+    }
+
+    /// As [`Self::services`], with the lifetime.
+    ///
+    /// # Errors
+    /// See [`DnsError`].
+    pub async fn services_found(&self, name: &str) -> Result<Found<Service>, DnsError> {
+        self.records(name, RecordType::SRV, |data| match data {
+            RData::SRV(srv) => Some(Service {
+                priority: srv.priority,
+                weight: srv.weight,
+                port: srv.port,
+                host: plain(&srv.target),
+            }),
+            _ => None,
+        })
+        .await
     }
 
     /// NAPTR records of a domain, unsorted.
@@ -110,22 +125,27 @@ impl Dns {
     /// # Errors
     /// See [`DnsError`].
     pub async fn naptr(&self, name: &str) -> Result<Vec<Naptr>, DnsError> {
+        Ok(self.naptr_found(name).await?.records)
+    }
+
+    /// As [`Self::naptr`], with the lifetime.
+    ///
+    /// # Errors
+    /// See [`DnsError`].
+    pub async fn naptr_found(&self, name: &str) -> Result<Found<Naptr>, DnsError> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let records = self.records(name, RecordType::NAPTR).await?;
-        Ok(records
-            .into_iter()
-            .filter_map(|data| match data {
-                RData::NAPTR(naptr) => Some(Naptr {
-                    order: naptr.order,
-                    preference: naptr.preference,
-                    flags: text(&naptr.flags),
-                    service: text(&naptr.services),
-                    regexp: text(&naptr.regexp),
-                    replacement: plain(&naptr.replacement),
-                }),
-                _ => None,
-            })
-            .collect())
+        self.records(name, RecordType::NAPTR, |data| match data {
+            RData::NAPTR(naptr) => Some(Naptr {
+                order: naptr.order,
+                preference: naptr.preference,
+                flags: text(&naptr.flags),
+                service: text(&naptr.services),
+                regexp: text(&naptr.regexp),
+                replacement: plain(&naptr.replacement),
+            }),
+            _ => None,
+        })
+        .await
     }
 
     /// IPv6 and IPv4 addresses of a host, IPv6 first; a literal is its own answer.
@@ -163,13 +183,21 @@ impl Dns {
         }
     }
 
-    async fn records(&self, name: &str, kind: RecordType) -> Result<Vec<RData>, DnsError> {
+    async fn records<T>(
+        &self,
+        name: &str,
+        kind: RecordType,
+        read: impl Fn(&RData) -> Option<T>,
+    ) -> Result<Found<T>, DnsError> {
         match self.resolver.lookup(absolute(name)?, kind).await {
-            Ok(lookup) => Ok(lookup
-                .answers()
-                .iter()
-                .map(|record| record.data.clone())
-                .collect()),
+            Ok(lookup) => {
+                let answers = lookup.answers();
+                let seconds = answers.iter().map(|record| record.ttl).min();
+                Ok(Found {
+                    records: answers.iter().filter_map(|r| read(&r.data)).collect(),
+                    lifetime: Duration::from_secs(u64::from(seconds.unwrap_or(0))),
+                })
+            }
             Err(error) if error.is_no_records_found() || error.is_nx_domain() => {
                 Err(DnsError::NotFound)
             }

@@ -1,5 +1,6 @@
 //! What the network is asked for: names, and encryption.
 
+pub mod discovery;
 pub mod dns;
 mod legacy_tls;
 pub mod lookup;

@@ -102,6 +102,8 @@ pub enum Local {
     NoUser,
     /// The domain has no usable DNS data.
     DomainNotFound,
+    /// The domain's DNS records say that it lives in the SIP world: nothing is relayed from SIP to SIP.
+    SipDomain,
     /// The domain exists and could not be reached.
     Unreachable,
     /// A connection broke, or could not be secured.
@@ -128,10 +130,11 @@ pub enum Local {
 
 impl Local {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::BadAddress,
         Self::NoUser,
         Self::DomainNotFound,
+        Self::SipDomain,
         Self::Unreachable,
         Self::TransportFailed,
         Self::Timeout,

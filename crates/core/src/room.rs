@@ -219,7 +219,11 @@ fn is_lost(failure: &Failure) -> bool {
     matches!(
         failure,
         Failure::Local(
-            Local::DomainNotFound | Local::Unreachable | Local::TransportFailed | Local::Timeout
+            Local::DomainNotFound
+                | Local::SipDomain
+                | Local::Unreachable
+                | Local::TransportFailed
+                | Local::Timeout
         )
     )
 }

@@ -137,6 +137,7 @@ pub(super) const fn local(local: Local) -> LocalRow {
         Local::BadAddress => (400, Condition::JidMalformed, "The address has no counterpart in the other network"),
         Local::NoUser => (404, Condition::ServiceUnavailable, "The address names no user"),
         Local::DomainNotFound => (404, Condition::RemoteServerNotFound, "The domain was not found"),
+        Local::SipDomain => (404, Condition::RemoteServerNotFound, "By its DNS records this is a SIP domain: route it on your own SIP servers, or name it in [[xmpp.partner]]"),
         Local::Unreachable => (504, Condition::RemoteServerTimeout, "The domain could not be reached"),
         Local::TransportFailed => (504, Condition::InternalServerError, "The connection to the domain failed"),
         Local::Timeout => (504, Condition::RemoteServerTimeout, "The other side did not answer in time"),

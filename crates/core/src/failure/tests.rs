@@ -25,10 +25,11 @@ fn contact(user: &str) -> SipAddress {
     }
 }
 
-const LOCALS: [Local; 13] = [
+const LOCALS: [Local; 14] = [
     Local::BadAddress,
     Local::NoUser,
     Local::DomainNotFound,
+    Local::SipDomain,
     Local::Unreachable,
     Local::TransportFailed,
     Local::Timeout,

@@ -36,6 +36,7 @@ pub fn of_subscribe(failure: &Failure) -> watch::Event {
             Local::BadAddress
             | Local::NoUser
             | Local::DomainNotFound
+            | Local::SipDomain
             | Local::NotAllowed
             | Local::TooLarge
             | Local::NotAcceptable

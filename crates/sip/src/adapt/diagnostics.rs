@@ -134,7 +134,7 @@ const NOT_ROUTABLE: (u32, &str) = (
 const fn of_local(local: Local) -> Option<(u32, &'static str)> {
     match local {
         Local::BadAddress | Local::NoUser => Some(NO_USER),
-        Local::DomainNotFound => Some(NO_ROUTE),
+        Local::DomainNotFound | Local::SipDomain => Some(NO_ROUTE),
         Local::Unreachable
         | Local::TransportFailed
         | Local::Timeout
@@ -233,6 +233,7 @@ mod tests {
         let locals = [
             (Local::NoUser, 1003),
             (Local::DomainNotFound, 1005),
+            (Local::SipDomain, 1005),
             (Local::Timeout, 1007),
             (Local::NotAllowed, 1002),
             (Local::NotImplemented, 1027),
