@@ -31,6 +31,9 @@ pub struct Status {
     pub xmpp_components: Vec<ComponentStatus>,
     /// XMPP partners that we send to.
     pub xmpp_links: Vec<LinkStatus>,
+    /// Domains that no rule names, and in which world DNS says that each lives.
+    #[serde(default)]
+    pub discovered: Vec<DiscoveredStatus>,
     /// SIP.
     pub sip: SipStatus,
     /// The kind of server that each SIP domain is.
@@ -60,6 +63,21 @@ pub struct RegistrationStatus {
     pub address: String,
     /// State in words.
     pub state: String,
+}
+
+/// A domain that no rule names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiscoveredStatus {
+    /// Its name.
+    pub domain: String,
+    /// The world that it lives in: `XMPP`, `SIP`, `both`, `neither` or `unknown`.
+    pub world: String,
+    /// Whether what SIP users send to it is refused.
+    pub refused: bool,
+    /// What says so, such as the names of its records.
+    pub because: String,
+    /// Seconds since it was found out.
+    pub age_seconds: u64,
 }
 
 /// One stream that a partner opened.
@@ -273,6 +291,26 @@ pub fn describe(status: &Status) -> String {
             _ = write!(out, ", last failure: {failure}");
         }
         out.push('\n');
+    }
+    if !status.discovered.is_empty() {
+        _ = writeln!(
+            out,
+            "Domains that no rule names: {}",
+            status.discovered.len()
+        );
+    }
+    for domain in &status.discovered {
+        let effect = match domain.refused {
+            true => "refused, since nothing is relayed from SIP to SIP",
+            false => "reached over XMPP",
+        };
+        _ = writeln!(
+            out,
+            "  {}: {effect}; {} (found {} ago)",
+            domain.domain,
+            domain.because,
+            span(domain.age_seconds)
+        );
     }
     let sip = &status.sip;
     _ = writeln!(

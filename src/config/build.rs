@@ -344,6 +344,7 @@ fn limits(table: &mut Table) -> Limits {
         message_wait: table.or("message_wait", seconds(15)).0,
         transactions: table.or("transactions", 20_000),
         messages_per_second: table.or("messages_per_second", 50),
+        discovered: table.or("discovered", 1000),
     };
     if limits.stanza < 10_000 {
         table.problem("stanza", "must be at least 10000 (RFC 6120 §13.12)");

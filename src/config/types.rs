@@ -506,6 +506,8 @@ pub struct Limits {
     pub transactions: usize,
     /// MESSAGEs a second from one SIP domain; four times as many at once.
     pub messages_per_second: u32,
+    /// Domains that no rule names and whose world is remembered.
+    pub discovered: usize,
 }
 
 /// A duration written `90s`, `10m`, `1h 30m`, or as a number of seconds.

@@ -232,7 +232,8 @@ impl EngineTask {
             StreamArrival::Opened { .. }
             | StreamArrival::Ended { .. }
             | StreamArrival::Component(_)
-            | StreamArrival::Left(_) => {}
+            | StreamArrival::Left(_)
+            | StreamArrival::Discovered { .. } => {}
         }
     }
 
@@ -342,6 +343,7 @@ impl EngineTask {
                 .link_status()
                 .map(|(name, status)| link_status(name, &status))
                 .collect(),
+            discovered: self.streams.discovered_status(),
             sip: SipStatus {
                 connections: self.sockets.open_connections(),
                 transactions: sip.client_transactions + sip.server_transactions,

@@ -8,10 +8,12 @@ mod connection;
 mod inbound;
 mod outbound;
 mod rules;
+mod worlds;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use minidom::Element;
 use stox_core::failure::{Failure, Local};
@@ -21,9 +23,10 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::admin::{ComponentStatus, InboundStatus};
+use crate::admin::{ComponentStatus, DiscoveredStatus, InboundStatus};
 use crate::clock::Clock;
 use crate::engine::LinkName;
+use crate::net::discovery::Finding;
 use crate::net::dns::Dns;
 use crate::net::tls::TlsSettings;
 use crate::sockets::admission::Admission;
@@ -31,9 +34,12 @@ use crate::sockets::admission::Admission;
 use complaints::Complaints;
 pub use component::{Plan, plans};
 pub use rules::Rules;
+use worlds::Worlds;
 
 /// Stanzas that wait to be written to one stream. The link's window keeps far fewer in flight.
 const WRITE_QUEUE: usize = 1_024;
+/// Domains that DNS is asked about at one time; others wait their turn.
+const DISCOVERIES: usize = 64;
 
 /// What the streams tell the engine.
 #[derive(Debug)]
@@ -96,6 +102,13 @@ pub enum StreamArrival {
     Component(ComponentStatus),
     /// The component of that domain takes nothing more, after [`Streams::leave`].
     Left(String),
+    /// DNS has said in which world a domain lives that no rule names.
+    Discovered {
+        /// The domain, canonical.
+        domain: String,
+        /// What was found.
+        finding: Finding,
+    },
 }
 
 /// Tells a stream that one of its stanzas is handled.
@@ -137,6 +150,8 @@ struct Shared {
     /// Dialback questions on their way at one time.
     verifying: Arc<tokio::sync::Semaphore>,
     complaints: Complaints,
+    /// Domains that DNS is asked about at one time.
+    discovering: tokio::sync::Semaphore,
 }
 
 /// Where a link's stanzas go.
@@ -147,6 +162,13 @@ struct Route {
     accepted: Option<u64>,
 }
 
+impl Shared {
+    /// Monotonic time.
+    fn now(&self) -> Duration {
+        self.clock.now().mono
+    }
+}
+
 /// All XMPP streams. Belongs to the engine's task.
 pub struct Streams {
     shared: Arc<Shared>,
@@ -155,6 +177,7 @@ pub struct Streams {
     bidirectional: BTreeMap<LinkName, (u64, mpsc::Sender<Arc<Element>>)>,
     inbound: BTreeMap<u64, InboundStatus>,
     components: component::Components,
+    worlds: Worlds,
     listeners: JoinSet<()>,
     tasks: JoinSet<()>,
     /// Tells accepted streams to close; each of them holds a receiver until it has.
@@ -191,6 +214,7 @@ impl Streams {
         } = parts;
         let verifying = Arc::new(tokio::sync::Semaphore::new(256));
         Self {
+            worlds: Worlds::new(rules.discovered),
             shared: Arc::new(Shared {
                 rules,
                 tls,
@@ -200,6 +224,7 @@ impl Streams {
                 admission,
                 verifying,
                 complaints: Complaints::default(),
+                discovering: tokio::sync::Semaphore::new(DISCOVERIES),
             }),
             outbound: BTreeMap::new(),
             bidirectional: BTreeMap::new(),
@@ -258,8 +283,9 @@ impl Streams {
             accepted: None,
         };
         self.outbound.insert(name.clone(), route);
-        self.tasks
-            .spawn(outbound::run(self.shared.clone(), name, attempt, queue));
+        let known = self.worlds.get(&name.partner, self.shared.now());
+        let stream = outbound::run(self.shared.clone(), name, attempt, (queue, known));
+        self.tasks.spawn(stream);
         while self.tasks.try_join_next().is_some() {}
     }
 
@@ -345,6 +371,9 @@ impl Streams {
                 name,
                 encrypted,
             } => {
+                if self.shared.rules.asks_dns(&name.partner) {
+                    self.worlds.proved(&name.partner, self.shared.now());
+                }
                 if let Some(status) = self.inbound.get_mut(stream) {
                     status.encrypted = *encrypted;
                     status
@@ -364,10 +393,16 @@ impl Streams {
             StreamArrival::Lost(name, attempt, _) => self.close(name, *attempt),
             StreamArrival::Component(status) => self.components.note(status),
             StreamArrival::Left(local) => self.components.note_left(local),
-            StreamArrival::Stanza { .. }
-            | StreamArrival::Ready { .. }
+            StreamArrival::Ready { .. }
             | StreamArrival::Seen(_)
             | StreamArrival::Rejoined(_) => {}
+            StreamArrival::Stanza { name, .. } => {
+                self.worlds.heard(&name.partner, self.shared.now());
+            }
+            StreamArrival::Discovered { domain, finding } => {
+                self.worlds
+                    .found(domain, finding.clone(), self.shared.now());
+            }
         }
     }
 
@@ -381,6 +416,12 @@ impl Streams {
     #[must_use]
     pub fn component_status(&self) -> Vec<ComponentStatus> {
         self.components.status()
+    }
+
+    /// The domains that no rule names, as far as they are known.
+    #[must_use]
+    pub fn discovered_status(&self) -> Vec<DiscoveredStatus> {
+        self.worlds.status(self.shared.now())
     }
 
     /// Accepts no more streams and closes those to us: partners keep what they have not sent, and what they send until

@@ -20,6 +20,7 @@ use super::{Handled, Shared, StreamArrival, advice};
 use crate::config::{Partner, StreamTls};
 use crate::engine::LinkName;
 use crate::entropy::OsEntropy;
+use crate::net::discovery::{self, World};
 use crate::net::lookup::{self, XmppPlace};
 
 /// How long TCP may take to one address.
@@ -38,9 +39,9 @@ pub(super) async fn run(
     shared: Arc<Shared>,
     name: LinkName,
     attempt: Attempt,
-    queue: mpsc::Receiver<Arc<Element>>,
+    (queue, known): (mpsc::Receiver<Arc<Element>>, Option<World>),
 ) {
-    let loss = carry(&shared, &name, attempt, queue).await;
+    let loss = carry(&shared, &name, attempt, (queue, known)).await;
     match &loss {
         Some(Loss::Passing(failure) | Loss::Lasting(failure)) => {
             tracing::debug!(
@@ -68,7 +69,7 @@ async fn carry(
     shared: &Shared,
     name: &LinkName,
     attempt: Attempt,
-    mut queue: mpsc::Receiver<Arc<Element>>,
+    (mut queue, known): (mpsc::Receiver<Arc<Element>>, Option<World>),
 ) -> Option<Loss> {
     let pair = DomainPair {
         local: name.local.clone(),
@@ -77,6 +78,15 @@ async fn carry(
     let Some(partner) = shared.rules.partner(&name.partner) else {
         return Some(Loss::Lasting(Failure::Local(Local::NotAllowed)));
     };
+    if shared.rules.asks_dns(&name.partner) {
+        let world = match known {
+            Some(world) => world,
+            None => discover(shared, &name.partner).await,
+        };
+        if !world.takes_from_sip() {
+            return Some(Loss::Lasting(Failure::Local(Local::SipDomain)));
+        }
+    }
     let mut task = match Task::dial(shared, &pair, partner, |machine, now| {
         machine.authorise(pair.clone(), now)
     })
@@ -106,6 +116,36 @@ async fn carry(
     let loss = task.carry(&mut queue).await;
     task.connection.shutdown().await;
     loss
+}
+
+/// Asks DNS where a domain lives that no rule names (RFC 7247 §5), and tells what it finds.
+async fn discover(shared: &Shared, domain: &str) -> World {
+    let Ok(_permit) = shared.discovering.acquire().await else {
+        return World::Unknown;
+    };
+    let finding = discovery::find(&shared.dns, domain).await;
+    let (world, because) = (finding.world, &finding.because);
+    if world.takes_from_sip() {
+        tracing::debug!(
+            partner = domain,
+            world = world.word(),
+            because,
+            "a domain that no rule names is tried on XMPP"
+        );
+    } else {
+        tracing::info!(
+            partner = domain,
+            because,
+            "a domain that no rule names is a SIP domain, and nothing is relayed from SIP to SIP; route it on your own SIP servers, or name it in [[xmpp.partner]]"
+        );
+    }
+    let domain = domain.to_owned();
+    // Nobody waits for it when the process stops.
+    _ = shared
+        .arrivals
+        .send(StreamArrival::Discovered { domain, finding })
+        .await;
+    world
 }
 
 /// Asks the authoritative server of a claimed domain about a dialback key.

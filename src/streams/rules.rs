@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use stox_core::address::canonical_domain;
+use stox_core::policy::DomainPattern;
 use stox_xmpp::dialback::DialbackSecret;
 use stox_xmpp::stream::{
     CertificateRule, DomainPair, ExternalRule, InboundSettings, Limits, OutboundSettings,
@@ -23,6 +24,8 @@ pub struct Rules {
     pub inbound: Arc<InboundSettings>,
     /// Port of partners without SRV records.
     pub default_port: u16,
+    /// Domains that no rule names and whose world is remembered, at most.
+    pub discovered: usize,
     partners: Arc<[Partner]>,
     own: Arc<TlsInfo>,
 }
@@ -68,6 +71,7 @@ impl Rules {
         Self {
             inbound: Arc::new(inbound),
             default_port: config.xmpp.default_port,
+            discovered: config.limits.discovered,
             partners: partners.clone().into(),
             own: Arc::new(own_names(&config.tls.certificate)),
         }
@@ -79,6 +83,14 @@ impl Rules {
         self.partners
             .iter()
             .find(|partner| partner.domain.matches(domain))
+    }
+
+    /// Whether DNS decides in which world a domain lives: a rule allows it without naming it or its server.
+    #[must_use]
+    pub fn asks_dns(&self, domain: &str) -> bool {
+        self.partner(domain).is_some_and(|partner| {
+            partner.domain == DomainPattern::Any && partner.address.is_none()
+        })
     }
 
     /// How to dial a partner.

@@ -1,0 +1,162 @@
+//! What is known of domains that no rule names: in which world each lives, and for how long that counts.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::admin::DiscoveredStatus;
+use crate::net::discovery::{Finding, World};
+
+/// How long a domain that has proved itself on a stream lives in the XMPP world, from the last that was heard of it there.
+const PROOF: Duration = Duration::from_secs(3600);
+
+/// Findings by domain, so many at most: the one that was used least recently goes first. All times are monotonic.
+pub(super) struct Worlds {
+    limit: usize,
+    known: BTreeMap<String, Known>,
+}
+
+struct Known {
+    world: World,
+    because: String,
+    proved: bool,
+    since: Duration,
+    until: Duration,
+    used: Duration,
+}
+
+impl Worlds {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            known: BTreeMap::new(),
+        }
+    }
+
+    /// Where a domain lives, while that counts.
+    pub(super) fn get(&mut self, domain: &str, now: Duration) -> Option<World> {
+        let known = self.known.get_mut(domain)?;
+        known.used = now;
+        (now < known.until).then_some(known.world)
+    }
+
+    /// DNS has answered. What a domain itself has proved counts more.
+    pub(super) fn found(&mut self, domain: &str, finding: Finding, now: Duration) {
+        let proved = |known: &Known| known.proved && now < known.until;
+        if !self.known.get(domain).is_some_and(proved) {
+            let known = Known {
+                world: finding.world,
+                because: finding.because,
+                proved: false,
+                since: now,
+                until: now.saturating_add(finding.lifetime),
+                used: now,
+            };
+            self.insert(domain, known);
+        }
+    }
+
+    /// A domain has proved itself on an XMPP stream: its users are there, whatever else its DNS offers, and are to get
+    /// answers.
+    pub(super) fn proved(&mut self, domain: &str, now: Duration) {
+        let known = Known {
+            world: World::Xmpp,
+            because: "it has proved itself on an XMPP stream".to_owned(),
+            proved: true,
+            since: now,
+            until: now.saturating_add(PROOF),
+            used: now,
+        };
+        self.insert(domain, known);
+    }
+
+    /// A stanza came from the domain on a stream that it has proved.
+    pub(super) fn heard(&mut self, domain: &str, now: Duration) {
+        if let Some(known) = self.known.get_mut(domain).filter(|known| known.proved) {
+            known.until = now.saturating_add(PROOF);
+            known.used = now;
+        }
+    }
+
+    pub(super) fn status(&self, now: Duration) -> Vec<DiscoveredStatus> {
+        let shown = |(domain, known): (&String, &Known)| DiscoveredStatus {
+            domain: domain.clone(),
+            world: known.world.word().to_owned(),
+            refused: !known.world.takes_from_sip(),
+            because: known.because.clone(),
+            age_seconds: now.saturating_sub(known.since).as_secs(),
+        };
+        self.known.iter().map(shown).collect()
+    }
+
+    fn insert(&mut self, domain: &str, known: Known) {
+        if self.limit == 0 {
+            return;
+        }
+        if !self.known.contains_key(domain) && self.known.len() >= self.limit {
+            let oldest = self.known.iter().min_by_key(|(_, known)| known.used);
+            if let Some(oldest) = oldest.map(|(domain, _)| domain.clone()) {
+                self.known.remove(&oldest);
+            }
+        }
+        self.known.insert(domain.to_owned(), known);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn finding(world: World) -> Finding {
+        Finding {
+            world,
+            because: "a record".to_owned(),
+            lifetime: at(60),
+        }
+    }
+
+    #[test]
+    fn a_finding_counts_for_its_lifetime() {
+        let mut worlds = Worlds::new(9);
+        worlds.found("a", finding(World::Sip), at(10));
+        assert_eq!(worlds.get("a", at(69)), Some(World::Sip));
+        assert_eq!(worlds.get("a", at(70)), None);
+        assert_eq!(worlds.get("b", at(10)), None);
+    }
+
+    #[test]
+    fn what_a_domain_proves_counts_more_than_dns_while_it_is_heard_of() {
+        let mut worlds = Worlds::new(9);
+        worlds.found("a", finding(World::Both), at(0));
+        worlds.proved("a", at(10));
+        worlds.found("a", finding(World::Both), at(20));
+        worlds.heard("a", at(3000));
+        assert_eq!(worlds.get("a", at(6599)), Some(World::Xmpp));
+        assert_eq!(worlds.get("a", at(6600)), None);
+        worlds.found("a", finding(World::Both), at(6600));
+        assert_eq!(worlds.get("a", at(6601)), Some(World::Both));
+        worlds.heard("a", at(6602));
+        assert_eq!(worlds.get("a", at(6660)), None, "DNS is not proof");
+    }
+
+    #[test]
+    fn the_least_recently_used_makes_room() {
+        let mut worlds = Worlds::new(2);
+        worlds.found("a", finding(World::Xmpp), at(0));
+        worlds.found("b", finding(World::Xmpp), at(1));
+        worlds.get("a", at(2));
+        worlds.found("c", finding(World::Sip), at(3));
+        let names: Vec<_> = worlds
+            .status(at(5))
+            .into_iter()
+            .map(|shown| (shown.domain, shown.age_seconds, shown.refused))
+            .collect();
+        assert_eq!(
+            names,
+            [("a".to_owned(), 5, false), ("c".to_owned(), 2, true)]
+        );
+    }
+}
