@@ -1,0 +1,265 @@
+//! The real binary and DNS: where domains live that no rule names.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "process/harness.rs"]
+#[allow(dead_code, reason = "each test file uses its own part")]
+mod harness;
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::{Arc, Mutex};
+
+use harness::{DEADLINE, Folder, Gateway, SETTINGS, peer, receive, request};
+
+const A: u16 = 1;
+const SRV: u16 = 33;
+const NAPTR: u16 = 35;
+
+/// One record: name, type, data.
+type Record = (String, u16, Vec<u8>);
+
+/// A name server for these records only; every other name does not exist.
+struct NameServer {
+    address: SocketAddr,
+    asked: Arc<Mutex<Vec<(String, u16)>>>,
+}
+
+impl NameServer {
+    fn start(zone: Vec<Record>) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let seen = asked.clone();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 1500];
+            while let Ok((count, client)) = socket.recv_from(&mut buffer) {
+                let (name, kind, end) = question(&buffer[..count]);
+                let answer = answer(&buffer[..end], &name, kind, &zone);
+                seen.lock().unwrap().push((name, kind));
+                _ = socket.send_to(&answer, client);
+            }
+        });
+        Self { address, asked }
+    }
+
+    /// How often a name was asked for.
+    fn count(&self, name: &str) -> usize {
+        let asked = self.asked.lock().unwrap();
+        asked.iter().filter(|(asked, _)| asked == name).count()
+    }
+}
+
+/// The name and type of a question, and where it ends.
+fn question(octets: &[u8]) -> (String, u16, usize) {
+    let mut at = 12;
+    let mut labels = Vec::new();
+    while octets[at] != 0 {
+        let end = at + 1 + usize::from(octets[at]);
+        labels.push(String::from_utf8_lossy(&octets[at + 1..end]).to_lowercase());
+        at = end;
+    }
+    let kind = u16::from_be_bytes([octets[at + 1], octets[at + 2]]);
+    (labels.join("."), kind, at + 5)
+}
+
+fn answer(query: &[u8], name: &str, kind: u16, zone: &[Record]) -> Vec<u8> {
+    let found = zone
+        .iter()
+        .filter(|(owner, of, _)| owner == name && *of == kind);
+    let found: Vec<_> = found.collect();
+    let exists = zone.iter().any(|(owner, ..)| owner == name);
+    let mut out = query.to_vec();
+    out[2] = 0x85;
+    out[3] = if exists { 0x80 } else { 0x83 };
+    out[4..12].copy_from_slice(&[0, 1, 0, u8::try_from(found.len()).unwrap(), 0, 0, 0, 0]);
+    for (_, kind, data) in found {
+        out.extend([0xc0, 12]);
+        out.extend(kind.to_be_bytes());
+        out.extend([0, 1]);
+        out.extend(300_u32.to_be_bytes());
+        out.extend(u16::try_from(data.len()).unwrap().to_be_bytes());
+        out.extend(data);
+    }
+    out
+}
+
+fn encoded(name: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    for label in name.split('.').filter(|label| !label.is_empty()) {
+        out.extend(text(label));
+    }
+    out.push(0);
+    out
+}
+
+fn text(words: &str) -> Vec<u8> {
+    let mut out = vec![u8::try_from(words.len()).unwrap()];
+    out.extend(words.as_bytes());
+    out
+}
+
+fn srv(name: &str, port: u16, target: &str) -> Record {
+    let mut data = vec![0, 0, 0, 0];
+    data.extend(port.to_be_bytes());
+    data.extend(encoded(target));
+    (name.to_owned(), SRV, data)
+}
+
+fn naptr(name: &str, service: &str) -> Record {
+    let mut data = vec![0, 1, 0, 1];
+    data.extend([text("s"), text(service), text("")].concat());
+    data.extend(encoded("_sips._tcp.sip.test"));
+    (name.to_owned(), NAPTR, data)
+}
+
+fn local(name: &str) -> Record {
+    (name.to_owned(), A, vec![127, 0, 0, 1])
+}
+
+/// The domain that a stream opened here is for. The stream then ends: this server does not know the domain.
+fn stream_for(servers: &TcpListener) -> String {
+    let (mut stream, _) = servers.accept().unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut heard = String::new();
+    let mut buffer = [0; 4096];
+    while !heard.contains("version=") {
+        let count = stream.read(&mut buffer).unwrap();
+        assert!(count > 0, "the gateway closed the stream: {heard}");
+        heard.push_str(&String::from_utf8_lossy(&buffer[..count]));
+    }
+    refuse(&mut stream);
+    let quoted = heard.split_once(" to=").unwrap().1;
+    quoted[1..].split(['"', '\'']).next().unwrap().to_owned()
+}
+
+fn refuse(stream: &mut TcpStream) {
+    let words = "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' id='1' version='1.0'>\
+                 <stream:error><host-unknown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>";
+    stream.write_all(words.as_bytes()).unwrap();
+}
+
+fn zone(port: u16) -> Vec<Record> {
+    vec![
+        srv("_xmpp-server._tcp.chat.test", port, "host.test"),
+        srv("_sipfederationtls._tcp.voice.test", 5061, "host.test"),
+        naptr("named.test", "SIPS+D2T"),
+        srv("_xmpps-server._tcp.both.test", port, "host.test"),
+        srv("_sips._tcp.both.test", 5061, "host.test"),
+        // It says that it has no SIP servers.
+        srv("_xmpp-server._tcp.declined.test", port, "host.test"),
+        srv("_sip._tcp.declined.test", 0, ""),
+        local("plain.test"),
+        local("host.test"),
+    ]
+}
+
+fn shown(gateway: &Gateway) -> Vec<serde_json::Value> {
+    let status: serde_json::Value = serde_json::from_slice(&gateway.status().stdout).unwrap();
+    status["discovered"].as_array().unwrap().clone()
+}
+
+#[test]
+fn dns_tells_where_a_domain_lives_that_no_rule_names() {
+    let folder = Folder::new("discovery");
+    let servers = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = servers.local_addr().unwrap().port();
+    let names = NameServer::start(zone(port));
+    let settings = SETTINGS
+        .replace(
+            "127.0.0.1:9\"]\ntimeout = \"200ms\"",
+            &format!("{}\"]\ntimeout = \"5s\"", names.address),
+        )
+        .replace("address = \"127.0.0.1:9\"\n", "")
+        .replace(
+            "[[xmpp.partner]]",
+            &format!("default_port = {port}\n[[xmpp.partner]]"),
+        );
+    let gateway = Gateway::start_with(&folder, &settings);
+    let socket = peer();
+    let refused = |domain: &str| {
+        let to = format!("romeo@{domain}");
+        let answer = gateway.ask(&socket, &request("MESSAGE", &to, domain, "hello"));
+        answer.lines().next().unwrap().to_owned()
+    };
+
+    for domain in ["voice.test", "named.test", "both.test"] {
+        let line = refused(domain);
+        assert!(
+            line.starts_with("SIP/2.0 404 By its DNS records this is a SIP domain"),
+            "{domain}: {line}"
+        );
+    }
+    for domain in ["chat.test", "declined.test", "plain.test"] {
+        let to = format!("romeo@{domain}");
+        let message = request("MESSAGE", &to, domain, "hello");
+        socket.send_to(message.as_bytes(), gateway.udp).unwrap();
+        assert_eq!(stream_for(&servers), domain);
+        let answer = receive(&socket);
+        assert!(
+            answer.starts_with("SIP/2.0 404 The domain was not found"),
+            "{answer}"
+        );
+    }
+    let again = refused("voice.test");
+    assert!(again.starts_with("SIP/2.0 404 By its DNS"), "{again}");
+    assert_eq!(names.count("_sipfederationtls._tcp.voice.test"), 1);
+
+    let found: BTreeSet<_> = shown(&gateway)
+        .into_iter()
+        .map(|domain| {
+            let word = |key: &str| domain[key].as_str().unwrap().to_owned();
+            (word("domain"), word("world"), word("because"))
+        })
+        .collect();
+    let neither = "its DNS names neither XMPP nor SIP servers; tried on its address records";
+    let expected = [
+        ("voice.test", "SIP", "its DNS has _sipfederationtls._tcp"),
+        ("named.test", "SIP", "its DNS has NAPTR"),
+        (
+            "both.test",
+            "both",
+            "its DNS has _xmpps-server._tcp, _sips._tcp",
+        ),
+        ("chat.test", "XMPP", "its DNS has _xmpp-server._tcp"),
+        ("declined.test", "XMPP", "its DNS has _xmpp-server._tcp"),
+        ("plain.test", "neither", neither),
+    ];
+    let owned = |(a, b, c): (&str, &str, &str)| (a.to_owned(), b.to_owned(), c.to_owned());
+    assert_eq!(found, expected.map(owned).into());
+}
+
+#[test]
+fn a_domain_that_a_rule_names_is_reached_whatever_dns_says() {
+    let folder = Folder::new("discovery-named");
+    let servers = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = servers.local_addr().unwrap().port();
+    let names = NameServer::start(vec![
+        srv("_xmpp-server._tcp.both.test", port, "host.test"),
+        srv("_sips._tcp.both.test", 5061, "host.test"),
+        local("host.test"),
+    ]);
+    let settings = SETTINGS
+        .replace(
+            "127.0.0.1:9\"]\ntimeout = \"200ms\"",
+            &format!("{}\"]\ntimeout = \"5s\"", names.address),
+        )
+        .replace(
+            "domain = \"*\"\naddress = \"127.0.0.1:9\"",
+            "domain = \"both.test\"",
+        );
+    let gateway = Gateway::start_with(&folder, &settings);
+    let socket = peer();
+    let message = request("MESSAGE", "romeo@both.test", "named", "hello");
+    socket.send_to(message.as_bytes(), gateway.udp).unwrap();
+    assert_eq!(stream_for(&servers), "both.test");
+    assert!(shown(&gateway).is_empty());
+    assert_eq!(names.count("_sips._tcp.both.test"), 0);
+}
