@@ -120,8 +120,8 @@ fn naptr(name: &str, service: &str) -> Record {
     (name.to_owned(), NAPTR, data)
 }
 
-fn local(name: &str) -> Record {
-    (name.to_owned(), A, vec![127, 0, 0, 1])
+fn at(name: &str, address: [u8; 4]) -> Record {
+    (name.to_owned(), A, address.to_vec())
 }
 
 /// The domain that a stream opened here is for. The stream then ends: this server does not know the domain.
@@ -137,7 +137,7 @@ fn stream_for(servers: &TcpListener) -> String {
     }
     refuse(&mut stream);
     let quoted = heard.split_once(" to=").unwrap().1;
-    quoted[1..].split(['"', '\'']).next().unwrap().to_owned()
+    quoted.split(['"', '\'']).nth(1).unwrap().to_owned()
 }
 
 fn refuse(stream: &mut TcpStream) {
@@ -156,8 +156,19 @@ fn zone(port: u16) -> Vec<Record> {
         // It says that it has no SIP servers.
         srv("_xmpp-server._tcp.declined.test", port, "host.test"),
         srv("_sip._tcp.declined.test", 0, ""),
-        local("plain.test"),
-        local("host.test"),
+        // Their SIP records lead SIP servers to us, by our name and by another one.
+        srv("_xmpp-server._tcp.served.test", port, "host.test"),
+        srv("_sips._tcp.served.test", 5061, "gw.ocs.test"),
+        srv("_xmpp-server._tcp.hosted.test", port, "host.test"),
+        srv(
+            "_sipfederationtls._tcp.hosted.test",
+            5061,
+            "sip.hosted.test",
+        ),
+        at("sip.hosted.test", [127, 0, 0, 7]),
+        at("gw.ocs.test", [127, 0, 0, 7]),
+        at("plain.test", [127, 0, 0, 1]),
+        at("host.test", [127, 0, 0, 1]),
     ]
 }
 
@@ -197,7 +208,13 @@ fn dns_tells_where_a_domain_lives_that_no_rule_names() {
             "{domain}: {line}"
         );
     }
-    for domain in ["chat.test", "declined.test", "plain.test"] {
+    for domain in [
+        "chat.test",
+        "declined.test",
+        "plain.test",
+        "served.test",
+        "hosted.test",
+    ] {
         let to = format!("romeo@{domain}");
         let message = request("MESSAGE", &to, domain, "hello");
         socket.send_to(message.as_bytes(), gateway.udp).unwrap();
@@ -219,7 +236,7 @@ fn dns_tells_where_a_domain_lives_that_no_rule_names() {
             (word("domain"), word("world"), word("because"))
         })
         .collect();
-    let neither = "its DNS names neither XMPP nor SIP servers; tried on its address records";
+    let neither = "its DNS names no XMPP or SIP servers of its own; tried on its address records";
     let expected = [
         ("voice.test", "SIP", "its DNS has _sipfederationtls._tcp"),
         ("named.test", "SIP", "its DNS has NAPTR"),
@@ -231,6 +248,16 @@ fn dns_tells_where_a_domain_lives_that_no_rule_names() {
         ("chat.test", "XMPP", "its DNS has _xmpp-server._tcp"),
         ("declined.test", "XMPP", "its DNS has _xmpp-server._tcp"),
         ("plain.test", "neither", neither),
+        (
+            "served.test",
+            "XMPP",
+            "its DNS has _xmpp-server._tcp; its _sips._tcp names this gateway",
+        ),
+        (
+            "hosted.test",
+            "XMPP",
+            "its DNS has _xmpp-server._tcp; its _sipfederationtls._tcp names this gateway",
+        ),
     ];
     let owned = |(a, b, c): (&str, &str, &str)| (a.to_owned(), b.to_owned(), c.to_owned());
     assert_eq!(found, expected.map(owned).into());
@@ -244,7 +271,7 @@ fn a_domain_that_a_rule_names_is_reached_whatever_dns_says() {
     let names = NameServer::start(vec![
         srv("_xmpp-server._tcp.both.test", port, "host.test"),
         srv("_sips._tcp.both.test", 5061, "host.test"),
-        local("host.test"),
+        at("host.test", [127, 0, 0, 1]),
     ]);
     let settings = SETTINGS
         .replace(

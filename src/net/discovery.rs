@@ -1,11 +1,17 @@
 //! In which world a domain lives, by its DNS records (RFC 7247 §5).
 
+use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
 use super::dns::{Dns, DnsError, Found};
 
 /// Shortest and longest time that a finding counts, whatever the records say.
 const LIFETIME: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3600));
+
+/// How long all questions about a domain may take: less than a message waits.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Hosts of one kind of record that are looked at.
+const MAX_HOSTS: usize = 4;
 
 /// Services of XMPP servers (RFC 6120 §3.2.1, XEP-0368).
 const XMPP_SERVICES: [&str; 2] = ["_xmpp-server._tcp", "_xmpps-server._tcp"];
@@ -37,6 +43,8 @@ pub enum World {
 pub enum Evidence {
     /// The domain offers the service; the record counts for so long.
     Offered(Duration),
+    /// The record names this gateway: the other world reaches the domain through us.
+    Ours(Duration),
     /// There is no such record, or it says that the service is not offered (RFC 2782).
     Absent,
     /// DNS did not answer.
@@ -78,32 +86,73 @@ impl World {
     }
 }
 
-/// Asks DNS for everything that tells where a domain lives.
-pub async fn find(dns: &Dns, domain: &str) -> Finding {
+/// Asks DNS for everything that tells where a domain lives. Whoever is served by this gateway publishes records that name
+/// it, so these say nothing.
+pub async fn find(dns: &Dns, domain: &str, our_host: &str) -> Finding {
+    let asked = async {
+        let (mut xmpp, mut sip) = (Vec::new(), Vec::new());
+        let (own, hosts) = tokio::join!(dns.addresses(our_host), hosts(dns, domain));
+        let own = own.unwrap_or_default();
+        for (name, hosts) in hosts {
+            let evidence = evidence(dns, hosts, (our_host, &own)).await;
+            let world = match XMPP_SERVICES.contains(&name) {
+                true => &mut xmpp,
+                false => &mut sip,
+            };
+            world.push((name, evidence));
+        }
+        decide(&xmpp, &sip)
+    };
+    let found = tokio::time::timeout(PATIENCE, asked).await;
+    found.unwrap_or_else(|_| decide(&[("", Evidence::Failed)], &[]))
+}
+
+type Hosts = Result<Found<String>, DnsError>;
+
+/// The hosts that each record names.
+async fn hosts(dns: &Dns, domain: &str) -> [(&'static str, Hosts); 7] {
     let service = |service| async move {
         let name = format!("{service}.{domain}");
-        let offered = |records: &Found<_>| {
-            let any = |record: &super::dns::Service| !record.host.is_empty();
-            records.records.iter().any(any)
-        };
-        (service, evidence(dns.services_found(&name).await, offered))
-    };
-    let naptr = async {
-        let offered = |records: &Found<_>| records.records.iter().any(is_sip);
-        ("NAPTR", evidence(dns.naptr_found(domain).await, offered))
+        (service, service_hosts(dns, &name).await)
     };
     let [x0, x1] = XMPP_SERVICES;
     let [s0, s1, s2, s3] = SIP_SERVICES;
-    let (x0, x1, s0, s1, s2, s3, naptr) = tokio::join!(
+    let found = tokio::join!(
         service(x0),
         service(x1),
         service(s0),
         service(s1),
         service(s2),
         service(s3),
-        naptr
+        naptr_hosts(dns, domain)
     );
-    decide(&[x0, x1], &[s0, s1, s2, s3, naptr])
+    let (x0, x1, s0, s1, s2, s3, naptr) = found;
+    [x0, x1, s0, s1, s2, s3, ("NAPTR", naptr)]
+}
+
+async fn service_hosts(dns: &Dns, name: &str) -> Hosts {
+    let found = dns.services_found(name).await?;
+    let hosts = found.records.into_iter().map(|record| record.host);
+    Ok(Found {
+        records: hosts.filter(|host| !host.is_empty()).collect(),
+        lifetime: found.lifetime,
+    })
+}
+
+/// The hosts behind NAPTR records of SIP; what they point to is named itself where it leads nowhere.
+async fn naptr_hosts(dns: &Dns, domain: &str) -> Hosts {
+    let found = dns.naptr_found(domain).await?;
+    let mut hosts = Vec::new();
+    for record in found.records.into_iter().filter(is_sip).take(MAX_HOSTS) {
+        match service_hosts(dns, &record.replacement).await {
+            Ok(found) if record.flags.eq_ignore_ascii_case("s") => hosts.extend(found.records),
+            _ => hosts.push(record.replacement),
+        }
+    }
+    Ok(Found {
+        records: hosts,
+        lifetime: found.lifetime,
+    })
 }
 
 fn is_sip(record: &super::dns::Naptr) -> bool {
@@ -111,15 +160,37 @@ fn is_sip(record: &super::dns::Naptr) -> bool {
     service.starts_with("SIP+D2") || service.starts_with("SIPS+D2")
 }
 
-fn evidence<T>(
-    answer: Result<Found<T>, DnsError>,
-    offered: impl Fn(&Found<T>) -> bool,
-) -> Evidence {
-    match answer {
-        Ok(found) if offered(&found) => Evidence::Offered(found.lifetime),
-        Ok(_) | Err(DnsError::NotFound) => Evidence::Absent,
+async fn evidence(dns: &Dns, hosts: Hosts, own: (&str, &[IpAddr])) -> Evidence {
+    match hosts {
+        Ok(found) if found.records.is_empty() => Evidence::Absent,
+        Ok(found) => {
+            for host in found.records.iter().take(MAX_HOSTS) {
+                if !is_ours(dns, host, own).await {
+                    return Evidence::Offered(found.lifetime);
+                }
+            }
+            Evidence::Ours(found.lifetime)
+        }
+        Err(DnsError::NotFound) => Evidence::Absent,
         Err(DnsError::Failed(_)) => Evidence::Failed,
     }
+}
+
+/// Whether this machine has the address. What the system lets bind though it has not, as pairs of machines for one service
+/// do, counts as well.
+fn is_local(address: IpAddr) -> bool {
+    let public = !address.is_loopback() && !address.is_unspecified() && !address.is_multicast();
+    public && UdpSocket::bind((address, 0)).is_ok()
+}
+
+/// A host by our name, or by another one on our addresses: Edge servers want it below the domain that it serves.
+async fn is_ours(dns: &Dns, host: &str, (name, own): (&str, &[IpAddr])) -> bool {
+    if host.eq_ignore_ascii_case(name) {
+        return true;
+    }
+    let addresses = dns.addresses(host).await.unwrap_or_default();
+    let ours = |address: &IpAddr| own.contains(address) || is_local(*address);
+    !addresses.is_empty() && addresses.iter().all(ours)
 }
 
 /// The decision of what DNS said about XMPP and about SIP servers, each with the record's name.
@@ -149,7 +220,7 @@ pub fn decide(xmpp: &[(&str, Evidence)], sip: &[(&str, Evidence)]) -> Finding {
 fn lifetime<'a>(failed: bool, answers: impl Iterator<Item = &'a (&'a str, Evidence)>) -> Duration {
     let (shortest, longest) = LIFETIME;
     let records = answers.filter_map(|(_, answer)| match answer {
-        Evidence::Offered(lifetime) => Some(*lifetime),
+        Evidence::Offered(lifetime) | Evidence::Ours(lifetime) => Some(*lifetime),
         Evidence::Absent | Evidence::Failed => None,
     });
     match records.min() {
@@ -163,19 +234,28 @@ fn reason<'a>(
     failed: bool,
     answers: impl Iterator<Item = &'a (&'a str, Evidence)>,
 ) -> String {
-    let names: Vec<&str> = answers
-        .filter(|(_, answer)| matches!(answer, Evidence::Offered(_)))
-        .map(|(name, _)| *name)
-        .collect();
+    let (mut names, mut ours) = (Vec::new(), Vec::new());
+    for (name, answer) in answers {
+        match answer {
+            Evidence::Offered(_) => names.push(*name),
+            Evidence::Ours(_) => ours.push(*name),
+            Evidence::Absent | Evidence::Failed => {}
+        }
+    }
     let names = names.join(", ");
-    match world {
+    let mut words = match world {
         World::Unknown => "DNS did not answer; tried on its address records".to_owned(),
         World::Neither => {
-            "its DNS names neither XMPP nor SIP servers; tried on its address records".to_owned()
+            "its DNS names no XMPP or SIP servers of its own; tried on its address records"
+                .to_owned()
         }
         _ if failed => format!("its DNS has {names}; some questions had no answer"),
         _ => format!("its DNS has {names}"),
+    };
+    if !ours.is_empty() {
+        words.push_str(&format!("; its {} names this gateway", ours.join(", ")));
     }
+    words
 }
 
 #[cfg(test)]
@@ -189,6 +269,7 @@ mod tests {
         match letter {
             'y' => Evidence::Offered(Duration::from_secs(300)),
             'n' => Evidence::Absent,
+            'o' => Evidence::Ours(Duration::from_secs(300)),
             _ => Evidence::Failed,
         }
     }
@@ -201,6 +282,13 @@ mod tests {
             ('y', '?', World::Xmpp, true),
             ('n', 'y', World::Sip, false),
             ('?', 'y', World::Sip, false),
+            ('y', 'o', World::Xmpp, true),
+            ('n', 'o', World::Neither, true),
+            ('?', 'o', World::Unknown, true),
+            ('o', 'y', World::Sip, false),
+            ('o', 'n', World::Neither, true),
+            ('o', 'o', World::Neither, true),
+            ('o', '?', World::Unknown, true),
             ('n', 'n', World::Neither, true),
             ('n', '?', World::Unknown, true),
             ('?', 'n', World::Unknown, true),
@@ -210,7 +298,7 @@ mod tests {
             let found = decide(&[("x", read(xmpp))], &[("s", read(sip))]);
             assert_eq!(found.world, world, "{xmpp} {sip}");
             assert_eq!(found.world.takes_from_sip(), takes, "{xmpp} {sip}");
-            let seconds = if xmpp == '?' || sip == '?' || world == World::Neither {
+            let seconds = if xmpp == '?' || sip == '?' || (xmpp, sip) == ('n', 'n') {
                 60
             } else {
                 300

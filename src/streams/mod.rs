@@ -393,9 +393,7 @@ impl Streams {
             StreamArrival::Lost(name, attempt, _) => self.close(name, *attempt),
             StreamArrival::Component(status) => self.components.note(status),
             StreamArrival::Left(local) => self.components.note_left(local),
-            StreamArrival::Ready { .. }
-            | StreamArrival::Seen(_)
-            | StreamArrival::Rejoined(_) => {}
+            StreamArrival::Ready { .. } | StreamArrival::Seen(_) | StreamArrival::Rejoined(_) => {}
             StreamArrival::Stanza { name, .. } => {
                 self.worlds.heard(&name.partner, self.shared.now());
             }

@@ -123,7 +123,7 @@ async fn discover(shared: &Shared, domain: &str) -> World {
     let Ok(_permit) = shared.discovering.acquire().await else {
         return World::Unknown;
     };
-    let finding = discovery::find(&shared.dns, domain).await;
+    let finding = discovery::find(&shared.dns, domain, &shared.rules.host).await;
     let (world, because) = (finding.world, &finding.because);
     if world.takes_from_sip() {
         tracing::debug!(

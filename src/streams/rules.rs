@@ -26,6 +26,8 @@ pub struct Rules {
     pub default_port: u16,
     /// Domains that no rule names and whose world is remembered, at most.
     pub discovered: usize,
+    /// Our host, by which others' DNS names us.
+    pub host: String,
     partners: Arc<[Partner]>,
     own: Arc<TlsInfo>,
 }
@@ -72,6 +74,7 @@ impl Rules {
             inbound: Arc::new(inbound),
             default_port: config.xmpp.default_port,
             discovered: config.limits.discovered,
+            host: config.gateway.host.clone(),
             partners: partners.clone().into(),
             own: Arc::new(own_names(&config.tls.certificate)),
         }
