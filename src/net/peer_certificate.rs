@@ -6,7 +6,6 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::{CertificateError, Error};
-use stox_xmpp::stream::TlsInfo;
 use x509_parser::asn1_rs::{Any, Class, Tag};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
@@ -149,20 +148,17 @@ impl fmt::Display for CertificateFault {
     }
 }
 
-/// What a chain that was shown on an XMPP stream is worth. Servers often show a certificate for servers only, or for
-/// clients only, so either use will do.
-#[must_use]
-pub fn judge_xmpp(chain: &[CertificateDer<'_>], verifier: &Verifier) -> TlsInfo {
-    match verifier.chain(chain) {
-        Ok(()) => TlsInfo {
-            valid_names: chain.first().map(xmpp_names).unwrap_or_default(),
-            distrust: None,
-        },
-        Err(fault) => TlsInfo {
-            valid_names: Vec::new(),
-            distrust: Some(fault.to_string()),
-        },
-    }
+/// The XMPP domains that a chain shown on a stream proves; a leading `*.` stands for one label. Servers often show a
+/// certificate for servers only, or for clients only, so either use will do.
+///
+/// # Errors
+/// Why the chain proves nothing.
+pub fn judge_xmpp(
+    chain: &[CertificateDer<'_>],
+    verifier: &Verifier,
+) -> Result<Vec<String>, CertificateFault> {
+    verifier.chain(chain)?;
+    Ok(chain.first().map(xmpp_names).unwrap_or_default())
 }
 
 /// The XMPP domains that a certificate names: dNSName, with `*.` as the whole left-most label, SRVName of XMPP servers,

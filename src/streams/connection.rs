@@ -209,5 +209,14 @@ fn server_settings(settings: &Arc<ServerConfig>, start: Start) -> Arc<ServerConf
 }
 
 fn judge(chain: Option<&[CertificateDer<'static>]>, tls: &TlsSettings) -> TlsInfo {
-    judge_xmpp(chain.unwrap_or_default(), &tls.verifier)
+    match judge_xmpp(chain.unwrap_or_default(), &tls.verifier) {
+        Ok(valid_names) => TlsInfo {
+            valid_names,
+            distrust: None,
+        },
+        Err(fault) => TlsInfo {
+            valid_names: Vec::new(),
+            distrust: Some(fault.to_string()),
+        },
+    }
 }
