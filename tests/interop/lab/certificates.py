@@ -10,39 +10,55 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.commands import run
-from lab.names import COMPONENT_DOMAINS, EJABBERD_DOMAINS, KAMAILIO_DOMAINS, PROSODY_DOMAINS, SIP_DOMAINS, UA_DOMAINS, XMPP_DOMAINS
+from lab.names import (COMPONENT_DOMAINS, EJABBERD_DOMAINS, FAULTS, KAMAILIO_DOMAINS, PROSODY_DOMAINS, SIP_DOMAINS,
+                       UA_DOMAINS, XMPP_DOMAINS)
 
 VALID = ("20240101000000Z", "20491231235959Z")
 PAST = ("20200101000000Z", "20210101000000Z")
+FUTURE = ("20480101000000Z", "20491231235959Z")
 
 
 @dataclass(frozen=True)
 class Leaf:
-    """One certificate to make: file name, names in it, from when to when it holds, and whether its key is an RSA key
-    (as those of Microsoft's servers are).
+    """One certificate to make: file name, names in it, from when to when it holds, whether its key is an RSA key (as
+    those of Microsoft's servers are), what it may be used for, whose it is (`ca`, or `stranger-ca`, which nobody
+    trusts), and whether the authority has revoked it.
     """
 
     name: str
     names: tuple[str, ...]
     validity: tuple[str, str] = VALID
     rsa: bool = False
+    usage: str = "serverAuth, clientAuth"
+    issuer: str = "ca"
+    revoked: bool = False
 
 
 def _good(domains: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(name for name in domains if not name.startswith(("wrong.", "expired.")))
+    return tuple(name for name in domains if not name.startswith(tuple(f"{fault}." for fault in FAULTS)))
+
+
+def _faulty(domain: str) -> tuple[Leaf, ...]:
+    """A certificate with each fault, for the domain below it of that name."""
+    base = domain.removesuffix(".test")
+    return (
+        Leaf(f"wrong.{base}", ("elsewhere.test",)),
+        Leaf(f"stranger.{base}", (f"stranger.{domain}",), issuer="stranger-ca"),
+        Leaf(f"expired.{base}", (f"expired.{domain}",), PAST),
+        Leaf(f"future.{base}", (f"future.{domain}",), FUTURE),
+        Leaf(f"usage.{base}", (f"usage.{domain}",), usage="emailProtection"),
+        Leaf(f"revoked.{base}", (f"revoked.{domain}",), revoked=True),
+    )
 
 
 LEAVES = (
     Leaf("gw", ("gw.ocs.test", "gw6.ocs.test", *SIP_DOMAINS, *XMPP_DOMAINS), rsa=True),
     Leaf("kamailio", ("sip.ocs.test", "sip6.ocs.test", *KAMAILIO_DOMAINS)),
     Leaf("prosody", ("xmpp.jabber.test", *_good(PROSODY_DOMAINS), COMPONENT_DOMAINS["prosody"])),
-    Leaf("ejabberd", ("xmpp.ejabberd.test", *EJABBERD_DOMAINS, COMPONENT_DOMAINS["ejabberd"])),
+    Leaf("ejabberd", ("xmpp.ejabberd.test", *_good(EJABBERD_DOMAINS), COMPONENT_DOMAINS["ejabberd"])),
     Leaf("ua", ("ua.ua.test", *_good(UA_DOMAINS))),
     Leaf("edge", ("edge.corp.test",), rsa=True),
-    Leaf("wrong.jabber", ("elsewhere.test",)),
-    Leaf("expired.jabber", ("expired.jabber.test",), PAST),
-    Leaf("wrong.ua", ("elsewhere.test",)),
-    Leaf("expired.ua", ("expired.ua.test",), PAST),
+    *_faulty("jabber.test"), *_faulty("ejabberd.test"), *_faulty("ua.test"),
 )
 
 CA_CONFIG = """
@@ -56,12 +72,16 @@ default_md = sha256
 policy = any
 unique_subject = no
 copy_extensions = none
+crlnumber = {folder}/{name}.crlnumber
+crl_extensions = list
+[list]
+authorityKeyIdentifier = keyid
 [any]
 commonName = supplied
 [leaf]
 basicConstraints = critical, CA:FALSE
 keyUsage = critical, digitalSignature
-extendedKeyUsage = serverAuth, clientAuth
+extendedKeyUsage = {usage}
 subjectAltName = {names}
 """
 
@@ -81,13 +101,29 @@ class Authority:
 
     def make(self) -> None:
         self.folder.mkdir(parents=True)
-        self._key("ca")
-        run("openssl", "req", "-x509", "-new", "-key", str(self.folder / "ca.key"), "-subj", "/CN=stoxgate lab CA",
-            "-days", "9000", "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-out", str(self.root))
+        self._authority("ca", "stoxgate lab CA")
+        self._authority("stranger-ca", "a CA that nobody trusts")
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(self._issue, LEAVES))
+        self._revoke([leaf for leaf in LEAVES if leaf.revoked])
         for path in self.folder.iterdir():
             path.chmod(0o644)
+
+    def _authority(self, name: str, title: str) -> None:
+        self._key(name)
+        run("openssl", "req", "-x509", "-new", "-key", str(self.folder / f"{name}.key"), "-subj", f"/CN={title}",
+            "-days", "9000", "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-out", str(self.folder / f"{name}.crt"))
+
+    def _revoke(self, leaves: list[Leaf]) -> None:
+        """`ca.crl` with these certificates."""
+        config = self.folder / "ca.cnf"
+        config.write_text(CA_CONFIG.format(folder=self.folder, name="ca", names="DNS:none", usage="serverAuth"))
+        entries = [f"R\t{leaf.validity[1][2:]}\t250101000000Z\t{_serial(leaf)}\tunknown\t/CN={leaf.names[0]}\n"
+                   for leaf in leaves]
+        (self.folder / "ca.index").write_text("".join(entries))
+        (self.folder / "ca.crlnumber").write_text("01\n")
+        run("openssl", "ca", "-gencrl", "-config", str(config), "-cert", str(self.root),
+            "-keyfile", str(self.folder / "ca.key"), "-crldays", "9000", "-out", str(self.folder / "ca.crl"))
 
     def _key(self, name: str, rsa: bool = False) -> None:
         kind = ("RSA", "rsa_keygen_bits:2048") if rsa else ("EC", "ec_paramgen_curve:P-256")
@@ -97,12 +133,16 @@ class Authority:
         at = {suffix: str(self.folder / f"{leaf.name}.{suffix}") for suffix in ("key", "csr", "crt", "cnf")}
         self._key(leaf.name, leaf.rsa)
         names = ",".join(f"DNS:{name}" for name in leaf.names)
-        Path(at["cnf"]).write_text(CA_CONFIG.format(folder=self.folder, name=leaf.name, names=names))
+        Path(at["cnf"]).write_text(CA_CONFIG.format(folder=self.folder, name=leaf.name, names=names,
+                                               usage=leaf.usage))
         (self.folder / f"{leaf.name}.index").touch()
-        serial = f"{LEAVES.index(leaf) + 16:02X}"
-        (self.folder / f"{leaf.name}.serial").write_text(serial + "\n")
+        (self.folder / f"{leaf.name}.serial").write_text(_serial(leaf) + "\n")
         run("openssl", "req", "-new", "-key", at["key"], "-subj", f"/CN={leaf.names[0]}", "-out", at["csr"])
         start, end = leaf.validity
         run("openssl", "ca", "-batch", "-notext", "-config", at["cnf"], "-extensions", "leaf",
-            "-cert", str(self.root), "-keyfile", str(self.folder / "ca.key"), "-startdate", start, "-enddate", end,
-            "-in", at["csr"], "-out", at["crt"])
+            "-cert", str(self.folder / f"{leaf.issuer}.crt"), "-keyfile", str(self.folder / f"{leaf.issuer}.key"),
+            "-startdate", start, "-enddate", end, "-in", at["csr"], "-out", at["crt"])
+
+
+def _serial(leaf: Leaf) -> str:
+    return f"{LEAVES.index(leaf) + 16:04X}"

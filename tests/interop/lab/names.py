@@ -29,6 +29,17 @@ UDP = SipRecords(udp=5060)
 TCP = SipRecords(tcp=5060)
 TLS = SipRecords(tls=5061)
 
+# What can be wrong with a certificate, as the first label of the domains that show such a one: for another name, of an
+# authority that nobody trusts, expired, not valid yet, for another use, and revoked.
+FAULTS = ("wrong", "stranger", "expired", "future", "usage", "revoked")
+# How a pair of XMPP servers may get to trust each other, as the first label of the domains that are served so: by
+# certificate alone, by dialback alone, by dialback between good certificates, over direct TLS (XEP-0368), and on one
+# stream for both directions (XEP-0288).
+LINKS = ("ext", "dialback", "strict", "direct", "bidi")
+
+# Where the SIP servers with such certificates listen.
+FAULTY_PORTS = {label: 5071 + 10 * number for number, label in enumerate(FAULTS)}
+
 # XMPP domain: (its server, how the gateway is offered to SIP, the gateway's name in those records)
 XMPP_DOMAINS: dict[str, tuple[str, SipRecords, str]] = {
     "jabber.test": ("xmpp.jabber.test", ALL, "gw.ocs.test"),
@@ -37,14 +48,14 @@ XMPP_DOMAINS: dict[str, tuple[str, SipRecords, str]] = {
     "tls.jabber.test": ("xmpp.jabber.test", TLS, "gw.ocs.test"),
     "v6.jabber.test": ("xmpp6.jabber.test", ALL, "gw6.ocs.test"),
     "rooms.jabber.test": ("xmpp.jabber.test", ALL, "gw.ocs.test"),
-    "wrong.jabber.test": ("xmpp.jabber.test", ALL, "gw.ocs.test"),
-    "expired.jabber.test": ("xmpp.jabber.test", ALL, "gw.ocs.test"),
     "ejabberd.test": ("xmpp.ejabberd.test", ALL, "gw.ocs.test"),
+    **{f"{label}.{domain}": (f"xmpp.{domain}", ALL, "gw.ocs.test")
+       for domain in ("jabber.test", "ejabberd.test") for label in (*FAULTS, *LINKS)},
     "dead.test": ("dead.dead.test", ALL, "gw.ocs.test"),
 }
 PROSODY_DOMAINS = tuple(name for name, row in XMPP_DOMAINS.items() if row[0].endswith(".jabber.test"))
 ROOM_DOMAINS = ("rooms.jabber.test",)  # of prosody's rooms (XEP-0045)
-EJABBERD_DOMAINS = ("ejabberd.test",)
+EJABBERD_DOMAINS = tuple(name for name, row in XMPP_DOMAINS.items() if row[0].endswith(".ejabberd.test"))
 
 # SIP domain: (its server, the records that lead there, the gateway's name for XMPP)
 SIP_DOMAINS: dict[str, tuple[str, SipRecords, str]] = {
@@ -55,10 +66,10 @@ SIP_DOMAINS: dict[str, tuple[str, SipRecords, str]] = {
     "v6.ocs.test": ("sip6.ocs.test", ALL, "gw6.ocs.test"),
     "prosody.ocs.test": ("sip.ocs.test", ALL, "xmpp.jabber.test"),
     "ejabberd.ocs.test": ("sip.ocs.test", ALL, "xmpp.ejabberd.test"),
+    "direct.ocs.test": ("sip.ocs.test", ALL, "gw.ocs.test"),
     "ua.test": ("ua.ua.test", ALL, "gw.ocs.test"),
     "tls.ua.test": ("ua.ua.test", TLS, "gw.ocs.test"),
-    "wrong.ua.test": ("ua.ua.test", SipRecords(tls=5071), "gw.ocs.test"),
-    "expired.ua.test": ("ua.ua.test", SipRecords(tls=5081), "gw.ocs.test"),
+    **{f"{label}.ua.test": ("ua.ua.test", SipRecords(tls=port), "gw.ocs.test") for label, port in FAULTY_PORTS.items()},
     "dead.ua.test": ("dead.dead.test", TCP, "gw.ocs.test"),
     "corp.test": ("edge.corp.test", SipRecords(edge=5061), "gw.ocs.test"),
 }
@@ -92,12 +103,19 @@ def dnsmasq_config(address4: str, address6: str) -> str:
         lines.append(f"host-record={name},{','.join(addresses)},{TTL}")
     for domain, (server, records, gateway) in XMPP_DOMAINS.items():
         lines.append(f"srv-host=_xmpp-client._tcp.{domain},{server},5222,0,5")
-        lines.append(f"srv-host=_xmpp-server._tcp.{domain},{server},5269,0,5")
+        lines.append(_server(domain, server, 5270))
         lines.extend(_sip(domain, gateway, records))
     for domain, (server, records, gateway) in SIP_DOMAINS.items():
-        lines.append(f"srv-host=_xmpp-server._tcp.{domain},{gateway},5269,0,5")
+        lines.append(_server(domain, gateway, 5269))
         lines.extend(_sip(domain, server, records))
     return "\n".join(lines) + "\n"
+
+
+def _server(domain: str, server: str, direct_port: int) -> str:
+    """Where the domain's XMPP server is; `direct.` domains are found by direct TLS only."""
+    if domain.startswith("direct."):
+        return f"srv-host=_xmpps-server._tcp.{domain},{server},{direct_port},0,5"
+    return f"srv-host=_xmpp-server._tcp.{domain},{server},5269,0,5"
 
 
 def _sip(domain: str, server: str, records: SipRecords) -> list[str]:

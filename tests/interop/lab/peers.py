@@ -8,7 +8,8 @@ from pathlib import Path
 from lab.certificates import Authority
 from lab.commands import Service
 from lab.hosts import DNS, EJABBERD, KAMAILIO, PROSODY, Network
-from lab.names import COMPONENT_DOMAINS, KAMAILIO_DOMAINS, PROSODY_DOMAINS, ROOM_DOMAINS, dnsmasq_config
+from lab.names import (COMPONENT_DOMAINS, EJABBERD_DOMAINS, FAULTS, KAMAILIO_DOMAINS, PROSODY_DOMAINS, ROOM_DOMAINS,
+                       dnsmasq_config)
 
 TEMPLATES = Path(__file__).parent / "templates"
 SCHEMAS = Path("/usr/share/kamailio/db_sqlite")
@@ -33,12 +34,19 @@ def dnsmasq(network: Network, folder: Path) -> Service:
     return Service("dns", network.exec(DNS, *command), folder / "log")
 
 
+# How prosody trusts its partners on the domains that begin so; elsewhere dialback will do.
+PROSODY_LINKS = {"ext": '  s2s_secure_auth = true\n  modules_disabled = { "dialback" }\n',
+                 "bidi": '  modules_enabled = { "s2s_bidi" }\n'}
+
+
 def prosody(network: Network, folder: Path, authority: Authority) -> Service:
     (folder / "data").mkdir(parents=True)
     config = folder / "prosody.cfg.lua"
     hosts = "\n".join(_virtual_host(domain, authority) for domain in PROSODY_DOMAINS)
     hosts += _component(COMPONENT_DOMAINS["prosody"], authority)
-    values = {"DATA": folder / "data", "V4": PROSODY.v4, "V6": PROSODY.v6, "PORT": COMPONENT_PORT, "HOSTS": hosts}
+    certificate, key = authority.chain("prosody")
+    values = {"DATA": folder / "data", "V4": PROSODY.v4, "V6": PROSODY.v6, "PORT": COMPONENT_PORT, "HOSTS": hosts,
+              "CERTIFICATE": certificate, "KEY": key, "ROOT": authority.root}
     config.write_text(fill("prosody.cfg.lua", values))
     command = network.exec(PROSODY, "prosody", "--config", str(config), "-F")
     return Service("prosody", command, folder / "log")
@@ -47,11 +55,12 @@ def prosody(network: Network, folder: Path, authority: Authority) -> Service:
 def _virtual_host(domain: str, authority: Authority) -> str:
     """A domain of users, or one of rooms."""
     label = domain.split(".")[0]
-    leaf = f"{label}.jabber" if label in ("wrong", "expired") else "prosody"
+    leaf = f"{label}.jabber" if label in FAULTS else "prosody"
     certificate, key = authority.chain(leaf)
     kind = f'Component "{domain}" "muc"' if domain in ROOM_DOMAINS else f'VirtualHost "{domain}"'
     return (f'{kind}\n'
-            f'  ssl = {{ certificate = "{certificate}", key = "{key}", cafile = "{authority.root}" }}\n')
+            f'  ssl = {{ certificate = "{certificate}", key = "{key}", cafile = "{authority.root}" }}\n'
+            f'{PROSODY_LINKS.get(label, "")}')
 
 
 def _component(domain: str, authority: Authority) -> str:
@@ -65,8 +74,10 @@ def _component(domain: str, authority: Authority) -> str:
 
 def ejabberd(network: Network, folder: Path, authority: Authority) -> Service:
     folder.mkdir()
-    certificate, key = authority.chain("ejabberd")
-    values = {"CERTIFICATE": certificate, "KEY": key, "ROOT": authority.root, "V4": EJABBERD.v4,
+    # It finds the certificate of each domain by the names in them.
+    files = [path for leaf in ("ejabberd", *(f"{fault}.ejabberd" for fault in FAULTS)) for path in authority.chain(leaf)]
+    values = {"CERTIFICATES": "".join(f'  - "{path}"\n' for path in files), "ROOT": authority.root, "V4": EJABBERD.v4,
+              "HOSTS": "".join(f"  - {domain}\n" for domain in EJABBERD_DOMAINS),
               "COMPONENT": COMPONENT_DOMAINS["ejabberd"], "PORT": COMPONENT_PORT, "SECRET": COMPONENT_SECRET}
     config = folder / "ejabberd.yml"
     config.write_text(fill("ejabberd.yml", values))

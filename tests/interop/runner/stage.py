@@ -17,7 +17,7 @@ from agents.sipe_user import SipeUser
 from agents.xmpp_user import XmppUser
 from lab.certificates import Authority
 from lab.hosts import EDGE, EJABBERD, GATEWAY, KAMAILIO, PROSODY, UA_SERVER, USERS, v4
-from lab.names import HOST_RECORDS, XMPP_DOMAINS
+from lab.names import EJABBERD_DOMAINS, FAULTY_PORTS, HOST_RECORDS, XMPP_DOMAINS
 from lab.world import PEER_HOSTS, World
 from msrp.agent import MsrpUser
 from msrp.link import Door
@@ -29,7 +29,7 @@ from runner.traffic import Traffic
 from subjects import Subject
 
 PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
-LISTENERS = {5061: "ua", 5071: "wrong.ua", 5081: "expired.ua"}
+LISTENERS = {5061: "ua", **{port: f"{fault}.ua" for fault, port in FAULTY_PORTS.items()}}
 FIRST_PORT = 20000
 PORT_STEP = 10
 MSRP_OFFSET = 4  # an agent's MSRP port above its SIP port; TLS is at the next
@@ -103,7 +103,7 @@ class Stage:
         await self.office.open()
 
     async def _enter_xmpp(self, user: User) -> None:
-        host = EJABBERD if user.domain == "ejabberd.test" else PROSODY
+        host = EJABBERD if user.domain in EJABBERD_DOMAINS else PROSODY
         server = (host.v4, 5222)
         # Once for all devices of a user: ejabberd crashes the log-in of an account that is being made twice.
         if user.address not in self._accounts:
@@ -242,6 +242,17 @@ class Stage:
         while (found := await asyncio.to_thread(self.subject.ledger, direction, xmpp, sip)) != wanted:
             if loop.time() > limit:
                 raise Missed(f"the ledger says {' '.join(found)}, not {' '.join(wanted)}")
+            await asyncio.sleep(0.1)
+
+    async def says(self, what: str, partner: str, seconds: float) -> None:
+        """Wait until the gateway's log says that of a partner. Raises Missed."""
+        if self.subject is None:
+            raise LookupError("this case has no gateway")
+        loop = asyncio.get_running_loop()
+        limit = loop.time() + seconds
+        while not await asyncio.to_thread(self.subject.says, what, partner):
+            if loop.time() > limit:
+                raise Missed(f"the gateway's log does not say `{what}` of {partner}")
             await asyncio.sleep(0.1)
 
     # The end of a case.

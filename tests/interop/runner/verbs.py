@@ -214,6 +214,11 @@ def gateway(*actions: str) -> Act:
     return act
 
 
+async def gateway_says(stage: Stage, step: Step, words: list[str]) -> None:
+    """WHAT PARTNER: in the gateway's log."""
+    await stage.says(words[0], words[1], step.within)
+
+
 def peer(action: str) -> Act:
     async def act(stage: Stage, step: Step, words: list[str]) -> None:
         await getattr(stage, action)(step.actor)
@@ -283,7 +288,7 @@ SESSION_VERBS: dict[str, Act] = {
 }
 GATEWAY_VERBS: dict[str, Act] = {
     "stop": gateway("stop"), "start": gateway("resume"), "kill": gateway("kill"),
-    "restart": gateway("stop", "resume"), "crash": gateway("kill", "resume"),
+    "restart": gateway("stop", "resume"), "crash": gateway("kill", "resume"), "says": gateway_says,
 }
 PEER_VERBS: dict[str, Act] = {
     "stop": peer("stop_peer"), "start": peer("start_peer"), "unplug": peer("unplug"), "plug": peer("plug"),

@@ -33,6 +33,11 @@ class Subject(Protocol):
     def ledger(self, direction: str, xmpp: str, sip: str) -> list[str]:
         """How the messages between two users ended, the oldest first; `direction` is `to-sip` or `to-xmpp`."""
 
+    def says(self, what: str, partner: str) -> bool:
+        """Whether its log tells an administrator this of a partner: how a link was trusted (`external`, `dialback`) or
+        used (`bidirectional`), or
+        what is wrong with a certificate (the words of `lab.names.FAULTS`). Raises KeyError for another word."""
+
     def fault(self) -> str:
         """What is wrong with it though nobody stopped it (it has ended, it panicked); "" when nothing is."""
 

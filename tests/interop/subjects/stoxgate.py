@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -17,6 +18,20 @@ from subjects.options import Options
 DEFAULT = Path(__file__).resolve().parents[3] / "target" / "release" / "stoxgate"
 READY_LIMIT = 10.0
 PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
+
+
+# What a case calls it, and the words of the log for it.
+WORDS = {
+    "external": "proved its domain.*proof=certificate",
+    "dialback": "proved its domain.*proof=dialback",
+    "bidirectional": "used in both directions",
+    "wrong": "WARN.*is for",
+    "stranger": "WARN.*not in tls.roots",
+    "expired": "WARN.*expired on",
+    "future": "WARN.*not valid before",
+    "usage": "WARN.*may not be used",
+    "revoked": "WARN.*revoked",
+}
 
 
 class Stoxgate:
@@ -64,6 +79,11 @@ class Stoxgate:
     def tail(self) -> list[str]:
         return self.service.tail(60) if self.service is not None else []
 
+    def says(self, what: str, partner: str) -> bool:
+        """Whether a line of the log is about the partner and says so, in the words of WORDS."""
+        lines = self.service.tail(20_000) if self.service is not None else []
+        return any(partner in line and re.search(WORDS[what], line) for line in lines)
+
     def ledger(self, direction: str, xmpp: str, sip: str) -> list[str]:
         """What became of the messages between two users in one direction, the oldest first."""
         if self.config is None:
@@ -98,8 +118,9 @@ def configuration(options: Options, certificates: Path, state: Path) -> str:
              "[log]", 'level = "info,stoxgate=debug,stox_core=debug,stox_sip=debug,stox_xmpp=debug"',
              "[dns]", f'servers = ["{DNS.v4}:53"]',
              "[tls]", f'certificate = "{certificates}/gw.crt"', f'key = "{certificates}/gw.key"',
-             f'roots = ["{certificates}/ca.crt"]',
+             f'roots = ["{certificates}/ca.crt"]', f'crls = ["{certificates}/ca.crl"]',
              "[xmpp]", 'listen = ["0.0.0.0:5269", "[::]:5269"]',
+             *_partners(),
              "[[xmpp.partner]]", 'domain = "*"', 'tls = "required"',
              f'certificate = "{options.xmpp_certificate}"',
              *_component(options.component),
@@ -112,6 +133,23 @@ def configuration(options: Options, certificates: Path, state: Path) -> str:
     for domain in SIP_DOMAINS:
         lines += _ocs(domain, options) if domain in OCS_DOMAINS else _domain(domain, options)
     return "\n".join(lines) + "\n"
+
+
+# How the partners of the lab's trust matrix are treated, by the first label of their domain.
+TRUST = {
+    "ext": ['external = "required"', "dialback = false"],
+    "dialback": ['external = "off"'],
+    "strict": ['external = "off"', 'certificate = "verify"'],
+    "bidi": ["bidirectional = true"],
+}
+
+
+def _partners() -> list[str]:
+    lines = []
+    for server in ("jabber.test", "ejabberd.test"):
+        for label, keys in TRUST.items():
+            lines += ["[[xmpp.partner]]", f'domain = "{label}.{server}"', *keys]
+    return lines
 
 
 def _component(server: str) -> list[str]:
