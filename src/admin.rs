@@ -24,6 +24,9 @@ pub struct Status {
     pub version: String,
     /// Seconds since the start.
     pub uptime_seconds: u64,
+    /// Whole days until our own certificate expires; negative when it has.
+    #[serde(default)]
+    pub certificate_days_left: Option<i64>,
     /// XMPP streams that partners opened to us.
     pub xmpp_inbound: Vec<InboundStatus>,
     /// SIP domains that are components of XMPP servers.
@@ -252,6 +255,9 @@ pub fn describe(status: &Status) -> String {
         status.version,
         span(status.uptime_seconds)
     );
+    if let Some(days) = status.certificate_days_left {
+        _ = writeln!(out, "{}", describe_certificate(days));
+    }
     _ = writeln!(
         out,
         "\nXMPP streams from partners: {}",
@@ -386,6 +392,16 @@ fn describe_outcomes(bridge: &BridgeStatus) -> String {
     }
     out.push('\n');
     out
+}
+
+fn describe_certificate(days: i64) -> String {
+    const RENEW: &str = "have it renewed, put it there and send SIGHUP";
+    match days {
+        ..0 => format!("Our certificate HAS EXPIRED: {RENEW}"),
+        0 => format!("Our certificate EXPIRES WITHIN A DAY: {RENEW}"),
+        1..14 => format!("Our certificate EXPIRES IN {days} DAYS: {RENEW}"),
+        _ => format!("Our certificate is valid for {days} more days"),
+    }
 }
 
 fn span(seconds: u64) -> String {

@@ -318,3 +318,50 @@ fn check_config_says_what_partners_will_not_like_about_the_certificate() {
         "{said}"
     );
 }
+
+#[test]
+fn a_hang_up_reads_the_certificate_anew_and_cuts_nobody_off() {
+    let folder = Folder::new("reload");
+    folder.certificate("gw", &["gw.ocs.test", "ocs.test"]);
+    let mut gateway = Gateway::start_with(&folder, SETTINGS);
+    let mut asked = 0;
+    let mut now_shown = |gateway: &Gateway| {
+        asked += 1;
+        let mut talk = Talk::new(TlsPeer::new(&folder, "gw").dial(gateway.tls));
+        talk.say(&ask(asked));
+        assert!(talk.hear().starts_with("SIP/2.0 200 "));
+        let certificate = shown(&talk.stream.conn).unwrap();
+        (talk, certificate)
+    };
+    let own = || CertificateDer::from_pem_file(folder.0.join("gw.crt")).unwrap();
+    let (mut old, first) = now_shown(&gateway);
+    assert_eq!(first, own());
+    let status = String::from_utf8(gateway.status().stdout).unwrap();
+    let days = status.split("\"certificate_days_left\": ").nth(1).unwrap();
+    let days: u64 = days.split(',').next().unwrap().parse().unwrap();
+    assert!(days > 365, "the certificate holds for long: {status}");
+
+    folder.certificate("gw", &["gw.ocs.test", "ocs.test"]);
+    harness::signal(gateway.id(), "HUP");
+    gateway.wait_for("TLS files read anew");
+    let (_, second) = now_shown(&gateway);
+    assert_eq!(second, own());
+    assert_ne!(second, first);
+
+    let good = std::fs::read_to_string(folder.0.join("gw.key")).unwrap();
+    folder.write("gw.key", "no key at all");
+    harness::signal(gateway.id(), "HUP");
+    let said = gateway.wait_for("those read before stay in use");
+    assert!(said.contains("ERROR") && said.contains("gw.key"), "{said}");
+    folder.write("gw.key", &good);
+    assert_eq!(now_shown(&gateway).1, second);
+    old.say(&ask(9));
+    assert!(old.hear().starts_with("SIP/2.0 200 "));
+    assert!(gateway.stop().success());
+}
+
+fn ask(cseq: u32) -> String {
+    let us = "sip:gw.ocs.test";
+    request("OPTIONS", us, &format!("<{us}>"), cseq, "")
+        .replace("edge-1", &format!("asked-{cseq}"))
+}

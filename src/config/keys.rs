@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
 use super::Problem;
 
@@ -13,6 +14,8 @@ pub(super) struct Table {
     map: Map<String, Value>,
     known: Vec<&'static str>,
     problems: Vec<Problem>,
+    /// Files that hold secrets.
+    secret_files: Vec<PathBuf>,
 }
 
 impl Table {
@@ -27,7 +30,13 @@ impl Table {
             map,
             known: Vec::new(),
             problems: Vec::new(),
+            secret_files: Vec::new(),
         }
+    }
+
+    /// The files that secrets were read from.
+    pub(super) fn secret_files(&self) -> &[PathBuf] {
+        &self.secret_files
     }
 
     fn join(&self, key: &str) -> String {
@@ -57,7 +66,11 @@ impl Table {
         match (self.optional(key), file) {
             (Some(secret), None) => Some(secret),
             (None, Some(file)) => match std::fs::read_to_string(folder.join(&file)) {
-                Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
+                Ok(text) => {
+                    self.secret_files.push(folder.join(&file));
+                    let text = Zeroizing::new(text);
+                    Some(text.trim_end_matches(['\r', '\n']).to_owned())
+                }
                 Err(error) => {
                     let message = format!("{} cannot be read: {error}", file.display());
                     self.problem(file_key, message);
@@ -153,8 +166,10 @@ impl Table {
             map,
             known: Vec::new(),
             problems: Vec::new(),
+            secret_files: Vec::new(),
         };
         let result = read(&mut child);
+        self.secret_files.append(&mut child.secret_files);
         self.problems.extend(child.finish());
         result
     }

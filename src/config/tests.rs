@@ -97,6 +97,17 @@ fn commented_keys_show_their_defaults() {
 }
 
 #[test]
+fn no_secret_is_written_where_settings_are() {
+    let text = example_with_all_keys().replace("\"secret\"", "\"s3cr3t\"");
+    assert!(
+        text.matches("s3cr3t").count() >= 3,
+        "password, relay and component"
+    );
+    let config = read(&text).unwrap();
+    assert!(!format!("{config:?}").contains("s3cr3t"));
+}
+
+#[test]
 fn components_are_checked() {
     let with = |lines: &str| {
         EXAMPLE.replace(

@@ -42,6 +42,8 @@ pub struct Config {
     pub rooms: Rooms,
     /// `[limits]`
     pub limits: Limits,
+    /// Files that hold our key and passwords.
+    pub secret_files: Vec<PathBuf>,
 }
 
 /// `[gateway]`

@@ -2,6 +2,7 @@
 
 pub mod discovery;
 pub mod dns;
+pub mod expiry;
 mod legacy_tls;
 pub mod lookup;
 pub mod msrp_tls;

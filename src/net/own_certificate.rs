@@ -1,5 +1,6 @@
 //! A look at our own certificate, before partners refuse it without saying why.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,10 +17,25 @@ use crate::config::Config;
 /// An expiry nearer than this is worth a word.
 const SOON: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// What is wrong with the certificate that the settings name, in words that say what to do. Empty when nothing is, or when
-/// the file cannot be read, which loading it says better.
+/// What is wrong with the certificate that the settings name, and with who can read our secrets, in words that say what to
+/// do. Empty when nothing is, or when the file cannot be read, which loading it says better.
 #[must_use]
 pub fn findings(config: &Config) -> Vec<String> {
+    let mut findings = judged(config);
+    findings.extend(config.secret_files.iter().filter_map(|file| exposed(file)));
+    findings
+}
+
+/// A file with a secret that every user of the machine can read.
+fn exposed(file: &Path) -> Option<String> {
+    let mode = std::fs::metadata(file).ok()?.permissions().mode();
+    (mode & 0o004 != 0).then(|| {
+        let file = file.display();
+        format!("{file}: it holds a secret, and every user of this machine can read it; chmod 640 {file}")
+    })
+}
+
+fn judged(config: &Config) -> Vec<String> {
     let file = &config.tls.certificate;
     let Ok(certificate) = CertificateDer::from_pem_file(file) else {
         return Vec::new();
@@ -83,7 +99,7 @@ fn lifetime(certificate: &X509Certificate<'_>, now: SystemTime) -> Option<String
         ))
     } else if until.timestamp() < seconds(now + SOON) {
         Some(format!(
-            "expires on {until}: have it renewed and restart the gateway"
+            "expires on {until}: have it renewed, put it there and send SIGHUP"
         ))
     } else {
         None
@@ -194,6 +210,23 @@ mod tests {
             });
             assert_eq!(said(&good, false, 10), Vec::<String>::new());
         }
+    }
+
+    #[test]
+    fn a_secret_that_everybody_can_read_is_named() {
+        let name = format!("stoxgate-exposed-{}", std::process::id());
+        let file = std::env::temp_dir().join(name);
+        std::fs::write(&file, "secret").unwrap();
+        let with = |mode| {
+            let permissions = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(&file, permissions).unwrap();
+            exposed(&file)
+        };
+        assert_eq!((with(0o600), with(0o640)), (None, None));
+        let said = with(0o644).unwrap();
+        assert!(said.contains("chmod 640"), "{said}");
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(exposed(&file), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use rustls::{AlertDescription, ClientConfig, Error, PeerIncompatible, ServerConfig};
+use rustls::{AlertDescription, Error, PeerIncompatible};
 use stox_sip::target::TransportPolicy;
 use stox_sip::transport::Target;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -12,11 +12,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::dns::Dns;
-use super::legacy_tls::LegacyTls;
 use super::legacy_tls::hello::Hello;
 use super::peer_certificate::CertificateFault;
 use super::sip_identity::Identity;
-use super::tls::{TlsSettings, server_name};
+use super::tls::{CurrentTls, TlsSettings, server_name};
 
 /// A stream with or without TLS.
 pub trait Octets: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -32,9 +31,7 @@ pub struct Secured {
 
 /// The TLS of SIP connections.
 pub struct SipTls {
-    server: Arc<ServerConfig>,
-    client: Arc<ClientConfig>,
-    legacy: Option<Arc<LegacyTls>>,
+    tls: CurrentTls,
     dns: Dns,
     transports: Arc<TransportPolicy>,
 }
@@ -42,14 +39,12 @@ pub struct SipTls {
 impl SipTls {
     /// `dns` and `transports` find the addresses of partners with old TLS. Warns of each such partner.
     #[must_use]
-    pub fn new(tls: &TlsSettings, dns: Dns, transports: Arc<TransportPolicy>) -> Self {
-        if let Some(legacy) = &tls.sip_legacy {
+    pub fn new(tls: CurrentTls, dns: Dns, transports: Arc<TransportPolicy>) -> Self {
+        if let Some(legacy) = &tls.get().sip_legacy {
             legacy.warn();
         }
         Self {
-            server: tls.sip_server.clone(),
-            client: tls.sip_client.clone(),
-            legacy: tls.sip_legacy.clone(),
+            tls,
             dns,
             transports,
         }
@@ -60,10 +55,11 @@ impl SipTls {
     /// # Errors
     /// Why there is no connection, for the administrator.
     pub async fn accept(&self, mut stream: TcpStream, remote: IpAddr) -> Result<Secured, String> {
-        let Some(legacy) = &self.legacy else {
-            return self.accept_modern(stream).await;
+        let tls = self.tls.get();
+        let Some(legacy) = &tls.sip_legacy else {
+            return accept_modern(&tls, stream).await;
         };
-        let hello = Hello::read(&mut stream, self.server.crypto_provider())
+        let hello = Hello::read(&mut stream, tls.sip_server.crypto_provider())
             .await
             .map_err(|error| error.to_string())?;
         let old = hello.is_old();
@@ -74,19 +70,8 @@ impl SipTls {
                 .await
                 .map_err(|why| format!("old TLS: {why}"))
         } else {
-            self.accept_modern(stream).await
+            accept_modern(&tls, stream).await
         }
-    }
-
-    async fn accept_modern(&self, stream: impl Octets + 'static) -> Result<Secured, String> {
-        let handshake = TlsAcceptor::from(self.server.clone()).accept(stream);
-        let stream = handshake.await.map_err(|error| refused_client(&error))?;
-        let identity = identity(stream.get_ref().1.peer_certificates());
-        let certificate_names = identity.names().to_vec();
-        Ok(Secured {
-            stream: Box::new(stream),
-            certificate_names,
-        })
     }
 
     /// The handshake with a server whose certificate must have one of the target's names.
@@ -95,11 +80,13 @@ impl SipTls {
     /// Why there is no connection, for the administrator.
     pub async fn connect(&self, stream: TcpStream, target: &Target) -> Result<Secured, String> {
         let name = &target.name;
-        if let Some(legacy) = self.legacy.as_ref().filter(|legacy| legacy.is_for(name)) {
+        let tls = self.tls.get();
+        if let Some(legacy) = tls.sip_legacy.as_ref().filter(|legacy| legacy.is_for(name)) {
             let secured = legacy.connect(stream, target).await;
             return secured.map_err(|why| format!("old TLS: {why}"));
         }
-        let handshake = TlsConnector::from(self.client.clone()).connect(server_name(name)?, stream);
+        let handshake =
+            TlsConnector::from(tls.sip_client.clone()).connect(server_name(name)?, stream);
         let stream = handshake.await.map_err(|error| refused_server(&error))?;
         let identity = identity(stream.get_ref().1.peer_certificates());
         let checked = identity.check(target.names());
@@ -109,6 +96,20 @@ impl SipTls {
             certificate_names: identity.names().to_vec(),
         })
     }
+}
+
+async fn accept_modern(
+    tls: &TlsSettings,
+    stream: impl Octets + 'static,
+) -> Result<Secured, String> {
+    let handshake = TlsAcceptor::from(tls.sip_server.clone()).accept(stream);
+    let stream = handshake.await.map_err(|error| refused_client(&error))?;
+    let identity = identity(stream.get_ref().1.peer_certificates());
+    let certificate_names = identity.names().to_vec();
+    Ok(Secured {
+        stream: Box::new(stream),
+        certificate_names,
+    })
 }
 
 fn identity(chain: Option<&[rustls::pki_types::CertificateDer<'_>]>) -> Identity {

@@ -6,6 +6,7 @@
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
@@ -21,9 +22,11 @@ use rustls::{
     ServerConfig, SignatureScheme,
 };
 
+use parking_lot::RwLock;
 use stox_sip::msrp::endpoint::Fingerprint;
 use x509_parser::prelude::{CertificateRevocationList, FromDer, GeneralName, X509Certificate};
 
+use super::expiry;
 use super::legacy_tls::LegacyTls;
 use super::peer_certificate::CertificateFault;
 use crate::config;
@@ -53,6 +56,29 @@ pub enum TlsError {
     Legacy(String),
 }
 
+/// The TLS settings in force. All who shake hands share them; a reload replaces them for handshakes to come.
+#[derive(Clone)]
+pub struct CurrentTls(Arc<RwLock<Arc<TlsSettings>>>);
+
+impl CurrentTls {
+    /// Begins with these.
+    #[must_use]
+    pub fn new(settings: TlsSettings) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(settings))))
+    }
+
+    /// Those in force now.
+    #[must_use]
+    pub fn get(&self) -> Arc<TlsSettings> {
+        self.0.read().clone()
+    }
+
+    /// Puts others in force.
+    pub fn replace(&self, settings: TlsSettings) {
+        *self.0.write() = Arc::new(settings);
+    }
+}
+
 /// The TLS settings that listeners and dialled connections use.
 #[derive(Clone)]
 pub struct TlsSettings {
@@ -71,6 +97,8 @@ pub struct TlsSettings {
     pub verifier: Verifier,
     /// The fingerprint of our own certificate (RFC 8122).
     pub fingerprint: Fingerprint,
+    /// When our own certificate expires; `None` where it cannot be read.
+    pub expires: Option<SystemTime>,
 }
 
 impl TlsSettings {
@@ -82,8 +110,9 @@ impl TlsSettings {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let chain = certificates(&tls.certificate)?;
         let key = private_key(&tls.key)?;
-        let fingerprint = chain.first().ok_or(TlsError::NoRoots)?;
-        let fingerprint = Fingerprint::sha256(fingerprint);
+        let own = chain.first().ok_or(TlsError::NoRoots)?;
+        let fingerprint = Fingerprint::sha256(own);
+        let expires = expiry::of(own);
         let roots = Arc::new(roots(&tls.roots)?);
         let crls = revocation_lists(&tls.crls)?;
         let clients = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone())
@@ -119,6 +148,7 @@ impl TlsSettings {
             sip_legacy: LegacyTls::load(tls, &sip.domains)?.map(Arc::new),
             verifier,
             fingerprint,
+            expires,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use stox_core::vocab::{Outcome, StoreIn, StoreOut};
 use stox_sip::dialect::{Learned, Profile, Word};
@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::engine::{Effect, Engine, StanzaToken};
 use crate::entropy::OsEntropy;
 use crate::net::dns::Dns;
+use crate::net::expiry;
 use crate::net::lookup;
 use crate::sockets::msrp::{MsrpArrival, MsrpSockets};
 use crate::sockets::sip::{SipArrival, SipSockets};
@@ -336,6 +337,10 @@ impl EngineTask {
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: self.clock.now().mono.as_secs(),
+            certificate_days_left: self
+                .streams
+                .certificate_expires()
+                .map(|at| expiry::days_left(at, SystemTime::now())),
             xmpp_inbound: self.streams.inbound_status(),
             xmpp_components: self.streams.component_status(),
             xmpp_links: self

@@ -1,5 +1,6 @@
 //! The running gateway: opens everything, drives the engine, stops cleanly.
 
+mod certificates;
 mod engine_task;
 
 use std::net::SocketAddr;
@@ -23,7 +24,7 @@ use crate::net::dns::{Dns, DnsError};
 use crate::net::msrp_tls::MsrpTls;
 use crate::net::own_certificate;
 use crate::net::sip_tls::SipTls;
-use crate::net::tls::{TlsError, TlsSettings};
+use crate::net::tls::{CurrentTls, TlsError, TlsSettings};
 use crate::sockets::admission::Admission;
 use crate::sockets::listen::{self, ListenError};
 use crate::sockets::msrp::MsrpSockets;
@@ -127,10 +128,12 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         )
     };
     let transports = Arc::new(config.sip_transports());
-    let sip_tls = SipTls::new(&tls, dns.clone(), transports.clone());
+    let msrp_tls = MsrpTls::new(&tls);
+    let tls = CurrentTls::new(tls);
+    let sip_tls = SipTls::new(tls.clone(), dns.clone(), transports.clone());
     let mut sockets = SipSockets::new(sip_tls, sip_arrivals, admit(), sip_limits(&config));
     let mut msrp_sockets = MsrpSockets::new(
-        MsrpTls::new(&tls),
+        msrp_tls,
         dns.clone(),
         (inside(&config), relay_host(&config)),
         msrp_arrivals,
@@ -140,7 +143,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     let components = streams::plans(&config, &rules);
     let mut streams = Streams::new(StreamParts {
         rules,
-        tls,
+        tls: tls.clone(),
         dns: dns.clone(),
         clock,
         arrivals: stream_arrivals,
@@ -159,6 +162,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     let writer = StoreWriter::start(Box::new(store), STORE_QUEUE, retention, answer)?;
     tokio::spawn(admin.serve(asking));
     spawn_signals(stop)?;
+    certificates::spawn(tls, config.clone())?;
 
     let inputs = Inputs {
         sip,

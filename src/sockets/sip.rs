@@ -556,7 +556,7 @@ async fn write_all(
 mod tests {
     use super::*;
     use crate::net::dns::Dns;
-    use crate::net::tls::TlsSettings;
+    use crate::net::tls::{CurrentTls, TlsSettings};
 
     #[test]
     fn a_wildcard_ipv6_socket_reaches_both_worlds() {
@@ -602,7 +602,7 @@ mod tests {
         let tls = TlsSettings::load(&config.tls, &config.sip).unwrap();
         _ = std::fs::remove_dir_all(&folder);
         let dns = Dns::new(&config.dns).unwrap();
-        let tls = SipTls::new(&tls, dns, Arc::new(config.sip_transports()));
+        let tls = SipTls::new(CurrentTls::new(tls), dns, Arc::new(config.sip_transports()));
         let (arrivals, arrived) = mpsc::channel(16);
         let admission = Admission::new(16, 16);
         let limits = Limits::default();

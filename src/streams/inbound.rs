@@ -207,7 +207,7 @@ impl Task {
 
     async fn shake_hands(&mut self, start: Start) -> Result<TlsInfo, String> {
         let time = self.shared.rules.inbound.timing.tls;
-        let tls = &self.shared.tls;
+        let tls = &self.shared.tls.get();
         let handshake = self.connection.start_tls(Side::Server, start, tls);
         let info = tokio::time::timeout(time, handshake)
             .await

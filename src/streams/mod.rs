@@ -28,7 +28,7 @@ use crate::clock::Clock;
 use crate::engine::LinkName;
 use crate::net::discovery::Finding;
 use crate::net::dns::Dns;
-use crate::net::tls::TlsSettings;
+use crate::net::tls::CurrentTls;
 use crate::sockets::admission::Admission;
 
 use complaints::Complaints;
@@ -142,7 +142,7 @@ impl Handled {
 /// What every stream task needs.
 struct Shared {
     rules: Rules,
-    tls: TlsSettings,
+    tls: CurrentTls,
     dns: Dns,
     clock: Clock,
     arrivals: mpsc::Sender<StreamArrival>,
@@ -189,7 +189,7 @@ pub struct StreamParts {
     /// Domains, partners and times.
     pub rules: Rules,
     /// Certificates.
-    pub tls: TlsSettings,
+    pub tls: CurrentTls,
     /// Resolver.
     pub dns: Dns,
     /// Time.
@@ -429,6 +429,12 @@ impl Streams {
         self.components.leave_all();
         // Where no stream is accepted nobody listens.
         _ = self.stop.send(());
+    }
+
+    /// When our own certificate expires.
+    #[must_use]
+    pub fn certificate_expires(&self) -> Option<std::time::SystemTime> {
+        self.shared.tls.get().expires
     }
 
     /// Whether all streams to us have ended, and no component takes anything any more.

@@ -438,7 +438,7 @@ impl<'a> Task<'a> {
 
     async fn shake_hands(&mut self, start: Start) -> Result<TlsInfo, String> {
         let time = self.shared.rules.inbound.timing.tls;
-        let tls = &self.shared.tls;
+        let tls = &self.shared.tls.get();
         let handshake = self
             .connection
             .start_tls(Side::Client(self.domain), start, tls);

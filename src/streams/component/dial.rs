@@ -186,7 +186,8 @@ async fn negotiate(shared: &Shared, plan: &Plan, stream: TcpStream) -> Result<Li
 /// TLS before the first octet, with a certificate for the server's host.
 async fn encrypt(shared: &Shared, plan: &Plan, connection: &mut Connection) -> Result<(), Trouble> {
     let host = &plan.component.server.host;
-    let handshake = connection.start_tls(Side::Client(host), Start::Negotiated, &shared.tls);
+    let tls = shared.tls.get();
+    let handshake = connection.start_tls(Side::Client(host), Start::Negotiated, &tls);
     let info = match timeout(plan.settings.timing.tls, handshake).await {
         Ok(Ok(info)) => info,
         Ok(Err(why)) => {
