@@ -362,6 +362,5 @@ fn a_hang_up_reads_the_certificate_anew_and_cuts_nobody_off() {
 
 fn ask(cseq: u32) -> String {
     let us = "sip:gw.ocs.test";
-    request("OPTIONS", us, &format!("<{us}>"), cseq, "")
-        .replace("edge-1", &format!("asked-{cseq}"))
+    request("OPTIONS", us, &format!("<{us}>"), cseq, "").replace("edge-1", &format!("asked-{cseq}"))
 }

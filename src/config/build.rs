@@ -35,8 +35,8 @@ pub(super) fn config(root: &mut Table, folder: &Path) -> Option<Config> {
     let rooms = root.section("rooms", rooms::rooms);
     let limits = root.section("limits", limits);
     let tls = tls?;
-    let mut secret_files = vec![tls.key.clone()];
-    secret_files.extend_from_slice(root.secret_files());
+    let mut private_files = vec![tls.key.clone()];
+    private_files.extend_from_slice(root.private_files());
     let config = Config {
         gateway: gateway?,
         log,
@@ -50,7 +50,7 @@ pub(super) fn config(root: &mut Table, folder: &Path) -> Option<Config> {
         ledger,
         rooms,
         limits,
-        secret_files,
+        private_files,
     };
     check_no_overlap(root, &config);
     component::check_components(root, &config.xmpp.components, &config.sip.domains);

@@ -15,7 +15,7 @@ pub(super) struct Table {
     known: Vec<&'static str>,
     problems: Vec<Problem>,
     /// Files that hold secrets.
-    secret_files: Vec<PathBuf>,
+    private_files: Vec<PathBuf>,
 }
 
 impl Table {
@@ -30,13 +30,13 @@ impl Table {
             map,
             known: Vec::new(),
             problems: Vec::new(),
-            secret_files: Vec::new(),
+            private_files: Vec::new(),
         }
     }
 
     /// The files that secrets were read from.
-    pub(super) fn secret_files(&self) -> &[PathBuf] {
-        &self.secret_files
+    pub(super) fn private_files(&self) -> &[PathBuf] {
+        &self.private_files
     }
 
     fn join(&self, key: &str) -> String {
@@ -67,7 +67,7 @@ impl Table {
             (Some(secret), None) => Some(secret),
             (None, Some(file)) => match std::fs::read_to_string(folder.join(&file)) {
                 Ok(text) => {
-                    self.secret_files.push(folder.join(&file));
+                    self.private_files.push(folder.join(&file));
                     let text = Zeroizing::new(text);
                     Some(text.trim_end_matches(['\r', '\n']).to_owned())
                 }
@@ -166,10 +166,10 @@ impl Table {
             map,
             known: Vec::new(),
             problems: Vec::new(),
-            secret_files: Vec::new(),
+            private_files: Vec::new(),
         };
         let result = read(&mut child);
-        self.secret_files.append(&mut child.secret_files);
+        self.private_files.append(&mut child.private_files);
         self.problems.extend(child.finish());
         result
     }

@@ -43,7 +43,7 @@ pub struct Config {
     /// `[limits]`
     pub limits: Limits,
     /// Files that hold our key and passwords.
-    pub secret_files: Vec<PathBuf>,
+    pub private_files: Vec<PathBuf>,
 }
 
 /// `[gateway]`

@@ -22,7 +22,7 @@ const SOON: Duration = Duration::from_secs(30 * 24 * 3600);
 #[must_use]
 pub fn findings(config: &Config) -> Vec<String> {
     let mut findings = judged(config);
-    findings.extend(config.secret_files.iter().filter_map(|file| exposed(file)));
+    findings.extend(config.private_files.iter().filter_map(|file| exposed(file)));
     findings
 }
 
