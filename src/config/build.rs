@@ -24,7 +24,7 @@ const MIN_STANZA_LIMIT: usize = 10_000;
 pub(super) fn config(root: &mut Table, folder: &Path) -> Option<Config> {
     let gateway = root.section("gateway", |table| gateway(table, folder));
     let log = root.section("log", log);
-    let dns = root.section("dns", dns);
+    let dns = root.section("dns", |table| dns(table, folder));
     let tls = root.section("tls", |table| tls(table, folder));
     let xmpp = root.section("xmpp", |table| xmpp(table, folder));
     let sip = root.section("sip", |table| sip(table, folder));
@@ -105,11 +105,19 @@ fn log(table: &mut Table) -> Log {
     }
 }
 
-fn dns(table: &mut Table) -> Dns {
-    Dns {
+fn dns(table: &mut Table, folder: &Path) -> Dns {
+    let dns = Dns {
         servers: table.or("servers", List(Vec::new())).0,
         timeout: table.or("timeout", seconds(5)).0,
+        dane: table.or("dane", false),
+        trust_anchor: table
+            .optional::<PathBuf>("trust_anchor")
+            .map(|path| folder.join(path)),
+    };
+    if dns.trust_anchor.is_some() && !dns.dane {
+        table.problem("trust_anchor", "is of use only where dane is true");
     }
+    dns
 }
 
 fn tls(table: &mut Table, folder: &Path) -> Option<Tls> {

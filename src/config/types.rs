@@ -85,6 +85,10 @@ pub struct Dns {
     pub servers: Vec<SocketAddr>,
     /// Limit of one look-up.
     pub timeout: Duration,
+    /// Hold answers to DNSSEC, and the certificates of the XMPP servers that we dial to their TLSA records.
+    pub dane: bool,
+    /// A file of DNSKEY records that are trusted instead of those of the root.
+    pub trust_anchor: Option<PathBuf>,
 }
 
 /// `[tls]`

@@ -136,6 +136,7 @@ async fn service_hosts(dns: &Dns, name: &str) -> Hosts {
     Ok(Found {
         records: hosts.filter(|host| !host.is_empty()).collect(),
         lifetime: found.lifetime,
+        secure: found.secure,
     })
 }
 
@@ -152,6 +153,7 @@ async fn naptr_hosts(dns: &Dns, domain: &str) -> Hosts {
     Ok(Found {
         records: hosts,
         lifetime: found.lifetime,
+        secure: found.secure,
     })
 }
 

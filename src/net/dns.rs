@@ -1,15 +1,18 @@
 //! DNS questions of both worlds, asked through hickory-resolver.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_resolver::Resolver;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
-use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::net::{self, NetError};
+use hickory_resolver::proto::dnssec::TrustAnchors;
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 
+use super::dane::Tlsa;
 use crate::config;
 
 /// Why a question has no answer.
@@ -60,19 +63,22 @@ pub struct Found<T> {
     pub records: Vec<T>,
     /// The shortest lifetime among them.
     pub lifetime: Duration,
+    /// DNSSEC vouches for all of them. Never so where it is not asked for (`dns.dane`).
+    pub secure: bool,
 }
 
 /// A resolver, shared by clones.
 #[derive(Clone)]
 pub struct Dns {
     resolver: TokioResolver,
+    validates: bool,
 }
 
 impl Dns {
     /// Makes a resolver from the settings.
     ///
     /// # Errors
-    /// The system's resolver settings cannot be read.
+    /// The system's resolver settings, or the file of trust anchors, cannot be read.
     pub fn new(settings: &config::Dns) -> Result<Self, DnsError> {
         let failed = |error: NetError| DnsError::Failed(error.to_string());
         let mut builder = if settings.servers.is_empty() {
@@ -90,9 +96,45 @@ impl Dns {
         options.timeout = settings.timeout;
         options.attempts = 2;
         options.negative_max_ttl = Some(Duration::from_secs(60));
+        options.validate = settings.dane;
+        if settings.dane
+            && let Some(file) = &settings.trust_anchor
+        {
+            let anchors = TrustAnchors::from_file(file).map_err(|error| {
+                let file = file.display();
+                DnsError::Failed(format!(
+                    "dns.trust_anchor: {file} cannot be read as DNSKEY records: {error}"
+                ))
+            })?;
+            builder = builder.with_trust_anchor(Arc::new(anchors));
+        }
         Ok(Self {
             resolver: builder.build().map_err(failed)?,
+            validates: settings.dane,
         })
+    }
+
+    /// Whether answers are held to DNSSEC.
+    #[must_use]
+    pub fn validates(&self) -> bool {
+        self.validates
+    }
+
+    /// TLSA records of a name such as `_5269._tcp.xmpp.example.org` (RFC 6698).
+    ///
+    /// # Errors
+    /// See [`DnsError`].
+    pub async fn tlsa(&self, name: &str) -> Result<Found<Tlsa>, DnsError> {
+        self.records(name, RecordType::TLSA, |data| match data {
+            RData::TLSA(tlsa) => Some(Tlsa {
+                usage: tlsa.cert_usage.into(),
+                selector: tlsa.selector.into(),
+                matching: tlsa.matching.into(),
+                data: tlsa.cert_data.clone(),
+            }),
+            _ => None,
+        })
+        .await
     }
 
     /// SRV records of a name such as `_xmpp-server._tcp.example.org`, unsorted.
@@ -153,33 +195,60 @@ impl Dns {
     /// # Errors
     /// See [`DnsError`].
     pub async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, DnsError> {
+        Ok(self.addresses_found(host).await?.records)
+    }
+
+    /// As [`Self::addresses`], with the lifetime. A literal lives for ever, and DNSSEC does not vouch for it.
+    ///
+    /// # Errors
+    /// See [`DnsError`].
+    pub async fn addresses_found(&self, host: &str) -> Result<Found<IpAddr>, DnsError> {
         let literal = host.trim_start_matches('[').trim_end_matches(']');
         if let Ok(address) = literal.parse() {
-            return Ok(vec![address]);
+            return Ok(Found {
+                records: vec![address],
+                lifetime: Duration::MAX,
+                secure: false,
+            });
         }
         let name = absolute(host)?;
         let (v6, v4) = tokio::join!(
             self.resolver.lookup(name.clone(), RecordType::AAAA),
             self.resolver.lookup(name, RecordType::A)
         );
-        let mut found = Vec::new();
+        let mut both: Option<Found<IpAddr>> = None;
         let mut failure = DnsError::NotFound;
         for answer in [v6, v4] {
-            match answer {
-                Ok(lookup) => found.extend(
-                    lookup
-                        .answers()
-                        .iter()
-                        .filter_map(|record| record.data.ip_addr()),
-                ),
-                Err(error) if error.is_no_records_found() || error.is_nx_domain() => {}
-                Err(error) => failure = DnsError::Failed(error.to_string()),
+            let found = answer
+                .map_err(|error| problem(&error))
+                .map(|lookup| self.found(lookup.answers(), RData::ip_addr));
+            match (found, &mut both) {
+                (Ok(found), _) if found.records.is_empty() => {}
+                (Ok(found), Some(both)) => {
+                    both.records.extend(found.records);
+                    both.lifetime = both.lifetime.min(found.lifetime);
+                    both.secure &= found.secure;
+                }
+                (Ok(found), None) => both = Some(found),
+                (Err(DnsError::NotFound), _) => {}
+                (Err(failed), _) => failure = failed,
             }
         }
-        if found.is_empty() {
-            Err(failure)
-        } else {
-            Ok(found)
+        both.ok_or(failure)
+    }
+
+    /// What of an answer is of use. Aliases on the way to it have to be secure, too.
+    fn found<T>(&self, answers: &[Record], read: impl Fn(&RData) -> Option<T>) -> Found<T> {
+        let seconds = answers.iter().map(|record| record.ttl).min();
+        let mut signed = answers
+            .iter()
+            .filter(|record| record.record_type() != RecordType::RRSIG);
+        Found {
+            records: answers.iter().filter_map(|r| read(&r.data)).collect(),
+            lifetime: Duration::from_secs(u64::from(seconds.unwrap_or(0))),
+            secure: self.validates
+                && !answers.is_empty()
+                && signed.all(|record| record.proof.is_secure()),
         }
     }
 
@@ -190,19 +259,24 @@ impl Dns {
         read: impl Fn(&RData) -> Option<T>,
     ) -> Result<Found<T>, DnsError> {
         match self.resolver.lookup(absolute(name)?, kind).await {
-            Ok(lookup) => {
-                let answers = lookup.answers();
-                let seconds = answers.iter().map(|record| record.ttl).min();
-                Ok(Found {
-                    records: answers.iter().filter_map(|r| read(&r.data)).collect(),
-                    lifetime: Duration::from_secs(u64::from(seconds.unwrap_or(0))),
-                })
-            }
-            Err(error) if error.is_no_records_found() || error.is_nx_domain() => {
-                Err(DnsError::NotFound)
-            }
-            Err(error) => Err(DnsError::Failed(error.to_string())),
+            Ok(lookup) => Ok(self.found(lookup.answers(), read)),
+            Err(error) => Err(problem(&error)),
         }
+    }
+}
+
+/// That there is nothing, may be proved, or come from a zone that is not signed.
+fn problem(error: &NetError) -> DnsError {
+    let nothing = match error {
+        NetError::Dns(net::DnsError::Nsec { proof, .. }) => {
+            proof.is_secure() || proof.is_insecure()
+        }
+        error => error.is_no_records_found() || error.is_nx_domain(),
+    };
+    if nothing {
+        DnsError::NotFound
+    } else {
+        DnsError::Failed(error.to_string())
     }
 }
 

@@ -9,7 +9,7 @@ use stox_sip::target::{
 };
 use stox_sip::transport::Target;
 
-use super::dns::{Dns, DnsError, Service, order_by_service};
+use super::dns::{Dns, DnsError, Found, Service, order_by_service};
 
 /// Addresses tried for one domain at most.
 const MAX_ADDRESSES: usize = 12;
@@ -71,12 +71,14 @@ async fn ask(dns: &Dns, question: &Question) -> Answer {
 }
 
 /// An address of an XMPP server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct XmppPlace {
     /// Where.
     pub address: SocketAddr,
     /// TLS comes at once (XEP-0368), not after STARTTLS.
     pub direct_tls: bool,
+    /// The host, where DNSSEC vouches for its name and its addresses, so that its TLSA records count (RFC 7673 §3).
+    pub secure_host: Option<String>,
 }
 
 /// A host of an XMPP domain, before its addresses are known.
@@ -103,20 +105,31 @@ pub async fn xmpp(
         format!("_xmpps-server._tcp.{domain}"),
     );
     let (clear, direct) = if direct_tls {
-        tokio::join!(dns.services(&clear_name), dns.services(&direct_name))
+        tokio::join!(
+            dns.services_found(&clear_name),
+            dns.services_found(&direct_name)
+        )
     } else {
-        (dns.services(&clear_name).await, Ok(Vec::new()))
+        let clear = dns.services_found(&clear_name).await;
+        (clear, Err(DnsError::NotFound))
     };
-    let clear = match clear {
-        Ok(services) => services,
-        Err(DnsError::NotFound) => Vec::new(),
-        Err(DnsError::Failed(_)) => return Err(Local::Unreachable),
+    if let Err(DnsError::Failed(_)) = clear {
+        return Err(Local::Unreachable);
+    }
+    // Without SRV records the name is the domain's own, and nobody can have changed it.
+    let secure = |found: &Result<Found<Service>, DnsError>| match found {
+        Ok(found) => found.secure,
+        Err(_) => true,
+    };
+    let (clear_secure, direct_secure) = (secure(&clear), secure(&direct));
+    let services = |found: Result<Found<Service>, DnsError>| {
+        found.map(|found| found.records).unwrap_or_default()
     };
     // Whoever publishes no such records may have name servers that do not even say so.
     let hosts = xmpp_hosts(
         (domain, default_port),
-        clear,
-        direct.unwrap_or_default(),
+        services(clear),
+        services(direct),
         |below| entropy.next_u64() % below,
     );
     if hosts.is_empty() {
@@ -125,11 +138,21 @@ pub async fn xmpp(
     let mut found = Vec::new();
     let mut failure = Local::DomainNotFound;
     for host in hosts.into_iter().take(MAX_ADDRESSES) {
-        match dns.addresses(&host.service.host).await {
-            Ok(addresses) => found.extend(addresses.into_iter().map(|address| XmppPlace {
-                address: SocketAddr::new(address, host.service.port),
-                direct_tls: host.direct_tls,
-            })),
+        let (name, port) = (&host.service.host, host.service.port);
+        let named_securely = if host.direct_tls {
+            direct_secure
+        } else {
+            clear_secure
+        };
+        match dns.addresses_found(name).await {
+            Ok(addresses) => {
+                let secure_host = (named_securely && addresses.secure).then(|| name.clone());
+                found.extend(addresses.records.into_iter().map(|address| XmppPlace {
+                    address: SocketAddr::new(address, port),
+                    direct_tls: host.direct_tls,
+                    secure_host: secure_host.clone(),
+                }));
+            }
             Err(DnsError::NotFound) => {}
             Err(DnsError::Failed(_)) => failure = Local::Unreachable,
         }

@@ -1,5 +1,6 @@
 //! What the network is asked for: names, and encryption.
 
+pub mod dane;
 pub mod discovery;
 pub mod dns;
 pub mod expiry;

@@ -5,6 +5,8 @@ use stox_xmpp::stream::{
     ClaimRefusal, CloseReason, PairError, StreamCondition, TlsInfo, VerifyError,
 };
 
+use crate::net::dns::DnsError;
+
 /// A claim on a stream to us was refused.
 pub(super) fn claim_refused(domain: &str, why: ClaimRefusal, tls: Option<&TlsInfo>) -> String {
     let certificate = || match tls {
@@ -75,6 +77,13 @@ pub(super) fn no_address(why: Local) -> &'static str {
         }
         _ => "DNS does not answer for it; check dns.servers, and the partner's name servers",
     }
+}
+
+/// DNS does not say whether a server has TLSA records.
+pub(super) fn no_tlsa(host: &str, port: u16, why: &DnsError) -> String {
+    format!(
+        "its server is not dialled: DNS does not say whether there are TLSA records at _{port}._tcp.{host} ({why}); check its name servers, and that dns.servers pass DNSSEC records on, or set dns.dane = false"
+    )
 }
 
 /// A stream of ours, or to us, ended otherwise than in order.

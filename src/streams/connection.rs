@@ -171,6 +171,16 @@ impl Connection {
         }
     }
 
+    /// The chain that the peer has shown, its own certificate first.
+    pub(super) fn peer_chain(&self) -> &[CertificateDer<'static>] {
+        let chain = match &self.wire {
+            Wire::Client(stream) => stream.get_ref().1.peer_certificates(),
+            Wire::Server(stream) => stream.get_ref().1.peer_certificates(),
+            Wire::Plain(_) | Wire::Gone => None,
+        };
+        chain.unwrap_or_default()
+    }
+
     /// Ends it in order, within a moment.
     pub(super) async fn shutdown(&mut self) {
         let done = async {

@@ -8,8 +8,9 @@ use stox_core::failure::{Failure, Local};
 use stox_xmpp::dialback::Trouble;
 use stox_xmpp::link::{Attempt, Loss};
 use stox_xmpp::stream::{
-    CloseReason, DomainPair, OutboundEvent, OutboundSettings, OutboundStream, PairError,
-    StanzaNumber, StreamCommand, StreamCondition, TlsInfo, VerifyRequest,
+    CertificateRule, CloseReason, DomainPair, OutboundEvent, OutboundSettings, OutboundStream,
+    PairError, PartnerRule, StanzaNumber, StreamCommand, StreamCondition, TlsInfo, TlsRule,
+    VerifyRequest,
 };
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -20,6 +21,7 @@ use super::{Handled, Shared, StreamArrival, advice};
 use crate::config::{Partner, StreamTls};
 use crate::engine::LinkName;
 use crate::entropy::OsEntropy;
+use crate::net::dane::Pinned;
 use crate::net::discovery::{self, World};
 use crate::net::lookup::{self, XmppPlace};
 
@@ -184,11 +186,42 @@ fn trouble(local: Local) -> Trouble {
     }
 }
 
+/// The TLSA records of a server, where dns.dane is true. The error: whether there are any is not known.
+async fn pin(
+    shared: &Shared,
+    (domain, tls): (&str, TlsRule),
+    place: &XmppPlace,
+) -> Result<Option<Pinned>, Option<Loss>> {
+    let Some(host) = place.secure_host.as_ref().filter(|_| tls != TlsRule::Never) else {
+        return Ok(None);
+    };
+    let found = Pinned::find(&shared.dns, host, place.address.port()).await;
+    found.map_err(|why| {
+        let words = advice::no_tlsa(host, place.address.port(), &why);
+        shared.complaints.warn(domain, &words);
+        Some(Loss::Passing(Failure::Local(Local::Unreachable)))
+    })
+}
+
+/// Whoever publishes TLSA records has TLS, and a certificate that agrees with them (RFC 7673 §4.1).
+fn held_to_certificate(settings: &OutboundSettings) -> OutboundSettings {
+    OutboundSettings {
+        rule: PartnerRule {
+            tls: TlsRule::Required,
+            certificate: CertificateRule::ValidForPartner,
+            ..settings.rule
+        },
+        ..settings.clone()
+    }
+}
+
 struct Task<'a> {
     shared: &'a Shared,
     domain: &'a str,
     machine: OutboundStream,
     connection: Connection,
+    /// The TLSA records of the server, where there are some.
+    pinned: Option<Pinned>,
     encrypted: bool,
     max_octets: Option<usize>,
     ready: bool,
@@ -212,6 +245,7 @@ impl<'a> Task<'a> {
             Some(address) => Ok(vec![XmppPlace {
                 address,
                 direct_tls: partner.direct_tls,
+                secure_host: None,
             }]),
             None => {
                 let mut entropy = OsEntropy::default();
@@ -236,7 +270,7 @@ impl<'a> Task<'a> {
         let settings = shared.rules.outbound(pair.clone(), partner);
         let mut loss = Loss::Passing(Failure::Local(Local::Unreachable));
         for place in addresses {
-            match Self::dial_address(shared, &settings, &pair.remote, place, &ask).await {
+            match Self::dial_address(shared, &settings, &pair.remote, &place, &ask).await {
                 Ok(task) => return Ok(task),
                 // What a server has answered says more than one that is not there.
                 Err(Some(last)) => loss = last,
@@ -252,9 +286,15 @@ impl<'a> Task<'a> {
         shared: &'a Shared,
         settings: &OutboundSettings,
         domain: &'a str,
-        place: XmppPlace,
+        place: &XmppPlace,
         ask: &impl Fn(&mut OutboundStream, stox_core::time::Now),
     ) -> Result<Self, Option<Loss>> {
+        let pinned = pin(shared, (domain, settings.rule.tls), place).await?;
+        let settings = &match pinned {
+            Some(_) => held_to_certificate(settings),
+            None => settings.clone(),
+        };
+        let place = (place, pinned.as_ref());
         let mut task = Self::connect(shared, settings, domain, place, ask).await?;
         let Err(loss) = task.negotiate().await else {
             return Ok(task);
@@ -280,7 +320,7 @@ impl<'a> Task<'a> {
         shared: &'a Shared,
         settings: &OutboundSettings,
         domain: &'a str,
-        place: XmppPlace,
+        (place, pinned): (&XmppPlace, Option<&Pinned>),
         ask: &impl Fn(&mut OutboundStream, stox_core::time::Now),
     ) -> Result<Self, Option<Loss>> {
         let address = place.address;
@@ -303,6 +343,7 @@ impl<'a> Task<'a> {
             domain,
             machine: OutboundStream::new(Arc::new(settings.clone()), shared.clock.now()),
             connection: Connection::new(stream),
+            pinned: pinned.cloned(),
             encrypted: false,
             max_octets: None,
             ready: false,
@@ -446,7 +487,11 @@ impl<'a> Task<'a> {
             .await
             .unwrap_or_else(|_| Err("no handshake in time".to_owned()))?;
         self.encrypted = true;
-        Ok(info)
+        let shown = (self.connection.peer_chain(), &tls.verifier);
+        Ok(match &self.pinned {
+            Some(pinned) => pinned.apply(info, self.domain, shown),
+            None => info,
+        })
     }
 
     async fn event(&mut self, event: OutboundEvent) -> Result<(), Lost> {
