@@ -1,0 +1,22 @@
+//! Hostile input against the real binary, over real sockets: every file of the corpus, and attacks that live on time and
+//! number.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "../process/harness.rs"]
+#[allow(dead_code, reason = "each test program uses a part of it")]
+mod harness;
+
+mod corpus;
+mod pidf;
+mod sip;
+mod sip_sink;
+mod tls;
+mod xmpp;
+mod xmpp_server;
