@@ -6,11 +6,10 @@
 
 use rustls::pki_types::CertificateDer;
 use sha2::{Digest, Sha256, Sha512};
-use stox_xmpp::stream::TlsInfo;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::dns::{Dns, DnsError};
-use super::peer_certificate::{CertificateFault, xmpp_names};
+use super::peer_certificate::{CertificateFault, is_for, xmpp_names};
 use super::tls::Verifier;
 
 /// Records of one name that are looked at.
@@ -147,16 +146,13 @@ fn leads_to(
     let verifier = Verifier::of_anchor(anchor)
         .map_err(|_| "the authority in a TLSA record cannot be read".to_owned())?;
     verifier.chain(chain).map_err(|fault| fault.to_string())?;
-    let shown = TlsInfo {
-        valid_names: chain.first().map(xmpp_names).unwrap_or_default(),
-        distrust: None,
-    };
-    if names.iter().any(|name| shown.is_valid_for(name)) {
+    let shown = chain.first().map(xmpp_names).unwrap_or_default();
+    if names.iter().any(|name| is_for(&shown, name)) {
         Ok(())
     } else {
         Err(format!(
             "one of them names its authority, and it is for {}, not for {}",
-            match shown.valid_names.as_slice() {
+            match shown.as_slice() {
                 [] => "no domain".to_owned(),
                 names => names.join(", "),
             },
@@ -200,37 +196,25 @@ impl Pinned {
         })
     }
 
-    /// What the chain is worth for `domain`: the records decide, whatever PKIX finds, except for what a list of tls.crls
-    /// has revoked.
+    /// What the records say of the chain that the server has shown for `domain`, whatever PKIX finds: nothing of one that
+    /// a list of tls.crls has revoked.
     #[must_use]
-    pub fn apply(
+    pub fn judge(
         &self,
-        found: TlsInfo,
-        domain: &str,
         (chain, verifier): (&[CertificateDer<'_>], &Verifier),
-    ) -> TlsInfo {
+        domain: &str,
+    ) -> Verdict {
         if verifier.chain(chain) == Err(CertificateFault::Revoked) {
-            return found;
+            return Verdict::Silent;
         }
         match judge(&self.records, chain, &[domain, &self.host]) {
-            Verdict::Silent => found,
-            Verdict::Proved => {
-                let mut names = found.valid_names;
-                names.push(domain.to_owned());
-                TlsInfo {
-                    valid_names: names,
-                    distrust: None,
-                }
-            }
-            Verdict::Refused(why) => TlsInfo {
-                valid_names: Vec::new(),
-                distrust: Some(format!(
-                    "its administrator has published TLSA records at {} (DANE), and the certificate does not agree with \
-                     them: {why}; the records or the certificate have to be put right there, or somebody is in between, \
-                     and nothing else proves it while dns.dane is true",
-                    self.at
-                )),
-            },
+            Verdict::Refused(why) => Verdict::Refused(format!(
+                "its administrator has published TLSA records at {} (DANE), and the certificate does not agree with \
+                 them: {why}; the records or the certificate have to be put right there, or somebody is in between, \
+                 and nothing else proves it while dns.dane is true",
+                self.at
+            )),
+            verdict => verdict,
         }
     }
 }

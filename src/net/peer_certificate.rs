@@ -175,6 +175,21 @@ pub fn xmpp_names(certificate: &CertificateDer<'_>) -> Vec<String> {
     names.filter_map(xmpp_name).collect()
 }
 
+/// Whether one of the names of a certificate is for the domain (RFC 9525 §6.3).
+#[must_use]
+pub fn is_for(names: &[String], domain: &str) -> bool {
+    let ascii = |name: &str| {
+        let name = name.trim_end_matches('.');
+        idna::domain_to_ascii(name).unwrap_or_else(|_| name.to_lowercase())
+    };
+    let domain = ascii(domain);
+    let parent = domain.split_once('.').map(|(_, parent)| parent);
+    names.iter().any(|name| match name.strip_prefix("*.") {
+        Some(name) => parent.is_some_and(|parent| parent == ascii(name)),
+        None => ascii(name) == domain,
+    })
+}
+
 fn xmpp_name(name: &GeneralName<'_>) -> Option<String> {
     match name {
         GeneralName::DNSName(name) => Some(name.to_lowercase()),

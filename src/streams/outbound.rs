@@ -21,7 +21,7 @@ use super::{Handled, Shared, StreamArrival, advice};
 use crate::config::{Partner, StreamTls};
 use crate::engine::LinkName;
 use crate::entropy::OsEntropy;
-use crate::net::dane::Pinned;
+use crate::net::dane::{Pinned, Verdict};
 use crate::net::discovery::{self, World};
 use crate::net::lookup::{self, XmppPlace};
 
@@ -212,6 +212,24 @@ fn held_to_certificate(settings: &OutboundSettings) -> OutboundSettings {
             ..settings.rule
         },
         ..settings.clone()
+    }
+}
+
+/// What the certificate is worth where TLSA records have something to say of it.
+fn held_to(verdict: Verdict, mut info: TlsInfo, domain: &str) -> TlsInfo {
+    match verdict {
+        Verdict::Silent => info,
+        Verdict::Proved => {
+            info.valid_names.push(domain.to_owned());
+            TlsInfo {
+                distrust: None,
+                ..info
+            }
+        }
+        Verdict::Refused(why) => TlsInfo {
+            valid_names: Vec::new(),
+            distrust: Some(why),
+        },
     }
 }
 
@@ -489,7 +507,7 @@ impl<'a> Task<'a> {
         self.encrypted = true;
         let shown = (self.connection.peer_chain(), &tls.verifier);
         Ok(match &self.pinned {
-            Some(pinned) => pinned.apply(info, self.domain, shown),
+            Some(pinned) => held_to(pinned.judge(shown, self.domain), info, self.domain),
             None => info,
         })
     }

@@ -177,12 +177,11 @@ fn records_decide_whatever_pkix_finds() {
         records: vec![record((3, 1, 1), certificate)],
     };
     let judged = |chain: &[CertificateDer<'static>], pinned: &Pinned| {
-        let found = crate::net::peer_certificate::judge_xmpp(chain, &verifier);
-        pinned.apply(found, "jabber.test", (chain, &verifier))
+        pinned.judge((chain, &verifier), "jabber.test")
     };
-    assert!(judged(&unknown, &pinned(&unknown[0])).is_valid_for("jabber.test"));
-    let refused = judged(&good, &pinned(&unknown[0]));
-    assert!(!refused.is_valid_for("jabber.test"));
-    let why = refused.why_not_valid_for("jabber.test");
+    assert_eq!(judged(&unknown, &pinned(&unknown[0])), Verdict::Proved);
+    let Verdict::Refused(why) = judged(&good, &pinned(&unknown[0])) else {
+        panic!("a trusted authority does not outweigh the records");
+    };
     assert!(why.contains("_5269._tcp.xmpp.host.test"), "{why}");
 }

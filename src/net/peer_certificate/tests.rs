@@ -134,6 +134,27 @@ fn a_certificate_names_the_domains_that_rfc_9525_lets_it_name() {
 }
 
 #[test]
+fn a_wildcard_is_the_whole_left_most_label() {
+    let rows = [
+        ("jabber.test", "jabber.test", true),
+        ("Jabber.test", "jabber.TEST.", true),
+        ("*.jabber.test", "im.jabber.test", true),
+        ("*.jabber.test", "jabber.test", false),
+        ("*.jabber.test", "a.im.jabber.test", false),
+        ("i*.jabber.test", "im.jabber.test", false),
+        ("xn--bcher-kva.test", "bücher.test", true),
+        ("*", "test", false),
+    ];
+    for (name, domain, expected) in rows {
+        assert_eq!(
+            is_for(&[name.to_owned()], domain),
+            expected,
+            "{name} {domain}"
+        );
+    }
+}
+
+#[test]
 fn each_fault_is_told_in_words_that_say_what_to_do() {
     let (issuer, stranger) = (authority("lab"), authority("Nobody knows"));
     let verifier = verifier(&issuer);
