@@ -81,9 +81,7 @@ impl Subscription {
         _ = stream.write_all(body);
         let answer = Messages::default().read(&mut stream);
         let answer = answer.expect("an answer to the NOTIFY");
-        answer.strip_prefix("SIP/2.0 ").unwrap()[..3]
-            .parse()
-            .unwrap()
+        answer.split(' ').nth(1).unwrap().parse().unwrap()
     }
 }
 

@@ -228,6 +228,7 @@ fn play(transport: &str, each: impl Fn(&Case, &Doors) -> Vec<String> + Sync) {
             scope.spawn(|| {
                 while let Some(case) = { waiting.lock().unwrap().pop_front() } {
                     let verdicts = each(&case, &doors);
+
                     is_alive(&doors, &case.name);
                     done.lock().unwrap().push((case, verdicts));
                 }

@@ -8,7 +8,7 @@ use crate::corpus::{Case, cases};
 use crate::harness::{DEADLINE, Folder, Gateway, SETTINGS, peer, receive, request};
 use crate::sip_sink::{SipSink, field};
 use crate::tls;
-use crate::xmpp_server::{Pieces, XmppServer, header, prove};
+use crate::xmpp_server::{Pieces, XmppServer, attribute, header, prove};
 
 const PEER: &str = "attacker.example";
 const TARGET: &str = "xmpp.example";
@@ -62,15 +62,13 @@ impl World {
     fn crossed(&self, case: &Case, marked: bool) -> Vec<String> {
         let mark = format!("mark-{}-", case.name);
         let mut crossed: Vec<String> = Vec::new();
-        while marked {
-            let heard = self.sip.heard.recv_timeout(DEADLINE);
-            let heard = heard.unwrap_or_else(|_| panic!("{mark} did not arrive: {crossed:?}"));
-            if heard.contains(&mark) {
-                break;
+        if marked {
+            while crossed.last().is_none_or(|heard| !heard.contains(&mark)) {
+                let heard = self.sip.heard.recv_timeout(DEADLINE);
+                crossed.push(heard.unwrap_or_else(|_| panic!("no {mark}: {crossed:?}")));
             }
-            crossed.push(heard);
-        }
-        if !marked {
+            crossed.pop();
+        } else {
             crossed.extend(self.sip.heard.try_iter());
         }
         crossed.retain(|heard| !heard.starts_with("SIP/2.0"));
@@ -165,6 +163,10 @@ fn mark(case: &Case) -> String {
 /// Writes a file and reads what comes to the end of the stream; a complaint if the verdict is wrong.
 fn play<S: Read + Write>(case: &Case, stream: &mut S) -> Result<Vec<String>, String> {
     _ = stream.write_all(&case.octets);
+    if case.name == "proto-tls" {
+        // The rest of its hello, or the handshake would wait for it until its time is over.
+        _ = stream.write_all(&[0; 20_000]);
+    }
     if !must_end(case) {
         if case.phase == "post" {
             _ = stream.write_all(mark(case).as_bytes());
@@ -205,9 +207,9 @@ type Open<'a, S> = &'a dyn Fn(&Case, SocketAddr) -> Pieces<S>;
 
 fn play_all<S: Read + Write>(world: &mut World, phase: &str, open: Open<'_, S>) {
     let mut complaints = Vec::new();
-    let mut played = 0;
-    for case in cases("xmpp").iter().filter(|case| case.phase == phase) {
-        played += 1;
+    let mut cases = cases("xmpp");
+    cases.retain(|case| case.phase == phase);
+    for case in &cases {
         let mut pieces = open(case, world.gateway.xmpp);
         let marked = match play(case, &mut pieces.stream) {
             Ok(found) => {
@@ -223,15 +225,43 @@ fn play_all<S: Read + Write>(world: &mut World, phase: &str, open: Open<'_, S>) 
         };
         let crossed = world.crossed(case, marked);
         world.is_alive(&case.name);
-        complaints.extend(crossing(case, &crossed, &world.server));
+        complaints.extend(crossing(case, &crossed));
     }
-    assert!(played > 40, "the corpus is there");
+    if phase == "post" {
+        let mut pieces = open(&cases[0], world.gateway.xmpp);
+        pieces.say(&format!(
+            "<iq type='get' id='the-last' from='{PEER}' to='{TARGET}'><ping xmlns='urn:xmpp:ping'/></iq>"
+        ));
+        complaints.extend(refusals(&cases, &world.server.hear("the-last")));
+    }
+    assert!(cases.len() > 40, "the corpus is there");
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
     assert!(world.gateway.is_running());
 }
 
+/// The errors that came back and are none of those allowed for the file whose stanza they answer.
+fn refusals(cases: &[Case], heard: &[String]) -> Vec<String> {
+    let errors = heard
+        .iter()
+        .filter(|stanza| stanza.contains("type='error'"));
+    let unexpected = errors.filter(|stanza| {
+        let id = stanza.contains(" id='").then(|| attribute(stanza, "id"));
+        let mut asked = cases.iter().filter(|case| {
+            let text = String::from_utf8_lossy(&case.octets);
+            match id {
+                Some(id) => text.contains(&format!("id='{id}'")),
+                None => !text.contains(" id="),
+            }
+        });
+        !asked.any(|case| case.expected.contains("stanza-error"))
+    });
+    unexpected
+        .map(|stanza| format!("refused: {stanza}"))
+        .collect()
+}
+
 /// What crossed the border because of a file, where it should not, or not so.
-fn crossing(case: &Case, crossed: &[String], server: &XmppServer) -> Vec<String> {
+fn crossing(case: &Case, crossed: &[String]) -> Vec<String> {
     let mut complaints = Vec::new();
     if crossed.is_empty() && case.expected == "accept" && case.name.starts_with("msg-") {
         complaints.push(format!("{}: did not arrive", case.name));
@@ -243,15 +273,6 @@ fn crossing(case: &Case, crossed: &[String], server: &XmppServer) -> Vec<String>
         }
         if !from.contains("@attacker.example") || !field(request, "To").contains("@xmpp.example") {
             complaints.push(format!("{}: in another name: {request}", case.name));
-        }
-    }
-    for stanza in server.stanzas.try_iter() {
-        let error = stanza.contains("type='error'");
-        if error && !case.expected.contains("stanza-error") {
-            complaints.push(format!(
-                "{}: {} expected, got {stanza}",
-                case.name, case.expected
-            ));
         }
     }
     complaints
@@ -284,6 +305,8 @@ fn every_xmpp_file_where_tls_is_required() {
     play_all(&mut world, "pre", &|_, gateway| {
         Pieces::new(tls::dial(&stranger, gateway))
     });
+    let answers = by_certificate(&config, world.gateway.xmpp).stream;
+    world.server.answer_on(answers);
     play_all(&mut world, "post", &|_, gateway| {
         by_certificate(&config, gateway)
     });

@@ -25,7 +25,7 @@ struct Shared {
     domain: &'static str,
     partner: &'static str,
     /// Its stream to the gateway, for answers to pings.
-    out: Arc<Mutex<Option<TcpStream>>>,
+    out: Arc<Mutex<Option<Box<dyn Write + Send>>>>,
     sender: Sender<String>,
 }
 
@@ -71,8 +71,13 @@ impl XmppServer {
         let mut pieces = Pieces::new(stream.try_clone().unwrap());
         prove(&mut pieces, self.shared.domain, self.shared.partner);
         stream.set_read_timeout(None).unwrap();
-        *self.shared.out.lock().unwrap() = Some(stream);
+        self.answer_on(stream);
         std::thread::spawn(move || pieces.for_each(drop));
+    }
+
+    /// Takes a proved stream to the gateway for its answers.
+    pub(crate) fn answer_on(&self, stream: impl Write + Send + 'static) {
+        *self.shared.out.lock().unwrap() = Some(Box::new(stream));
     }
 
     /// Sends a stanza.
@@ -120,6 +125,7 @@ impl Shared {
         let mut stream = self.out.lock().unwrap();
         let stream = stream.as_mut().expect("a stream to the gateway");
         stream.write_all(stanza.as_bytes()).unwrap();
+        stream.flush().unwrap();
     }
 
     /// Serves one stream of the gateway's to its end.
