@@ -127,11 +127,25 @@ fn tls(table: &mut Table, folder: &Path) -> Option<Tls> {
         table.required("key", "the PEM file with the certificate's private key");
     let roots = table.or("roots", List::<PathBuf>(Vec::new())).0;
     let crls = table.or("crls", List::<PathBuf>(Vec::new())).0;
+    let posh = posh(table);
     Some(Tls {
         certificate: folder.join(certificate?),
         key: folder.join(key?),
         roots: roots.into_iter().map(|path| folder.join(path)).collect(),
         crls: crls.into_iter().map(|path| folder.join(path)).collect(),
+        posh,
+    })
+}
+
+fn posh(table: &mut Table) -> Option<Posh> {
+    let is_on = table.or("posh", false);
+    let networks: Vec<Network> = table.or("posh_networks", List(Vec::new())).0;
+    if !is_on && !networks.is_empty() {
+        table.problem("posh_networks", "is of use only where posh is true");
+    }
+    is_on.then_some(Posh {
+        networks,
+        port: 443,
     })
 }
 

@@ -102,6 +102,17 @@ pub struct Tls {
     pub roots: Vec<PathBuf>,
     /// PEM or DER files of revoked certificates (CRL).
     pub crls: Vec<PathBuf>,
+    /// Proof over HTTPS; none where it is off.
+    pub posh: Option<Posh>,
+}
+
+/// `tls.posh`: where a domain's web server may vouch for an XMPP certificate (RFC 7711).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Posh {
+    /// Networks whose web servers are asked though they are not public.
+    pub networks: Vec<Network>,
+    /// Port of the web servers.
+    pub port: u16,
 }
 
 /// `[xmpp]`
@@ -380,6 +391,13 @@ pub struct Network {
 }
 
 impl Network {
+    /// Whether the address is in it.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let prefix = if address.is_ipv4() { 32 } else { 128 };
+        self.overlaps(&Self { address, prefix })
+    }
+
     /// Whether the two have an address in common.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {

@@ -9,6 +9,7 @@ pub mod lookup;
 pub mod msrp_tls;
 pub mod own_certificate;
 pub mod peer_certificate;
+pub mod posh;
 pub mod sip_identity;
 pub mod sip_tls;
 pub mod tls;

@@ -187,6 +187,15 @@ impl Verifier {
         Self::new(Arc::new(roots), &[], &provider)
     }
 
+    /// Dials web servers, whose certificates must be valid for their names.
+    pub(super) fn web_client(&self) -> Result<ClientConfig, rustls::Error> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        Ok(ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_webpki_verifier(self.servers.clone())
+            .with_no_client_auth())
+    }
+
     /// Whether the chain leads to a trusted authority, for either use in TLS, whoever it is for.
     ///
     /// # Errors

@@ -212,6 +212,16 @@ impl Task {
         let info = tokio::time::timeout(time, handshake)
             .await
             .unwrap_or_else(|_| Err("no handshake in time".to_owned()))?;
+        let rules = &self.shared.rules.inbound;
+        let claimed = self.claimed.as_deref();
+        let partner = claimed.and_then(|domain| Some((domain, rules.partners.of(domain)?)));
+        let info = match partner {
+            Some(partner) if rules.is_claimable(partner.0) => {
+                let chain = self.connection.peer_chain();
+                self.shared.vouched(info, partner, chain).await
+            }
+            _ => info,
+        };
         self.tls = Some(info.clone());
         Ok(info)
     }

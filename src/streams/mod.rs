@@ -16,9 +16,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use minidom::Element;
+use rustls::pki_types::CertificateDer;
 use stox_core::failure::{Failure, Local};
 use stox_xmpp::link::{Attempt, Loss};
-use stox_xmpp::stream::StanzaNumber;
+use stox_xmpp::stream::{PartnerRule, StanzaNumber, TlsInfo};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -26,8 +27,10 @@ use tokio::task::JoinSet;
 use crate::admin::{ComponentStatus, DiscoveredStatus, InboundStatus};
 use crate::clock::Clock;
 use crate::engine::LinkName;
+use crate::net::dane::Verdict;
 use crate::net::discovery::Finding;
 use crate::net::dns::Dns;
+use crate::net::posh::Posh;
 use crate::net::tls::CurrentTls;
 use crate::sockets::admission::Admission;
 
@@ -144,6 +147,7 @@ struct Shared {
     rules: Rules,
     tls: CurrentTls,
     dns: Dns,
+    posh: Option<Posh>,
     clock: Clock,
     arrivals: mpsc::Sender<StreamArrival>,
     admission: Arc<Admission>,
@@ -166,6 +170,34 @@ impl Shared {
     /// Monotonic time.
     fn now(&self) -> Duration {
         self.clock.now().mono
+    }
+
+    /// What a chain is worth that was shown for `domain`, where its rule needs one that is valid and its web server may
+    /// vouch for it.
+    async fn vouched(
+        &self,
+        mut found: TlsInfo,
+        (domain, rule): (&str, &PartnerRule),
+        chain: &[CertificateDer<'static>],
+    ) -> TlsInfo {
+        let Some(posh) = &self.posh else {
+            return found;
+        };
+        if !rule.needs_valid_certificate() || found.is_valid_for(domain) {
+            return found;
+        }
+        match posh.judge(chain, domain).await {
+            Verdict::Silent => {}
+            Verdict::Proved => {
+                found.valid_names.push(domain.to_owned());
+                found.distrust = None;
+            }
+            Verdict::Refused(why) => {
+                let otherwise = found.why_not_valid_for(domain);
+                found.distrust = Some(format!("{otherwise}; {why}"));
+            }
+        }
+        found
     }
 }
 
@@ -216,6 +248,10 @@ impl Streams {
         Self {
             worlds: Worlds::new(rules.discovered),
             shared: Arc::new(Shared {
+                posh: rules
+                    .posh
+                    .as_ref()
+                    .map(|posh| Posh::new(posh, tls.clone(), &dns)),
                 rules,
                 tls,
                 dns,

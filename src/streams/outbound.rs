@@ -238,6 +238,7 @@ struct Task<'a> {
     domain: &'a str,
     machine: OutboundStream,
     connection: Connection,
+    rule: PartnerRule,
     /// The TLSA records of the server, where there are some.
     pinned: Option<Pinned>,
     encrypted: bool,
@@ -361,6 +362,7 @@ impl<'a> Task<'a> {
             domain,
             machine: OutboundStream::new(Arc::new(settings.clone()), shared.clock.now()),
             connection: Connection::new(stream),
+            rule: settings.rule,
             pinned: pinned.cloned(),
             encrypted: false,
             max_octets: None,
@@ -505,10 +507,16 @@ impl<'a> Task<'a> {
             .await
             .unwrap_or_else(|_| Err("no handshake in time".to_owned()))?;
         self.encrypted = true;
-        let shown = (self.connection.peer_chain(), &tls.verifier);
+        let chain = self.connection.peer_chain();
         Ok(match &self.pinned {
-            Some(pinned) => held_to(pinned.judge(shown, self.domain), info, self.domain),
-            None => info,
+            Some(pinned) => {
+                let verdict = pinned.judge((chain, &tls.verifier), self.domain);
+                held_to(verdict, info, self.domain)
+            }
+            None => {
+                let who = (self.domain, &self.rule);
+                self.shared.vouched(info, who, chain).await
+            }
         })
     }
 

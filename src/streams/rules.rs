@@ -28,6 +28,8 @@ pub struct Rules {
     pub discovered: usize,
     /// Our host, by which others' DNS names us.
     pub host: String,
+    /// Proof over HTTPS, where it is on.
+    pub posh: Option<config::Posh>,
     partners: Arc<[Partner]>,
     own: Arc<TlsInfo>,
 }
@@ -75,6 +77,7 @@ impl Rules {
             default_port: config.xmpp.default_port,
             discovered: config.limits.discovered,
             host: config.gateway.host.clone(),
+            posh: config.tls.posh.clone(),
             partners: partners.clone().into(),
             own: Arc::new(own_names(&config.tls.certificate)),
         }

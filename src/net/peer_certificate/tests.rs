@@ -83,6 +83,7 @@ fn verifier(trusted: &CertifiedIssuer<'_, KeyPair>) -> Verifier {
             "ca.crl",
             list.signed_by(trusted).unwrap().pem().unwrap(),
         )],
+        posh: None,
     };
     let sip = config::Sip {
         udp: Vec::new(),

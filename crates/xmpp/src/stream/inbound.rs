@@ -50,6 +50,16 @@ pub struct InboundSettings {
     pub timing: Timing,
 }
 
+impl InboundSettings {
+    /// Whether a stream may claim this domain, as far as it is no other's.
+    #[must_use]
+    pub fn is_claimable(&self, domain: &str) -> bool {
+        !self.local_domains.contains(domain)
+            && !self.unclaimable_domains.contains(domain)
+            && !is_host_literal(domain)
+    }
+}
+
 /// Names one claim of one stream, by key or by certificate, until it is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VerifyId(u64);
@@ -653,9 +663,7 @@ impl InboundStream {
 
     /// Whether a domain may be a peer's at all.
     fn is_claimable_domain(&self, domain: &str) -> bool {
-        !self.settings.local_domains.contains(domain)
-            && !self.settings.unclaimable_domains.contains(domain)
-            && !is_host_literal(domain)
+        self.settings.is_claimable(domain)
     }
 
     fn has_proof(&self) -> bool {
