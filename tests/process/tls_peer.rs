@@ -50,9 +50,14 @@ impl TlsPeer {
 
     /// Connects to the gateway.
     pub(crate) fn dial(&self, gateway: SocketAddr) -> StreamOwned<ClientConnection, TcpStream> {
+        self.begin(patient(TcpStream::connect(gateway).unwrap()))
+    }
+
+    /// Begins with TLS on a connection to the gateway.
+    pub(crate) fn begin(&self, stream: TcpStream) -> StreamOwned<ClientConnection, TcpStream> {
         let name = ServerName::try_from("gw.ocs.test").unwrap();
         let tls = ClientConnection::new(self.client.clone(), name).unwrap();
-        StreamOwned::new(tls, patient(TcpStream::connect(gateway).unwrap()))
+        StreamOwned::new(tls, stream)
     }
 
     /// Takes the next connection of the gateway's.
