@@ -117,6 +117,13 @@ async fn only_what_dnssec_vouches_for_counts() {
     let other = folder.write("other.key", &Zone::new().trust_anchor());
     let dns = Dns::new(&settings(server, Some(&other))).unwrap();
     assert_eq!(is_pinned(pinned(&dns, "good.test").await), "not dialled");
+    // Somebody in between keeps the keys back.
+    let mut zone = Zone::new();
+    domain(&mut zone, "good.test", [Rightly; 3]);
+    zone.strip("test");
+    let anchor = folder.write("kept.key", &zone.trust_anchor());
+    let dns = Dns::new(&settings(zone.serve(), Some(&anchor))).unwrap();
+    assert_eq!(is_pinned(pinned(&dns, "good.test").await), "not dialled");
     // Nobody asks for DNSSEC.
     let dns = Dns::new(&settings(server, None)).unwrap();
     for (domain, _) in rows {

@@ -273,9 +273,12 @@ fn all_problems_are_reported_at_once() {
         [gateway]
         host = "not a host"
         state_dir = "state"
+        [dns]
+        trust_anchor = "root.key"
         [tls]
         certificate = "c.pem"
         key = "k.pem"
+        posh_networks = ["10.0.0.0/8"]
         [xmpp]
         listen = ["nowhere"]
         [[xmpp.partner]]
@@ -294,6 +297,8 @@ fn all_problems_are_reported_at_once() {
     let found = problems(text);
     for expected in [
         "gateway.host: `not a host` is not a domain name",
+        "dns.trust_anchor: is of use only where dane is true",
+        "tls.posh_networks: is of use only where posh is true",
         "xmpp.listen: `nowhere`:",
         "xmpp.partner[0].certificate: cannot be \"verify\" unless",
         "sip.domain[0].next_hop: is not a SIP URI",

@@ -221,7 +221,7 @@ impl Dns {
         for answer in [v6, v4] {
             let found = answer
                 .map_err(|error| problem(&error))
-                .map(|lookup| self.found(lookup.answers(), RData::ip_addr));
+                .and_then(|lookup| self.found(lookup.answers(), RData::ip_addr));
             match (found, &mut both) {
                 (Ok(found), _) if found.records.is_empty() => {}
                 (Ok(found), Some(both)) => {
@@ -237,19 +237,32 @@ impl Dns {
         both.ok_or(failure)
     }
 
-    /// What of an answer is of use. Aliases on the way to it have to be secure, too.
-    fn found<T>(&self, answers: &[Record], read: impl Fn(&RData) -> Option<T>) -> Found<T> {
+    /// What of an answer is of use. Aliases on the way to it have to be secure, too. An answer of which DNSSEC cannot say
+    /// whether it should be signed is none: whoever withholds the keys would have it count as one of an unsigned zone.
+    fn found<T>(
+        &self,
+        answers: &[Record],
+        read: impl Fn(&RData) -> Option<T>,
+    ) -> Result<Found<T>, DnsError> {
+        let mut secure = self.validates && !answers.is_empty();
+        for record in answers.iter().filter(|_| self.validates) {
+            let proof = record.proof;
+            if record.record_type() == RecordType::RRSIG {
+                continue;
+            }
+            if !proof.is_secure() && !proof.is_insecure() {
+                return Err(DnsError::Failed(format!(
+                    "DNSSEC can neither prove nor disprove the answer ({proof})"
+                )));
+            }
+            secure &= proof.is_secure();
+        }
         let seconds = answers.iter().map(|record| record.ttl).min();
-        let mut signed = answers
-            .iter()
-            .filter(|record| record.record_type() != RecordType::RRSIG);
-        Found {
+        Ok(Found {
             records: answers.iter().filter_map(|r| read(&r.data)).collect(),
             lifetime: Duration::from_secs(u64::from(seconds.unwrap_or(0))),
-            secure: self.validates
-                && !answers.is_empty()
-                && signed.all(|record| record.proof.is_secure()),
-        }
+            secure,
+        })
     }
 
     async fn records<T>(
@@ -259,7 +272,7 @@ impl Dns {
         read: impl Fn(&RData) -> Option<T>,
     ) -> Result<Found<T>, DnsError> {
         match self.resolver.lookup(absolute(name)?, kind).await {
-            Ok(lookup) => Ok(self.found(lookup.answers(), read)),
+            Ok(lookup) => self.found(lookup.answers(), read),
             Err(error) => Err(problem(&error)),
         }
     }
