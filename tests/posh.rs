@@ -158,12 +158,16 @@ async fn a_server_that_is_dialled_is_proved_by_its_web_server() {
 
 const STARTTLS: &str = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>";
 
-/// What the gateway offers inside TLS to who says that it is `domain`.
-fn features(peer: &TlsPeer, gateway: SocketAddr, domain: &str) -> String {
-    let header = format!(
+fn header(domain: &str) -> String {
+    format!(
         "<?xml version='1.0'?><stream:stream xmlns='jabber:server' xmlns:db='jabber:server:dialback' \
          xmlns:stream='http://etherx.jabber.org/streams' from='{domain}' to='ocs.test' version='1.0'>"
-    );
+    )
+}
+
+/// What the gateway offers inside TLS to who says that it is `domain`.
+fn features(peer: &TlsPeer, gateway: SocketAddr, domain: &str) -> String {
+    let header = header(domain);
     let mut clear = patient(TcpStream::connect(gateway).unwrap());
     clear.write_all(header.as_bytes()).unwrap();
     hear(&mut clear, "</stream:features>").unwrap();
@@ -173,6 +177,34 @@ fn features(peer: &TlsPeer, gateway: SocketAddr, domain: &str) -> String {
     stream.write_all(header.as_bytes()).unwrap();
     stream.flush().unwrap();
     hear(&mut stream, "</stream:features>").unwrap()
+}
+
+/// Shows a dialback key, and begins with TLS: it has not said in time who it is to be offered more. Whether the answer is as
+/// expected.
+fn key_is(expected: &str, peer: &TlsPeer, gateway: SocketAddr, domain: &str) -> bool {
+    let mut stream = peer.dial(gateway);
+    stream.write_all(header(domain).as_bytes()).unwrap();
+    stream.flush().unwrap();
+    let offered = hear(&mut stream, "</stream:features>").unwrap();
+    assert!(!offered.contains("EXTERNAL"), "{offered}");
+    let key = format!("<db:result from='{domain}' to='ocs.test'>key</db:result>");
+    stream.write_all(key.as_bytes()).unwrap();
+    stream.flush().unwrap();
+    hear(&mut stream, &format!(" type='{expected}'")).is_some()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_begins_with_tls_is_proved_when_it_shows_a_key() {
+    let folder = Folder::new("posh-key");
+    let (_streams, gateway) = streams(&folder, SocketAddr::from(([127, 0, 0, 1], 9)));
+    let peer = Arc::new(TlsPeer::new(&folder, "xmpp"));
+    for (domain, vouched) in DOMAINS {
+        let peer = peer.clone();
+        let expected = if *vouched { "valid" } else { "error" };
+        let answered =
+            tokio::task::spawn_blocking(move || key_is(expected, &peer, gateway, domain));
+        assert!(answered.await.unwrap(), "{domain}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

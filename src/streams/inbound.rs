@@ -82,6 +82,8 @@ struct Task {
     tls: Option<TlsInfo>,
     /// Who the peer says it is.
     claimed: Option<String>,
+    /// Whose web server was asked about the certificate.
+    asked: Option<String>,
     verdicts: mpsc::Receiver<Verdict>,
     verdict_sender: mpsc::Sender<Verdict>,
     handled: mpsc::UnboundedReceiver<StanzaNumber>,
@@ -111,6 +113,7 @@ impl Task {
             number,
             tls: None,
             claimed: None,
+            asked: None,
             verdicts,
             verdict_sender,
             handled,
@@ -212,18 +215,24 @@ impl Task {
         let info = tokio::time::timeout(time, handshake)
             .await
             .unwrap_or_else(|_| Err("no handshake in time".to_owned()))?;
+        self.tls = Some(info);
+        Ok(self.vouched().await.unwrap_or_default())
+    }
+
+    /// What the certificate is worth, once the domain that the peer says it is has been asked about it. `None` in clear.
+    async fn vouched(&mut self) -> Option<TlsInfo> {
+        let found = self.tls.clone()?;
         let rules = &self.shared.rules.inbound;
         let claimed = self.claimed.as_deref();
-        let partner = claimed.and_then(|domain| Some((domain, rules.partners.of(domain)?)));
-        let info = match partner {
-            Some(partner) if rules.is_claimable(partner.0) => {
-                let chain = self.connection.peer_chain();
-                self.shared.vouched(info, partner, chain).await
-            }
-            _ => info,
-        };
-        self.tls = Some(info.clone());
-        Ok(info)
+        let partner = claimed
+            .filter(|domain| self.asked.as_deref() != Some(*domain) && rules.is_claimable(domain))
+            .and_then(|domain| Some((domain, rules.partners.of(domain)?)));
+        if let Some(partner) = partner {
+            let chain = self.connection.peer_chain();
+            self.tls = Some(self.shared.vouched(found, partner, chain).await);
+            self.asked.clone_from(&self.claimed);
+        }
+        self.tls.clone()
     }
 
     async fn event(&mut self, event: InboundEvent) -> Result<(), Lost> {
@@ -235,6 +244,9 @@ impl Task {
             } => {
                 self.claimed.clone_from(&from);
                 tracing::debug!(peer = %self.peer, ?from, ?to, encrypted, "XMPP stream opened");
+                if let Some(info) = self.vouched().await {
+                    self.machine.certificate_judged(info);
+                }
             }
             InboundEvent::VerifyKey {
                 id,

@@ -7,12 +7,20 @@ use super::{Claim, ClaimRefusal, InboundEvent, InboundStream, Proof, refusal};
 use crate::{
     dialback::{self, Dialback, Kind, Trouble},
     stream::{
-        StreamCondition, StreamError,
+        StreamCondition, StreamError, TlsInfo,
         domain::{DomainPair, normal_domain},
     },
 };
 
 impl InboundStream {
+    /// What the certificate is worth, where that is found out after the handshake. Keys that are shown from here on are
+    /// held to it (XEP-0344); what was offered already stays as it was.
+    pub fn certificate_judged(&mut self, tls: TlsInfo) {
+        if self.tls.is_some() {
+            self.tls = Some(tls);
+        }
+    }
+
     pub(super) fn dialback(&mut self, element: &Element, now: Now) -> Result<(), StreamError> {
         let Some(request) = Dialback::from_element(element) else {
             return Err(refusal(StreamCondition::UnsupportedStanzaType, ""));
