@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use serde::de::{Deserialize, Deserializer};
 
+use super::Secret;
 use super::keys::Table;
 use super::types::{Config, SipDomain, domain_name, parsed};
 
@@ -15,26 +16,16 @@ use super::types::{Config, SipDomain, domain_name, parsed};
 const DEFAULT_PORT: u16 = 5347;
 
 /// A SIP domain that is a component of an XMPP server.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Component {
     /// The domain, one of the SIP domains.
     pub domain: String,
     /// The server.
     pub server: ComponentServer,
     /// What the server and we both know.
-    pub secret: String,
+    pub secret: Secret,
     /// Encryption.
     pub tls: ComponentTls,
-}
-
-impl fmt::Debug for Component {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Component")
-            .field("domain", &self.domain)
-            .field("server", &self.server)
-            .field("tls", &self.tls)
-            .finish_non_exhaustive()
-    }
 }
 
 impl Config {
@@ -149,7 +140,10 @@ pub(super) fn component(table: &mut Table, folder: &Path) -> Option<Component> {
     );
     let secret = table.secret(("secret", "secret_file"), folder);
     let tls = table.or("tls", ComponentTls::Off);
-    if secret.as_ref().is_some_and(String::is_empty) {
+    if secret
+        .as_ref()
+        .is_some_and(|secret| secret.reveal().is_empty())
+    {
         table.problem(
             "secret",
             "is empty: set the one that the server's configuration names for the component",

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::Problem;
+use super::{Problem, Secret};
 
 /// One table of the file. What is left in it at the end is unknown.
 pub(super) struct Table {
@@ -61,7 +61,7 @@ impl Table {
         &mut self,
         (key, file_key): (&'static str, &'static str),
         folder: &Path,
-    ) -> Option<String> {
+    ) -> Option<Secret> {
         let file: Option<PathBuf> = self.optional(file_key);
         match (self.optional(key), file) {
             (Some(secret), None) => Some(secret),
@@ -69,7 +69,7 @@ impl Table {
                 Ok(text) => {
                     self.private_files.push(folder.join(&file));
                     let text = Zeroizing::new(text);
-                    Some(text.trim_end_matches(['\r', '\n']).to_owned())
+                    Some(text.trim_end_matches(['\r', '\n']).to_owned().into())
                 }
                 Err(error) => {
                     let message = format!("{} cannot be read: {error}", file.display());

@@ -12,6 +12,7 @@ mod partner;
 mod presence;
 mod registration;
 mod rooms;
+mod secret;
 mod trust;
 mod types;
 
@@ -19,6 +20,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use component::{Component, ComponentServer, ComponentTls, component_findings, is_near};
+pub use secret::Secret;
 pub use types::*;
 
 /// One thing that is wrong with the settings.

@@ -15,6 +15,8 @@ use stox_sip::msrp::uri::MsrpUri;
 use stox_sip::target::TransportPolicy;
 use stox_sip::transport::Transport;
 
+use super::Secret;
+
 /// All settings, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -264,23 +266,14 @@ pub struct Msrp {
 }
 
 /// `msrp.relay` with our name and password there (RFC 4976).
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct MsrpRelay {
     /// The relay, without session.
     pub uri: MsrpUri,
     /// User.
     pub user: String,
     /// Password.
-    pub password: String,
-}
-
-impl fmt::Debug for MsrpRelay {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MsrpRelay")
-            .field("uri", &self.uri)
-            .field("user", &self.user)
-            .finish_non_exhaustive()
-    }
+    pub password: Secret,
 }
 
 /// Whether TLS clients must show a certificate; for a domain, whether its servers must.
@@ -345,7 +338,7 @@ impl DomainTls {
 }
 
 /// `[[sip.credentials]]`: the answer to one realm's challenge.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Credentials {
     /// Realm.
     pub realm: String,
@@ -354,18 +347,9 @@ pub struct Credentials {
     /// User.
     pub user: String,
     /// Password.
-    pub password: String,
+    pub password: Secret,
     /// Whether it may be answered with outside TLS and the domain's addresses.
     pub over_plain: bool,
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials")
-            .field("realm", &self.realm)
-            .field("user", &self.user)
-            .finish_non_exhaustive()
-    }
 }
 
 /// `[[sip.registration]]`: a line at a SIP provider.

@@ -189,8 +189,8 @@ fn msrp(config: &Config, msrp: &config::Msrp, ports: BoundPorts) -> sip::Msrp {
 }
 
 fn relay(relay: &config::MsrpRelay) -> sip::Relay {
-    let (user, password) = (relay.user.clone(), relay.password.clone());
-    sip::Relay::new(relay.uri.clone(), user, password)
+    let password = relay.password.reveal().to_owned();
+    sip::Relay::new(relay.uri.clone(), relay.user.clone(), password)
 }
 
 fn block(network: &config::Network) -> AddressBlock {
@@ -214,7 +214,7 @@ fn credential(credentials: &config::Credentials) -> Credential {
         realm: credentials.realm.clone(),
         domain: credentials.domain.clone(),
         username: credentials.user.clone(),
-        password: credentials.password.clone(),
+        password: credentials.password.reveal().to_owned(),
         over_plain: credentials.over_plain,
     }
 }

@@ -3,6 +3,7 @@
 //! Handshakes on XMPP streams take any certificate, because dialback may prove the domain; what the certificate is
 //! worth is found out after the handshake by [`Verifier`]. SIP connections verify during the handshake.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,20 +12,23 @@ use std::time::SystemTime;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
+use rustls::crypto::ring::sign;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{
     CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, UnixTime,
 };
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore,
-    ServerConfig, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, InconsistentKeys,
+    RootCertStore, ServerConfig, SignatureScheme,
 };
 
 use parking_lot::RwLock;
 use stox_sip::msrp::endpoint::Fingerprint;
 use x509_parser::prelude::{CertificateRevocationList, FromDer, GeneralName, X509Certificate};
+use zeroize::Zeroizing;
 
 use super::expiry;
 use super::legacy_tls::LegacyTls;
@@ -109,10 +113,10 @@ impl TlsSettings {
     pub fn load(tls: &config::Tls, sip: &config::Sip) -> Result<Self, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let chain = certificates(&tls.certificate)?;
-        let key = private_key(&tls.key)?;
         let own = chain.first().ok_or(TlsError::NoRoots)?;
         let fingerprint = Fingerprint::sha256(own);
         let expires = expiry::of(own);
+        let identity = identity(chain, &tls.key)?;
         let roots = Arc::new(roots(&tls.roots)?);
         let crls = revocation_lists(&tls.crls)?;
         let clients = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone())
@@ -129,7 +133,7 @@ impl TlsSettings {
             let config = ServerConfig::builder_with_provider(provider.clone())
                 .with_safe_default_protocol_versions()?
                 .with_client_cert_verifier(clients)
-                .with_single_cert(chain.clone(), key.clone_key())?;
+                .with_cert_resolver(identity.clone());
             Ok(Arc::new(config))
         };
         let client = |servers: Arc<dyn ServerCertVerifier>| -> Result<Arc<ClientConfig>, TlsError> {
@@ -137,7 +141,7 @@ impl TlsSettings {
                 .with_safe_default_protocol_versions()?
                 .dangerous()
                 .with_custom_certificate_verifier(servers)
-                .with_client_auth_cert(chain.clone(), key.clone_key())?;
+                .with_client_cert_resolver(identity.clone());
             Ok(Arc::new(config))
         };
         Ok(Self {
@@ -339,11 +343,32 @@ fn warn_of_old_list(file: &Path, list: &CertificateRevocationListDer<'_>) -> Res
     Ok(())
 }
 
-fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    PrivateKeyDer::from_pem_file(file).map_err(|error| TlsError::File {
+/// Our chain with its key, which all settings share. The octets of the key are wiped from memory once it is made of them.
+fn identity(
+    chain: Vec<CertificateDer<'static>>,
+    file: &Path,
+) -> Result<Arc<SingleCertAndKey>, TlsError> {
+    let key = private_key(file)?;
+    // The library drops what it is given without wiping it.
+    let key = sign::any_supported_type(&key)?;
+    let identity = CertifiedKey::new(chain, key);
+    match identity.keys_match() {
+        // The key does not tell its public half.
+        Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
+            Ok(Arc::new(identity.into()))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn private_key(file: &Path) -> Result<Zeroizing<PrivateKeyDer<'static>>, TlsError> {
+    let wrong = |problem: &dyn fmt::Display| TlsError::File {
         file: file.to_owned(),
-        problem: format!("cannot be read as a PEM private key: {error}"),
-    })
+        problem: format!("cannot be read as a PEM private key: {problem}"),
+    };
+    let text = Zeroizing::new(std::fs::read(file).map_err(|error| wrong(&error))?);
+    let key = PrivateKeyDer::from_pem_slice(&text).map_err(|error| wrong(&error))?;
+    Ok(Zeroizing::new(key))
 }
 
 fn roots(files: &[PathBuf]) -> Result<RootCertStore, TlsError> {

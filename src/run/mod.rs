@@ -14,6 +14,7 @@ use stox_xmpp::dialback::DialbackSecret;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use zeroize::Zeroizing;
 
 use crate::admin::AdminSocket;
 use crate::clock::Clock;
@@ -91,7 +92,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     let dns = Dns::new(&config.dns)?;
     let mut store = SqliteStore::open(&config.gateway.state_dir)?;
     let kept = store.load()?;
-    let secret = store.secret("dialback", &mut fresh_secret)?;
+    let secret = Zeroizing::new(store.secret("dialback", &mut fresh_secret)?);
     let listeners = Listeners::bind(&config)?;
     let admin = open_admin(&config.gateway.admin_socket)?;
 

@@ -71,7 +71,7 @@ pub fn plans(config: &Config, rules: &Rules) -> Vec<Plan> {
         settings: Arc::new(ComponentSettings {
             domain: normal(&component.domain),
             own_domains: own_domains.clone(),
-            secret: ComponentSecret::new(component.secret.clone()),
+            secret: ComponentSecret::new(component.secret.reveal()),
             limits: rules.inbound.limits.clone(),
             timing: rules.inbound.timing.clone(),
         }),

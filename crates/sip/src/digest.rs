@@ -8,12 +8,13 @@ use std::fmt;
 use sha2::{Digest as _, Sha256, Sha512_256};
 use stox_core::time::Entropy;
 use thiserror::Error;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::grammar::{quote, split_outside, trim, unquote};
 use crate::header::Headers;
 use crate::message::{Request, Response};
 
-/// A user name and password, and where they may be used.
+/// A user name and password, and where they may be used. The password is wiped from memory when this is dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential {
     /// The SIP domain whose challenges are answered, in any case. No other domain sees an answer.
@@ -26,6 +27,12 @@ pub struct Credential {
     pub password: String,
     /// An answer may also go without TLS to servers that the domain's addresses do not list.
     pub over_plain: bool,
+}
+
+impl Drop for Credential {
+    fn drop(&mut self) {
+        self.password.zeroize();
+    }
 }
 
 impl fmt::Debug for Credential {
@@ -337,15 +344,18 @@ impl Challenge {
             username, password, ..
         } = credential;
         let (hash, nonce) = (self.algorithm.hash, &self.nonce);
-        let mut secret = hash(&format!("{username}:{}:{password}", self.realm));
+        let words = Zeroizing::new(format!("{username}:{}:{password}", self.realm));
+        let mut secret = Zeroizing::new(hash(&words));
         if self.algorithm.session {
-            secret = hash(&format!("{secret}:{nonce}:{cnonce}"));
+            let words = Zeroizing::new(format!("{}:{nonce}:{cnonce}", *secret));
+            secret = Zeroizing::new(hash(&words));
         }
         let action = hash(&format!("{method}:{uri}"));
         if self.protected {
-            hash(&format!("{secret}:{nonce}:{COUNT}:{cnonce}:auth:{action}"))
+            let nonces = format!("{nonce}:{COUNT}:{cnonce}:auth");
+            hash(&Zeroizing::new(format!("{}:{nonces}:{action}", *secret)))
         } else {
-            hash(&format!("{secret}:{nonce}:{action}"))
+            hash(&Zeroizing::new(format!("{}:{nonce}:{action}", *secret)))
         }
     }
 }

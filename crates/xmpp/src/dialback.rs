@@ -4,6 +4,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use minidom::Element;
 use sha2::{Digest, Sha256};
 use xmpp_parsers::stanza_error::StanzaError;
+use zeroize::Zeroizing;
 
 use crate::stream::{ns, write::Markup};
 
@@ -25,11 +26,12 @@ impl DialbackSecret {
     /// Takes a secret of any length.
     #[must_use]
     pub fn new(secret: &[u8]) -> Self {
-        let mut key = [0_u8; 64];
-        for (place, octet) in key.iter_mut().zip(hex(&Sha256::digest(secret)).bytes()) {
+        let mut key = Zeroizing::new([0_u8; 64]);
+        let digest = Zeroizing::new(hex(&Sha256::digest(secret)));
+        for (place, octet) in key.iter_mut().zip(digest.bytes()) {
             *place = octet;
         }
-        Self(Hmac::new(&key.into()))
+        Self(Hmac::new((&*key).into()))
     }
 
     /// The key for one stream (XEP-0185 §3): proof that whoever shows it speaks for `originating`.

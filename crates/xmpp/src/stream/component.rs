@@ -12,6 +12,7 @@ use minidom::Element;
 use sha1::{Digest, Sha1};
 use stox_core::time::Now;
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use super::{
     StreamCommand,
@@ -31,15 +32,15 @@ const NEVER: Duration = Duration::from_secs(u32::MAX as u64);
 /// The id of the pings to ourselves. Nobody else can use it: their answers have our own domain as sender.
 const ECHO_ID: &str = "stoxgate-echo";
 
-/// The secret that a server and its component share.
+/// The secret that a server and its component share, wiped from memory when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub struct ComponentSecret(String);
+pub struct ComponentSecret(Zeroizing<String>);
 
 impl ComponentSecret {
     /// As it stands in both configurations.
     #[must_use]
     pub fn new(secret: impl Into<String>) -> Self {
-        Self(secret.into())
+        Self(Zeroizing::new(secret.into()))
     }
 
     /// What proves it on one stream: the SHA-1 of the stream's id and the secret, in lower-case hexadecimal
