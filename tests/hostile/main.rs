@@ -15,6 +15,7 @@ mod harness;
 
 mod corpus;
 mod pidf;
+mod security_document;
 mod sip;
 mod sip_sink;
 mod tls;
