@@ -13,6 +13,7 @@
 #[allow(dead_code, reason = "each test program uses a part of it")]
 mod harness;
 
+mod attacks;
 mod corpus;
 mod pidf;
 mod security_document;

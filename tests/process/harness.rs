@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 /// How long anything may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// The binary under test.
+/// The binary under test: the one built for it, or that of `STOX_TEST_BINARY`.
 pub(crate) fn binary() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_stoxgate"));
+    let other = std::env::var_os("STOX_TEST_BINARY");
+    let mut command = Command::new(other.unwrap_or(env!("CARGO_BIN_EXE_stoxgate").into()));
     command.env_clear();
     command
 }
