@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::FlowIds;
 use super::accept::accept;
@@ -33,6 +33,8 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection to us says something in this time, or is closed.
 const FIRST_MESSAGE: Duration = Duration::from_secs(30);
+/// A message that has begun is whole in this time, however slowly its octets come.
+const WHOLE_MESSAGE: Duration = Duration::from_secs(30);
 /// A connection that has spoken may be quiet for this long.
 const IDLE: Duration = Duration::from_secs(1800);
 /// A write that does not finish in this time means a dead peer.
@@ -399,7 +401,14 @@ async fn attend(
     (accepting, accepted): (mpsc::Sender<Accepted>, Accepted),
 ) {
     if accepting.send(accepted).await.is_ok() {
-        converse(shared, &source, stream, queue, FIRST_MESSAGE).await;
+        converse(
+            shared,
+            &source,
+            stream,
+            queue,
+            Patience::with_a_stranger(Instant::now()),
+        )
+        .await;
         _ = shared.arrivals.send(SipArrival::Closed(source.flow)).await;
     }
 }
@@ -414,7 +423,14 @@ async fn dial(shared: Arc<Shared>, target: Target, flow: FlowId, queue: mpsc::Re
                 certificate_names,
             };
             // The answer to the first request may take longer than a stranger's first word.
-            converse(&shared, &source, stream, queue, IDLE).await;
+            converse(
+                &shared,
+                &source,
+                stream,
+                queue,
+                Patience::with_a_server(Instant::now()),
+            )
+            .await;
         }
         Err(why) => {
             let (address, name) = (target.address, &target.name);
@@ -461,12 +477,12 @@ async fn converse(
     source: &Source,
     stream: impl Octets,
     queue: mpsc::Receiver<Bytes>,
-    first: Duration,
+    patience: Patience,
 ) {
     let (reader, writer) = tokio::io::split(stream);
     let (pongs, pong_queue) = mpsc::channel(4);
     tokio::select! {
-        () = read_frames(shared, source, (reader, first), pongs) => {}
+        () = read_frames(shared, source, (reader, patience), pongs) => {}
         () = write_all(writer, queue, pong_queue) => {}
     }
 }
@@ -474,15 +490,14 @@ async fn converse(
 async fn read_frames(
     shared: &Shared,
     source: &Source,
-    (mut reader, first): (impl AsyncRead + Unpin, Duration),
+    (mut reader, mut patience): (impl AsyncRead + Unpin, Patience),
     pongs: mpsc::Sender<()>,
 ) {
     let mut framer = StreamFramer::new(shared.limits);
     let mut buffer = BytesMut::with_capacity(16 * 1024);
-    let mut patience = first;
     loop {
         buffer.clear();
-        match timeout(patience, reader.read_buf(&mut buffer)).await {
+        match timeout_at(patience.ends, reader.read_buf(&mut buffer)).await {
             Ok(Ok(count)) if count > 0 => {
                 tracing::trace!(remote = %source.remote, octets = %String::from_utf8_lossy(&buffer), "SIP in");
                 framer.push(&buffer);
@@ -493,7 +508,7 @@ async fn read_frames(
             let (message, last) = match framer.poll_frame() {
                 Ok(None) => break,
                 Ok(Some(Frame::Message(message))) => {
-                    patience = IDLE;
+                    patience.heard_message();
                     (Ok(message), false)
                 }
                 Ok(Some(Frame::Malformed(error))) => (Err(error), false),
@@ -517,6 +532,54 @@ async fn read_frames(
                 return;
             }
         }
+        patience.read(framer.is_mid_message(), Instant::now());
+    }
+}
+
+/// Until when a peer may take to say something.
+#[derive(Debug)]
+struct Patience {
+    ends: Instant,
+    /// Whether it has said a whole message, or need not.
+    is_known: bool,
+    /// Whether a message has begun and is not whole.
+    is_mid_message: bool,
+}
+
+impl Patience {
+    /// Who has connected to us has to say a message; octets alone win no time.
+    fn with_a_stranger(now: Instant) -> Self {
+        Self {
+            ends: now + FIRST_MESSAGE,
+            is_known: false,
+            is_mid_message: false,
+        }
+    }
+
+    fn with_a_server(now: Instant) -> Self {
+        Self {
+            ends: now + IDLE,
+            is_known: true,
+            is_mid_message: false,
+        }
+    }
+
+    fn heard_message(&mut self) {
+        self.is_known = true;
+        self.is_mid_message = false;
+    }
+
+    /// After everything whole was taken out of what was read.
+    fn read(&mut self, is_mid_message: bool, now: Instant) {
+        if !self.is_known {
+            return;
+        }
+        if !is_mid_message {
+            self.ends = now + IDLE;
+        } else if !self.is_mid_message {
+            self.ends = now + WHOLE_MESSAGE;
+        }
+        self.is_mid_message = is_mid_message;
     }
 }
 
@@ -654,5 +717,29 @@ mod tests {
         let third = closed(&mut arrived).await;
         assert_eq!(sockets.closed(third), Some(target));
         assert_eq!(sockets.open_connections(), 0);
+    }
+
+    #[test]
+    fn octets_win_no_time() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut patience = Patience::with_a_stranger(start);
+        patience.read(true, at(10));
+        patience.read(true, at(20));
+        patience.read(false, at(25));
+        assert_eq!(patience.ends, at(0) + FIRST_MESSAGE, "keep-alives neither");
+        patience.heard_message();
+        patience.read(false, at(29));
+        assert_eq!(patience.ends, at(29) + IDLE);
+        patience.read(true, at(40));
+        patience.read(true, at(60));
+        assert_eq!(patience.ends, at(40) + WHOLE_MESSAGE);
+        patience.heard_message();
+        patience.read(true, at(65));
+        assert_eq!(patience.ends, at(65) + WHOLE_MESSAGE, "the next one");
+        let mut server = Patience::with_a_server(start);
+        assert_eq!(server.ends, at(0) + IDLE);
+        server.read(true, at(5));
+        assert_eq!(server.ends, at(5) + WHOLE_MESSAGE);
     }
 }
