@@ -52,7 +52,7 @@ impl World {
                 ),
             )
             .replace("domain = \"ocs.test\"", "domain = \"sip.example\"")
-            .replace("[\"127.0.0.1\"]\n", "[\"127.0.0.0/8\"]\n")
+            .replace("[\"127.0.0.1\"]\n", "[\"127.0.0.0/9\"]\n")
             .replace("sip:127.0.0.1:9", &format!("sip:{next_hop};transport=tcp"))
             + "[limits]\nmessages_per_second = 1000\n";
         let gateway = Gateway::start_with(folder, &settings);

@@ -51,6 +51,10 @@ impl ServerKey {
         }
     }
 
+    pub(super) fn is_for(&self, method: &Method) -> bool {
+        self.method == *method
+    }
+
     /// The key of the request that a CANCEL is about, if that has this method (RFC 3261 §9.2).
     pub(super) fn cancelled(stamped: &Stamped, source: &Source, method: &Method) -> Self {
         Self {

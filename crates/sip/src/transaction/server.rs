@@ -231,7 +231,12 @@ impl Servers {
         if response.status >= 200 {
             server.trying = None;
         }
+        let is_free = server.key.is_for(&Method::OPTIONS) && response.status >= 200;
         self.step(shared, id, |machine| machine.respond(response.status, now));
+        if is_free {
+            // Answering it again costs nothing; remembering it would let strangers fill the table.
+            self.step(shared, id, ServerMachine::forget);
+        }
     }
 
     /// Answers without a transaction.

@@ -103,6 +103,12 @@ impl ServerMachine {
         self.conclude(State::Completed, self.timing.memory(), now);
     }
 
+    /// Nothing is to be remembered of the request.
+    pub(super) fn forget(&mut self) -> Vec<Step> {
+        self.terminate();
+        Vec::new()
+    }
+
     /// The same request came again.
     pub(super) fn retransmission(&mut self) -> Vec<Step> {
         match self.state {

@@ -99,7 +99,7 @@ impl UserAgent {
             || edge::asks_neighbour(asked, &self.settings)
         {
             let mut env = self.env(now);
-            let response = refusals::options(&asked.request, &mut env);
+            let response = refusals::options(&asked.request, &asked.source, &mut env);
             env.respond(asked, response);
         } else {
             self.refuse(asked, &Refusal::NotFound, now);

@@ -6,6 +6,7 @@ use stox_core::address::SipAddress;
 
 use super::edge;
 use super::effects::Env;
+use super::trust::SipDomain;
 use crate::adapt;
 use crate::adapt::presence::Format;
 use crate::body::{coding, conference_info, keyboard, sdp};
@@ -14,6 +15,7 @@ use crate::grammar::trim;
 use crate::header::{Event, HeaderValue, NameAddr};
 use crate::message::{Request, Response};
 use crate::method::Method;
+use crate::transport::{Source, Transport};
 use crate::uri::{AnyUri, Scheme, same_host};
 use crate::validate::{Offer, Rejection, validate_request, validate_support};
 
@@ -139,9 +141,14 @@ impl Refusal {
     }
 }
 
-/// The answer to OPTIONS: what we are able to do (RFC 3261 §11.2).
-pub(super) fn options(request: &Request, env: &mut Env<'_>) -> Response {
+/// The answer to OPTIONS: what we are able to do (RFC 3261 §11.2). Who may have made up its address is told only that we
+/// live: whoever owns that address would get the long answer.
+pub(super) fn options(request: &Request, source: &Source, env: &mut Env<'_>) -> Response {
     let mut response = env.response(request, 200, "OK");
+    let is_of_partner = |domain: &SipDomain| domain.trusts_address(source.remote.ip());
+    if source.transport == Transport::Udp && !env.settings.sip_domains.iter().any(is_of_partner) {
+        return response;
+    }
     let headers = &mut response.headers;
     headers.push("Allow", allow());
     headers.push("Accept", adapt::im::accept());

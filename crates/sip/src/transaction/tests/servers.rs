@@ -260,6 +260,26 @@ fn a_full_layer_refuses_with_503() {
 }
 
 #[test]
+fn options_take_no_room_once_answered() {
+    let full = Settings {
+        max_servers: 1,
+        ..settings("gw.test")
+    };
+    let mut layer = TransactionLayer::new(full, &mut SeededEntropy(1));
+    for number in 0..50 {
+        let branch = format!("p{number}");
+        let mut asked = incoming(Method::OPTIONS, &VIA.replace("p1", &branch));
+        asked.headers.set("Call-ID", branch);
+        layer.receive(&udp(), asked, at(0));
+        let Some(TransactionEvent::Request { id, request, .. }) = layer.poll_event() else {
+            panic!("refused");
+        };
+        layer.respond(id, &Response::for_request(&request, 200, "OK"), at(0));
+        assert!(layer.poll_transmit().is_some());
+    }
+}
+
+#[test]
 fn unreadable_requests_make_nothing() {
     let mut layer = layer();
     layer.receive(&udp(), plain(Method::MESSAGE), at(0));
