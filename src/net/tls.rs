@@ -527,3 +527,32 @@ impl ClientCertVerifier for AnyCertificate {
         ServerCertVerifier::supported_verify_schemes(self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_none_or_another_certificates_is_refused() {
+        let made = || rcgen::generate_simple_self_signed(["gw.example.org".to_owned()]).unwrap();
+        let (own, other) = (made(), made());
+        let name = format!("stoxgate-identity-{}", std::process::id());
+        let file = std::env::temp_dir().join(name);
+        let with = |key: &str| {
+            std::fs::write(&file, key).unwrap();
+            let read = identity(vec![own.cert.der().clone()], &file);
+            read.map(|_| ()).map_err(|error| error.to_string())
+        };
+        assert_eq!(with(&own.signing_key.serialize_pem()), Ok(()));
+        let foreign = with(&other.signing_key.serialize_pem()).unwrap_err();
+        assert!(
+            foreign.contains("check that tls.key belongs to tls.certificate"),
+            "{foreign}"
+        );
+        let none = with("no key at all").unwrap_err();
+        assert!(none.contains("cannot be read as a PEM private key"));
+        std::fs::remove_file(&file).unwrap();
+        let absent = identity(vec![own.cert.der().clone()], &file);
+        assert!(absent.is_err_and(|error| error.to_string().contains(&*file.to_string_lossy())));
+    }
+}
