@@ -313,6 +313,7 @@ fn others_are_served_during_every_attack_and_memory_is_bounded() {
         return;
     };
     // Only for the figures: what a minute of quiet gives back.
+    #[allow(clippy::disallowed_methods, reason = "the minute itself is measured")]
     std::thread::sleep(Duration::from_secs(60));
     let after = stage.memory("VmRSS");
     let head = "| attack | UDP ms | TCP ms | TLS ms | XMPP ms | memory MiB | most so far MiB |\n\
