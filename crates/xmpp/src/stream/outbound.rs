@@ -33,7 +33,7 @@ use crate::dialback::DialbackSecret;
 /// What one dialled stream is told.
 #[derive(Debug, Clone)]
 pub struct OutboundSettings {
-    /// The domains in our header, in their normal form ([`normal_domain`]).
+    /// The domains in our header, in their normal form ([`normal_domain`](super::domain::normal_domain)).
     pub pair: DomainPair,
     /// The rule for `pair.remote`, and for every other domain on the stream.
     pub rule: PartnerRule,
