@@ -158,6 +158,12 @@ impl SipSockets {
         }
     }
 
+    fn enter_accepted(&mut self) {
+        while let Ok(accepted) = self.accepted.try_recv() {
+            self.enter(accepted);
+        }
+    }
+
     fn enter(&mut self, accepted: Accepted) {
         self.connections.insert(
             accepted.flow,
@@ -197,6 +203,8 @@ impl SipSockets {
     /// Forgets a connection that has ended. Where it was our way to a target, what was sent there may not have arrived;
     /// a way that was opened since is another one.
     pub fn closed(&mut self, flow: FlowId) -> Option<Target> {
+        // The end may overtake the beginning, which came first on a channel of its own.
+        self.enter_accepted();
         let target = self.connections.remove(&flow)?.target?;
         let current = self.dialled.get(&target) == Some(&flow);
         current.then(|| {
@@ -253,9 +261,7 @@ impl SipSockets {
     }
 
     fn send_on(&mut self, flow: FlowId, octets: Bytes) -> Result<(), NotSent> {
-        while let Ok(accepted) = self.accepted.try_recv() {
-            self.enter(accepted);
-        }
+        self.enter_accepted();
         let connection = self.connections.get(&flow).ok_or(NotSent)?;
         match connection.writer.try_send(octets) {
             Ok(()) => Ok(()),
@@ -287,6 +293,8 @@ impl SipSockets {
         self.dialled.insert(target.clone(), flow);
         self.tasks
             .spawn(dial(self.shared.clone(), target, flow, queue));
+        // A task that has ended keeps its memory until it is asked for.
+        while self.tasks.try_join_next().is_some() {}
         flow
     }
 }
