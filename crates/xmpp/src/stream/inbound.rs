@@ -483,11 +483,13 @@ impl InboundStream {
         self.tls.is_some() || (is_known && !partners.may(partner, needs_tls))
     }
 
-    /// A domain without a rule of its own may as well be told so inside TLS.
+    /// A domain without a rule of its own may as well be told so inside TLS. Who has shown a key in clear stays there: it is
+    /// about this stream, and what follows the handshake is another one (RFC 6120 §5.4.3.3).
     fn may_start_tls(&self, partner: Option<&str>) -> bool {
         let partner = partner.filter(|partner| self.settings.partners.of(partner).is_some());
         let inside = |rule: &PartnerRule| rule.tls != TlsRule::Never;
-        self.tls.is_none() && self.settings.partners.may(partner, inside)
+        let is_new = self.tls.is_none() && self.claims.is_empty();
+        is_new && self.settings.partners.may(partner, inside)
     }
 
     fn refuse(&mut self, error: StreamError, now: Now) {

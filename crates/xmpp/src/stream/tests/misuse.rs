@@ -225,6 +225,29 @@ fn a_second_starttls_fails() {
 }
 
 #[test]
+fn who_has_shown_a_key_in_clear_stays_there() {
+    for is_verified in [false, true] {
+        let settings = inbound_settings(&["sip.test"], TlsRule::Optional);
+        let mut accepted = Accepted::new(settings);
+        accepted.take(&header("jabber.test", "sip.test"));
+        if is_verified {
+            accepted.prove("sip.test", "jabber.test");
+        } else {
+            accepted.take("<db:result from='jabber.test' to='sip.test'>k</db:result>");
+        }
+        assert_eq!(
+            accepted.take(STARTTLS),
+            [
+                wrote("<failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/></stream:stream>"),
+                Seen::Said(InboundEvent::Closed(CloseReason::TlsRefused)),
+                Seen::Close,
+            ],
+            "{is_verified}"
+        );
+    }
+}
+
+#[test]
 fn claims_that_nobody_verifies() {
     let cases = [
         ("x.test", "jabber.test", "k", "cancel", "item-not-found"),
