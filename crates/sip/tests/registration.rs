@@ -177,6 +177,17 @@ fn a_stop_in_the_middle_of_it_takes_it_back_too() {
 }
 
 #[test]
+fn a_registrar_that_grants_a_moment_is_not_asked_all_the_time() {
+    let mut agent = begins(provider(), Transport::Udp);
+    let first = register(&mut agent);
+    agent.hears_answer(&first, 200, "Expires: 1\r\n");
+    agent.passes_seconds(29);
+    agent.is_silent();
+    agent.passes_seconds(1);
+    register(&mut agent);
+}
+
+#[test]
 fn a_registrar_that_wants_more_time_gets_it() {
     for (least, asks) in [(1800, Some("1800")), (600, None), (200_000, None)] {
         let mut agent = begins(provider(), Transport::Udp);

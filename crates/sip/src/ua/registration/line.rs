@@ -164,7 +164,8 @@ impl Line {
         }
         self.bound_at = now;
         self.until = Some(now + granted);
-        self.ask_at = Some(now + granted.saturating_sub(MARGIN).max(granted / 2));
+        let refresh = granted.saturating_sub(MARGIN).max(granted / 2);
+        self.ask_at = Some(now + refresh.max(LEAST_PAUSE));
         self.failures = 0;
         self.why = None;
         self.tell(Ok(granted));
