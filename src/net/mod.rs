@@ -12,5 +12,7 @@ pub mod peer_certificate;
 pub mod posh;
 pub mod sip_identity;
 pub mod sip_tls;
+#[cfg(test)]
+pub(crate) mod test_settings;
 pub mod tls;
 pub mod warnings;

@@ -37,6 +37,8 @@ const FIRST_MESSAGE: Duration = Duration::from_secs(30);
 const WHOLE_MESSAGE: Duration = Duration::from_secs(30);
 /// A connection that has spoken may be quiet for this long.
 const IDLE: Duration = Duration::from_secs(1800);
+/// What a peer may go on saying after a refusal, so that it reads that before the reset.
+const LINGER_OCTETS: usize = 1 << 20;
 /// A write that does not finish in this time means a dead peer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The answer to a keep-alive double CRLF (RFC 5626 §3.5.1).
@@ -594,7 +596,15 @@ impl Patience {
 /// Reads on without looking, for a moment, so that a refusal reaches the peer before the reset.
 async fn linger(reader: &mut (impl AsyncRead + Unpin)) {
     let mut sink = vec![0; 4096];
-    let drain = async { while matches!(reader.read(&mut sink).await, Ok(count) if count > 0) {} };
+    let drain = async {
+        let mut left = LINGER_OCTETS;
+        while left > 0 {
+            match reader.read(&mut sink).await {
+                Ok(count) if count > 0 => left = left.saturating_sub(count),
+                _ => return,
+            }
+        }
+    };
     _ = timeout(Duration::from_secs(1), drain).await;
 }
 
@@ -627,7 +637,8 @@ async fn write_all(
 mod tests {
     use super::*;
     use crate::net::dns::Dns;
-    use crate::net::tls::{CurrentTls, TlsSettings};
+    use crate::net::test_settings::settings;
+    use crate::net::tls::CurrentTls;
 
     #[test]
     fn a_wildcard_ipv6_socket_reaches_both_worlds() {
@@ -660,18 +671,7 @@ mod tests {
 
     /// Sockets without listeners, and what they tell.
     fn sockets() -> (SipSockets, mpsc::Receiver<SipArrival>) {
-        let folder = std::env::temp_dir().join(format!("stoxgate-sockets-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let made = rcgen::generate_simple_self_signed(["gw.test".to_owned()]).unwrap();
-        std::fs::write(folder.join("gw.crt"), made.cert.pem()).unwrap();
-        std::fs::write(folder.join("gw.key"), made.signing_key.serialize_pem()).unwrap();
-        let text = "[gateway]\nhost = \"gw.test\"\nstate_dir = \"state\"\n\
-                    [tls]\ncertificate = \"gw.crt\"\nkey = \"gw.key\"\nroots = [\"gw.crt\"]\n\
-                    [dns]\nservers = [\"127.0.0.1:9\"]\n[[xmpp.partner]]\ndomain = \"*\"\n\
-                    [sip]\ntcp = [\"127.0.0.1:0\"]\n[[sip.domain]]\ndomain = \"edge.test\"\n";
-        let config = crate::config::parse(text, &folder.join("gateway.toml"), []).unwrap();
-        let tls = TlsSettings::load(&config.tls, &config.sip).unwrap();
-        _ = std::fs::remove_dir_all(&folder);
+        let (config, tls) = settings("[[xmpp.partner]]\ndomain = \"*\"\n");
         let dns = Dns::new(&config.dns).unwrap();
         let tls = SipTls::new(CurrentTls::new(tls), dns, Arc::new(config.sip_transports()));
         let (arrivals, arrived) = mpsc::channel(16);
@@ -725,6 +725,45 @@ mod tests {
         let third = closed(&mut arrived).await;
         assert_eq!(sockets.closed(third), Some(target));
         assert_eq!(sockets.open_connections(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_end_that_overtakes_its_beginning_leaves_nothing() {
+        let (mut sockets, _arrived) = sockets();
+        let (writer, _queue) = mpsc::channel(1);
+        let accepted = Accepted {
+            flow: FlowId(7),
+            remote: IpAddr::from([127, 0, 0, 1]),
+            writer,
+        };
+        sockets.accepting.send(accepted).await.unwrap();
+        assert_eq!(sockets.closed(FlowId(7)), None);
+        assert!(timeout(Duration::ZERO, sockets.admit_next()).await.is_err());
+        assert_eq!(sockets.open_connections(), 0);
+    }
+
+    #[tokio::test]
+    async fn tasks_that_have_ended_are_not_kept() {
+        let (mut sockets, mut arrived) = sockets();
+        let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = nobody.local_addr().unwrap();
+        drop(nobody);
+        for _ in 0..20 {
+            let target = Target {
+                transport: Transport::Tcp,
+                address,
+                name: "edge.test".to_owned(),
+                also: Vec::new(),
+            };
+            let message = Transmit {
+                destination: Destination::Dial(target),
+                bytes: Bytes::from_static(b"x"),
+            };
+            sockets.send(message).unwrap();
+            let flow = closed(&mut arrived).await;
+            sockets.closed(flow);
+        }
+        assert!(sockets.tasks.len() < 5, "{}", sockets.tasks.len());
     }
 
     #[test]
