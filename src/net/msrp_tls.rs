@@ -9,24 +9,26 @@ use stox_sip::msrp::endpoint::{Fingerprint, Proof};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
-use super::tls::{TlsSettings, Verifier, server_name};
+use super::tls::{CurrentTls, server_name};
 
 /// The TLS of MSRP connections.
 #[derive(Clone)]
 pub struct MsrpTls {
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
-    verifier: Verifier,
+    current: CurrentTls,
 }
 
 impl MsrpTls {
-    /// With our certificate; those of peers are judged after the handshake.
+    /// With our certificate of now, whose fingerprint stands in offers; those of peers are judged after the handshake, by the
+    /// authorities of then.
     #[must_use]
-    pub fn new(tls: &TlsSettings) -> Self {
+    pub fn new(current: CurrentTls) -> Self {
+        let tls = current.get();
         Self {
             server: tls.xmpp_server.clone(),
             client: tls.xmpp_client.clone(),
-            verifier: tls.verifier.clone(),
+            current,
         }
     }
 
@@ -66,7 +68,7 @@ impl MsrpTls {
 
     fn check(&self, chain: &[CertificateDer<'_>], proof: &Proof) -> Result<(), String> {
         if proof.fingerprints.is_empty() {
-            return self.verifier.server(chain, &proof.name);
+            return self.current.get().verifier.server(chain, &proof.name);
         }
         let leaf = chain.first().ok_or("no certificate was shown")?;
         let shown = Fingerprint::all_of(leaf);

@@ -32,7 +32,7 @@ use zeroize::Zeroizing;
 
 use super::expiry;
 use super::legacy_tls::LegacyTls;
-use super::peer_certificate::CertificateFault;
+use super::peer_certificate::{CertificateFault, xmpp_names};
 use crate::config;
 
 /// What is wrong with our own TLS files.
@@ -103,6 +103,8 @@ pub struct TlsSettings {
     pub fingerprint: Fingerprint,
     /// When our own certificate expires; `None` where it cannot be read.
     pub expires: Option<SystemTime>,
+    /// The XMPP domains that it names.
+    pub own_names: Vec<String>,
 }
 
 impl TlsSettings {
@@ -116,6 +118,7 @@ impl TlsSettings {
         let own = chain.first().ok_or(TlsError::NoRoots)?;
         let fingerprint = Fingerprint::sha256(own);
         let expires = expiry::of(own);
+        let own_names = xmpp_names(own);
         let identity = identity(chain, &tls.key)?;
         let roots = Arc::new(roots(&tls.roots)?);
         let crls = revocation_lists(&tls.crls)?;
@@ -153,6 +156,7 @@ impl TlsSettings {
             verifier,
             fingerprint,
             expires,
+            own_names,
         })
     }
 }

@@ -263,7 +263,7 @@ impl EngineTask {
                 Effect::CloseMsrp(flow) => self.msrp.close(flow),
                 Effect::Connect(name, attempt) => self.streams.connect(name, attempt),
                 Effect::Write(name, element) => self.streams.write(&name, element),
-                Effect::CloseStream(name, attempt, _) => self.streams.close(&name, attempt),
+                Effect::CloseStream(name, attempt, why) => self.streams.close(&name, attempt, why),
                 Effect::Store(command) => self.store(command),
                 Effect::Handled(token) => {
                     if let Some(handled) = self.handled.remove(&token) {

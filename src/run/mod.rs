@@ -129,8 +129,8 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         )
     };
     let transports = Arc::new(config.sip_transports());
-    let msrp_tls = MsrpTls::new(&tls);
     let tls = CurrentTls::new(tls);
+    let msrp_tls = MsrpTls::new(tls.clone());
     let sip_tls = SipTls::new(tls.clone(), dns.clone(), transports.clone());
     let mut sockets = SipSockets::new(sip_tls, sip_arrivals, admit(), sip_limits(&config));
     let mut msrp_sockets = MsrpSockets::new(

@@ -13,6 +13,7 @@ use stox_xmpp::stream::{
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
 use super::connection::{Connection, Lost, Opening, Side, Start};
 use super::{Handled, Shared, StreamArrival, WRITE_QUEUE, advice, outbound};
@@ -91,6 +92,8 @@ struct Task {
     /// Stanzas for the peer (XEP-0288).
     writes: mpsc::Receiver<Arc<Element>>,
     write_sender: mpsc::Sender<Arc<Element>>,
+    /// Dialback questions; they end with the stream.
+    questions: JoinSet<()>,
 }
 
 impl Task {
@@ -120,6 +123,7 @@ impl Task {
             handled_sender,
             writes,
             write_sender,
+            questions: JoinSet::new(),
         }
     }
 
@@ -327,11 +331,19 @@ impl Task {
     }
 
     /// Asks the claimed domain's own server.
-    fn verify(&self, id: VerifyId, request: VerifyRequest) {
+    fn verify(&mut self, id: VerifyId, request: VerifyRequest) {
+        while self.questions.try_join_next().is_some() {}
+        let Some(place) = self.shared.verifying.admit(self.peer.ip()) else {
+            let verdict = Err(Trouble::Overloaded);
+            self.machine.verified(id, verdict, self.shared.clock.now());
+            return;
+        };
         let verdicts = self.verdict_sender.clone();
         let shared = self.shared.clone();
-        tokio::spawn(async move {
+        self.questions.spawn(async move {
             let verdict = outbound::verify(&shared, request).await;
+            drop(place);
+            // The stream holds the other end for as long as this runs.
             _ = verdicts.send((id, verdict)).await;
         });
     }

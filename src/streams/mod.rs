@@ -18,7 +18,7 @@ use std::time::Duration;
 use minidom::Element;
 use rustls::pki_types::CertificateDer;
 use stox_core::failure::{Failure, Local};
-use stox_xmpp::link::{Attempt, Loss};
+use stox_xmpp::link::{self, Attempt, Loss};
 use stox_xmpp::stream::{PartnerRule, StanzaNumber, TlsInfo};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -41,6 +41,8 @@ use worlds::Worlds;
 
 /// Stanzas that wait to be written to one stream. The link's window keeps far fewer in flight.
 const WRITE_QUEUE: usize = 1_024;
+/// Dialback questions on their way at one time: in all, and for streams from one address.
+const QUESTIONS: (usize, usize) = (1_024, 64);
 /// Domains that DNS is asked about at one time; others wait their turn.
 const DISCOVERIES: usize = 64;
 
@@ -152,7 +154,7 @@ struct Shared {
     arrivals: mpsc::Sender<StreamArrival>,
     admission: Arc<Admission>,
     /// Dialback questions on their way at one time.
-    verifying: Arc<tokio::sync::Semaphore>,
+    verifying: Arc<Admission>,
     complaints: Complaints,
     /// Domains that DNS is asked about at one time.
     discovering: tokio::sync::Semaphore,
@@ -244,7 +246,7 @@ impl Streams {
             arrivals,
             admission,
         } = parts;
-        let verifying = Arc::new(tokio::sync::Semaphore::new(256));
+        let verifying = Admission::new(QUESTIONS.0, QUESTIONS.1);
         Self {
             worlds: Worlds::new(rules.discovered),
             shared: Arc::new(Shared {
@@ -321,14 +323,19 @@ impl Streams {
         self.outbound.insert(name.clone(), route);
         let known = self.worlds.get(&name.partner, self.shared.now());
         let stream = outbound::run(self.shared.clone(), name, attempt, (queue, known));
-        self.tasks.spawn(stream);
+        self.spawn(stream);
+    }
+
+    /// A task that has ended keeps its memory until it is asked for.
+    fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
         while self.tasks.try_join_next().is_some() {}
+        self.tasks.spawn(task);
     }
 
     /// Tells the engine, whose queue may be full for a moment.
     fn tell(&mut self, arrival: StreamArrival) {
         let arrivals = self.shared.arrivals.clone();
-        self.tasks.spawn(async move {
+        self.spawn(async move {
             // An engine that is gone needs no news.
             _ = arrivals.send(arrival).await;
         });
@@ -379,8 +386,17 @@ impl Streams {
         self.tell(StreamArrival::Lost(name, attempt, loss));
     }
 
-    /// Lets a link's stream go, in order.
-    pub fn close(&mut self, name: &LinkName, attempt: Attempt) {
+    /// Lets a link's stream go, in order. A stream of the partner's on which nothing is answered is not taken again.
+    pub fn close(&mut self, name: &LinkName, attempt: Attempt, why: link::CloseReason) {
+        let accepted = self.outbound.get(name).and_then(|route| route.accepted);
+        self.forget_route(name, attempt);
+        let dead = accepted.filter(|_| why == link::CloseReason::Dead);
+        if dead.is_some() && self.bidirectional.get(name).map(|(stream, _)| *stream) == dead {
+            self.bidirectional.remove(name);
+        }
+    }
+
+    fn forget_route(&mut self, name: &LinkName, attempt: Attempt) {
         self.components.leave(name, attempt);
         if self
             .outbound
@@ -426,7 +442,7 @@ impl Streams {
                     .insert(name.clone(), (*stream, writer.clone()));
             }
             StreamArrival::Ended { stream } => self.forget_accepted(*stream),
-            StreamArrival::Lost(name, attempt, _) => self.close(name, *attempt),
+            StreamArrival::Lost(name, attempt, _) => self.forget_route(name, *attempt),
             StreamArrival::Component(status) => self.components.note(status),
             StreamArrival::Left(local) => self.components.note_left(local),
             StreamArrival::Ready { .. } | StreamArrival::Seen(_) | StreamArrival::Rejoined(_) => {}
@@ -493,3 +509,6 @@ impl Streams {
         self.tasks.abort_all();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,9 @@ use crate::net::lookup::{self, XmppPlace};
 /// How long TCP may take to one address.
 const TCP_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a domain may wait for its turn to be asked about.
+const DISCOVERY_TURN: Duration = Duration::from_secs(5);
+
 /// Sleeps until then, or for ever.
 pub(super) async fn sleep_until(at: Option<tokio::time::Instant>) {
     match at {
@@ -122,7 +125,8 @@ async fn carry(
 
 /// Asks DNS where a domain lives that no rule names (RFC 7247 §5), and tells what it finds.
 async fn discover(shared: &Shared, domain: &str) -> World {
-    let Ok(_permit) = shared.discovering.acquire().await else {
+    // Whoever has to wait for others' look-ups goes on as where DNS does not answer.
+    let Ok(Ok(_permit)) = timeout(DISCOVERY_TURN, shared.discovering.acquire()).await else {
         return World::Unknown;
     };
     let finding = discovery::find(&shared.dns, domain, &shared.rules.host).await;
@@ -152,11 +156,12 @@ async fn discover(shared: &Shared, domain: &str) -> World {
 
 /// Asks the authoritative server of a claimed domain about a dialback key.
 pub(super) async fn verify(shared: &Shared, request: VerifyRequest) -> Result<bool, Trouble> {
-    let _permit = shared
-        .verifying
-        .acquire()
-        .await
-        .map_err(|_| Trouble::Timeout)?;
+    let time = shared.rules.inbound.timing.authentication;
+    let asked = timeout(time, ask_about_key(shared, request));
+    asked.await.unwrap_or(Err(Trouble::Timeout))
+}
+
+async fn ask_about_key(shared: &Shared, request: VerifyRequest) -> Result<bool, Trouble> {
     let partner = shared
         .rules
         .partner(&request.pair.remote)
@@ -286,7 +291,8 @@ impl<'a> Task<'a> {
                 _ => Loss::Passing(Failure::Local(local)),
             }
         })?;
-        let settings = shared.rules.outbound(pair.clone(), partner);
+        let own_names = &shared.tls.get().own_names;
+        let settings = shared.rules.outbound(pair.clone(), partner, own_names);
         let mut loss = Loss::Passing(Failure::Local(Local::Unreachable));
         for place in addresses {
             match Self::dial_address(shared, &settings, &pair.remote, &place, &ask).await {

@@ -1,21 +1,18 @@
 //! Which partner may speak how.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use stox_core::address::canonical_domain;
 use stox_core::policy::DomainPattern;
 use stox_xmpp::dialback::DialbackSecret;
 use stox_xmpp::stream::{
     CertificateRule, DomainPair, ExternalRule, InboundSettings, Limits, OutboundSettings,
-    PartnerRule, Timing, TlsInfo, TlsRule,
+    PartnerRule, Timing, TlsRule,
 };
 
 use crate::config::{self, Config, Partner, StreamExternal, StreamTls};
-use crate::net::tls::dns_names;
+use crate::net::peer_certificate::is_for;
 
 /// Domains, partners, limits and times of all streams.
 #[derive(Clone)]
@@ -31,7 +28,6 @@ pub struct Rules {
     /// Proof over HTTPS, where it is on.
     pub posh: Option<config::Posh>,
     partners: Arc<[Partner]>,
-    own: Arc<TlsInfo>,
 }
 
 impl Rules {
@@ -79,7 +75,6 @@ impl Rules {
             host: config.gateway.host.clone(),
             posh: config.tls.posh.clone(),
             partners: partners.clone().into(),
-            own: Arc::new(own_names(&config.tls.certificate)),
         }
     }
 
@@ -99,11 +94,16 @@ impl Rules {
         })
     }
 
-    /// How to dial a partner.
+    /// How to dial a partner. `own_names`: those of the certificate that we show.
     #[must_use]
-    pub fn outbound(&self, pair: DomainPair, partner: &Partner) -> OutboundSettings {
+    pub fn outbound(
+        &self,
+        pair: DomainPair,
+        partner: &Partner,
+        own_names: &[String],
+    ) -> OutboundSettings {
         OutboundSettings {
-            external: self.own.is_valid_for(&pair.local),
+            external: is_for(own_names, &pair.local),
             pair,
             rule: rule(partner),
             stream_management: true,
@@ -133,14 +133,5 @@ fn rule(partner: &Partner) -> PartnerRule {
         },
         before_1_0: partner.before_1_0,
         bidirectional: partner.bidirectional,
-    }
-}
-
-/// The names of our own certificate. A file that cannot be read keeps the gateway from starting elsewhere.
-fn own_names(file: &Path) -> TlsInfo {
-    let certificate = CertificateDer::from_pem_file(file);
-    TlsInfo {
-        valid_names: certificate.as_ref().map(dns_names).unwrap_or_default(),
-        distrust: None,
     }
 }

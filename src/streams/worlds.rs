@@ -93,7 +93,10 @@ impl Worlds {
             return;
         }
         if !self.known.contains_key(domain) && self.known.len() >= self.limit {
-            let oldest = self.known.iter().min_by_key(|(_, known)| known.used);
+            // Whoever asks for many domains pushes out no partner that has proved itself.
+            let now = known.used;
+            let rank = |known: &Known| (known.proved && now < known.until, known.used);
+            let oldest = self.known.iter().min_by_key(|(_, known)| rank(known));
             if let Some(oldest) = oldest.map(|(domain, _)| domain.clone()) {
                 self.known.remove(&oldest);
             }
@@ -140,6 +143,19 @@ mod tests {
         assert_eq!(worlds.get("a", at(6601)), Some(World::Both));
         worlds.heard("a", at(6602));
         assert_eq!(worlds.get("a", at(6660)), None, "DNS is not proof");
+    }
+
+    #[test]
+    fn who_has_proved_itself_is_not_pushed_out_by_those_that_are_asked_about() {
+        let mut worlds = Worlds::new(2);
+        worlds.proved("a", at(0));
+        for number in 1..10 {
+            worlds.found(&number.to_string(), finding(World::Both), at(number));
+        }
+        assert_eq!(worlds.get("a", at(10)), Some(World::Xmpp));
+        assert_eq!(worlds.status(at(10)).len(), 2);
+        worlds.found("b", finding(World::Both), at(4000));
+        assert_eq!(worlds.get("a", at(4000)), None, "its time is over");
     }
 
     #[test]
