@@ -118,6 +118,10 @@ impl Links {
         self.with(name, |link| link.partner_seen(now));
     }
 
+    pub(super) fn partner_logged_in(&mut self, name: &LinkName, now: Now) {
+        self.with(name, |link| link.partner_logged_in(now));
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Duration> {
         self.timeouts.first().map(|(at, _)| *at)
     }

@@ -257,6 +257,12 @@ impl Engine {
         self.settle(now);
     }
 
+    /// A partner has logged in on a stream to us by its certificate (SASL EXTERNAL).
+    pub fn partner_logged_in(&mut self, name: &LinkName, now: Now) {
+        self.links.partner_logged_in(name, now);
+        self.settle(now);
+    }
+
     /// That domain of ours was cut off from all its partners, and is not any more.
     pub fn rejoined(&mut self, domain: &str, now: Now) {
         self.bridge.resume(domain, now);

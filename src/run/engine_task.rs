@@ -217,9 +217,15 @@ impl EngineTask {
                 self.handled.insert(token, handled);
                 self.engine.stanza(&name, &element, token, now);
             }
-            StreamArrival::Proved { name, .. } | StreamArrival::Bidirectional { name, .. } => {
-                self.engine.partner_seen(&name, now);
+            StreamArrival::Proved {
+                name,
+                by_login: true,
+                ..
             }
+            | StreamArrival::Bidirectional { name, .. } => {
+                self.engine.partner_logged_in(&name, now);
+            }
+            StreamArrival::Proved { name, .. } => self.engine.partner_seen(&name, now),
             StreamArrival::Ready {
                 name,
                 attempt,

@@ -8,8 +8,8 @@ use std::time::Duration;
 use minidom::Element;
 use stox_xmpp::dialback::Trouble;
 use stox_xmpp::stream::{
-    CloseReason, InboundEvent, InboundStream, StanzaNumber, StreamCommand, TlsInfo, VerifyId,
-    VerifyRequest,
+    CloseReason, InboundEvent, InboundStream, Proof, StanzaNumber, StreamCommand, TlsInfo,
+    VerifyId, VerifyRequest,
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
@@ -280,6 +280,7 @@ impl Task {
                     stream: self.number,
                     name: LinkName::new(&pair.local, &pair.remote),
                     encrypted,
+                    by_login: proof == Proof::Certificate,
                 };
                 self.shared.arrivals.send(arrival).await.map_err(|_| Lost)?;
             }

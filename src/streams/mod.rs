@@ -64,6 +64,8 @@ pub enum StreamArrival {
         name: LinkName,
         /// Inside TLS.
         encrypted: bool,
+        /// By SASL EXTERNAL: the peer has still to be told what we offer.
+        by_login: bool,
     },
     /// A stream to us may be written to for this pair (XEP-0288).
     Bidirectional {
@@ -422,6 +424,7 @@ impl Streams {
                 stream,
                 name,
                 encrypted,
+                ..
             } => {
                 if self.shared.rules.asks_dns(&name.partner) {
                     self.worlds.proved(&name.partner, self.shared.now());

@@ -165,6 +165,8 @@ struct Up {
     fence: Option<Fence>,
     /// When a fence is to be written for what has none yet.
     fence_due: Option<Duration>,
+    /// When another fence is to be written, unless the one that is there was answered before.
+    again_due: Option<Duration>,
     missed: u32,
     /// Last write or answer.
     quiet_since: Duration,
@@ -233,6 +235,7 @@ impl Link {
         self.phase = Phase::Up(Up {
             fence: None,
             fence_due: None,
+            again_due: None,
             missed: 0,
             quiet_since: now.mono,
             idle_since: now.mono,
@@ -277,6 +280,20 @@ impl Link {
                 }
             }
             Phase::Idle | Phase::Connecting | Phase::Closed => {}
+        }
+    }
+
+    /// As [`Self::partner_seen`], where the partner has logged in by SASL EXTERNAL.
+    ///
+    /// COMPAT(prosody 0.12): from that login until it has read the features behind it, its answers go out at once, ahead of
+    /// the errors that wait for the stream. A fence that is written now could be answered before them. The one that is
+    /// there waits behind them, and its answer decides; only where that does not come (it was dropped) is there another.
+    pub fn partner_logged_in(&mut self, now: Now) {
+        match &mut self.phase {
+            Phase::Up(up) if up.fence.is_some() => {
+                up.again_due = Some(now.mono + self.settings.login_settles);
+            }
+            _ => self.partner_seen(now),
         }
     }
 
@@ -603,6 +620,7 @@ impl Link {
             written_at: now.mono,
         });
         up.fence_due = None;
+        up.again_due = None;
         up.quiet_since = now.mono;
         self.counters.fences += 1;
         self.commands.push_back(LinkCommand::Write(Arc::new(ping)));
@@ -622,6 +640,7 @@ impl Link {
             && let Some(fence) = up.fence.take_if(|fence| fence.id == id)
         {
             up.missed = 0;
+            up.again_due = None;
             up.quiet_since = now.mono;
             self.late.clear();
             return Some(fence.covers);
@@ -644,7 +663,10 @@ impl Link {
 
     fn next_on_stream(&self, up: &Up) -> Duration {
         match (&up.fence, up.fence_due) {
-            (Some(fence), _) => fence.written_at + self.settings.fence_timeout,
+            (Some(fence), _) => {
+                let late = fence.written_at + self.settings.fence_timeout;
+                up.again_due.map_or(late, |again| again.min(late))
+            }
             (None, Some(due)) => due,
             (None, None) if self.queue.is_empty() => {
                 (up.quiet_since + self.settings.keepalive).min(up.idle_since + self.settings.idle)
@@ -664,6 +686,9 @@ impl Link {
             up.missed = up.missed.saturating_add(1);
             let dead = up.missed >= self.settings.missed_fences;
             self.miss_fence(fence, dead, now);
+        } else if up.again_due.is_some_and(|at| at <= now.mono) {
+            up.again_due = None;
+            self.partner_seen(now);
         } else if up.fence.is_none() && up.fence_due.is_none() {
             if self.queue.is_empty() && up.idle_since + self.settings.idle <= now.mono {
                 self.close_stream(CloseReason::Idle);

@@ -25,6 +25,9 @@ pub struct Settings {
     pub missed_fences: u32,
     /// How long stanzas without reference wait for company before a fence is written for them.
     pub fence_delay: Duration,
+    /// How long an answer to a fence may still take when the partner has logged in by SASL EXTERNAL, until another fence is
+    /// written.
+    pub login_settles: Duration,
     /// How often a stanza is written again after streams were lost under it.
     pub resend: u32,
     /// First delay before a stream is tried again; doubles each time.
@@ -57,6 +60,7 @@ impl Default for Settings {
             fence_timeout: Duration::from_secs(10),
             missed_fences: 2,
             fence_delay: Duration::from_secs(1),
+            login_settles: Duration::from_secs(2),
             resend: 3,
             retry_min: Duration::from_secs(1),
             retry_max: Duration::from_secs(300),

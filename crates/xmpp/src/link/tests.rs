@@ -830,6 +830,30 @@ fn a_partner_that_comes_back_is_asked_again() {
 }
 
 #[test]
+fn a_login_by_certificate_is_given_time_to_let_errors_out() {
+    let mut bench = Bench::up(Settings::default());
+    bench.message(1);
+    bench.expect(&["write m1", "fence 1"]);
+    bench.link.partner_logged_in(bench.now);
+    bench.expect(&[]);
+    bench.pass(1);
+    bench.answer(1);
+    bench.expect(&["1 ok"]);
+    bench.pass(5);
+    bench.expect(&[]);
+    // The answer was dropped: another fence is written when there has been time for it.
+    bench.message(2);
+    bench.expect(&["write m2", "fence 2"]);
+    bench.link.partner_logged_in(bench.now);
+    bench.pass(1);
+    bench.expect(&[]);
+    bench.pass(1);
+    bench.expect(&["fence 3"]);
+    bench.answer(3);
+    bench.expect(&["2 ok"]);
+}
+
+#[test]
 fn a_partner_that_shows_life_is_tried_at_once() {
     let mut bench = Bench::new(Settings::default());
     bench.plain("presence", 1, "");
@@ -1080,6 +1104,7 @@ enum Step {
     LostForGood,
     Answer(usize),
     Seen,
+    LoggedIn,
     Pass(u64),
 }
 
@@ -1094,6 +1119,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => Just(Step::LostForGood),
         5 => (0_usize..3).prop_map(Step::Answer),
         1 => Just(Step::Seen),
+        1 => Just(Step::LoggedIn),
         3 => prop_oneof![0_u64..3, 0_u64..30, 0_u64..700].prop_map(Step::Pass),
     ]
 }
@@ -1213,6 +1239,7 @@ fn play(steps: &[Step]) {
             ),
             Step::Answer(back) => witness.answer(&mut bench, *back),
             Step::Seen => bench.link.partner_seen(bench.now),
+            Step::LoggedIn => bench.link.partner_logged_in(bench.now),
             Step::Pass(seconds) => witness.pass(&mut bench, *seconds),
         }
         witness.watch(&mut bench.link);
