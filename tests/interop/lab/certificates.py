@@ -107,7 +107,7 @@ class Authority:
             list(pool.map(self._issue, LEAVES))
         self._revoke([leaf for leaf in LEAVES if leaf.revoked])
         for path in self.folder.iterdir():
-            path.chmod(0o644)
+            path.chmod(0o600 if path.suffix == ".key" else 0o644)
 
     def _authority(self, name: str, title: str) -> None:
         self._key(name)
