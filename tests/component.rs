@@ -17,14 +17,14 @@ mod harness;
 #[path = "process/sip_peer.rs"]
 #[allow(dead_code, reason = "each test file uses its own part")]
 mod sip_peer;
-#[path = "process/xmpp_server.rs"]
+#[path = "process/xml_pieces.rs"]
 #[allow(dead_code, reason = "each test file uses its own part")]
-mod xmpp_server;
+mod xml_pieces;
 
 use component_server::{ComponentServer, Line, SECRET};
 use harness::{Folder, Gateway, SETTINGS, binary, say_and_read_to_end};
 use sip_peer::{Heard, SipPeer};
-use xmpp_server::attribute;
+use xml_pieces::attribute;
 
 /// The gateway between its server and a SIP peer.
 struct Stage {

@@ -19,6 +19,9 @@ mod sip_peer;
 #[path = "process/tls_peer.rs"]
 #[allow(dead_code, reason = "each test file uses its own part")]
 mod tls_peer;
+#[path = "process/xml_pieces.rs"]
+#[allow(dead_code, reason = "each test file uses its own part")]
+mod xml_pieces;
 #[path = "process/xmpp_server.rs"]
 mod xmpp_server;
 
@@ -32,7 +35,8 @@ use rustls::pki_types::pem::PemObject;
 use sha2::{Digest, Sha256};
 use sip_peer::{Heard, SipPeer};
 use tls_peer::{TlsPeer, patient};
-use xmpp_server::{XmppServer, attribute};
+use xml_pieces::attribute;
+use xmpp_server::XmppServer;
 
 const ROMEO: &str = "romeo@jabber.test/balcony";
 

@@ -15,7 +15,7 @@ use crate::harness::{DEADLINE, Folder, peer, receive, request};
 use crate::sip::{Doors, World};
 use crate::sip_sink::Messages;
 use crate::tls;
-use crate::xmpp_server::{Pieces, header};
+use crate::xml_pieces::{Pieces, header};
 
 /// What a gateway may take up under all attacks, in KiB.
 const MEMORY: u64 = 256 * 1024;

@@ -14,6 +14,9 @@
 mod harness;
 
 mod attacks;
+#[path = "../process/xml_pieces.rs"]
+mod xml_pieces;
+
 mod corpus;
 mod pidf;
 mod security_document;

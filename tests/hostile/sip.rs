@@ -12,7 +12,8 @@ use crate::corpus::{Case, cases};
 use crate::harness::{DEADLINE, Folder, Gateway, SETTINGS, peer, receive, request};
 use crate::sip_sink::{Messages, SipSink, field};
 use crate::tls;
-use crate::xmpp_server::{Pieces, XmppServer, attribute, header};
+use crate::xml_pieces::{Pieces, attribute, header};
+use crate::xmpp_server::XmppServer;
 
 /// Where the running gateway does otherwise than the index, and why. `*` stands for any answer.
 const OTHERWISE: &[(&str, &str, &str)] = &[

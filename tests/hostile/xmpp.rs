@@ -8,7 +8,8 @@ use crate::corpus::{Case, cases};
 use crate::harness::{DEADLINE, Folder, Gateway, SETTINGS, peer, receive, request};
 use crate::sip_sink::{SipSink, field};
 use crate::tls;
-use crate::xmpp_server::{Pieces, XmppServer, attribute, header, prove};
+use crate::xml_pieces::{Pieces, attribute, header};
+use crate::xmpp_server::{XmppServer, prove};
 
 const PEER: &str = "attacker.example";
 const TARGET: &str = "xmpp.example";

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use sha1::{Digest, Sha1};
 
 use crate::harness::DEADLINE;
-use crate::xmpp_server::{Pieces, attribute};
+use crate::xml_pieces::{Pieces, attribute};
 
 pub(crate) const SECRET: &str = "open-sesame-7";
 const ID: &str = "s&1";
@@ -19,7 +19,7 @@ pub(crate) struct ComponentServer {
 /// One connection of the component's.
 pub(crate) struct Line {
     stream: TcpStream,
-    pieces: Pieces,
+    pieces: Pieces<TcpStream>,
 }
 
 impl ComponentServer {

@@ -1,13 +1,14 @@
 //! An XMPP server of one domain: it takes the gateway's streams, proves its domain by dialback, answers pings, and hands
 //! on every other stanza. Without TLS.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crate::harness::DEADLINE;
+use crate::xml_pieces::{Pieces, attribute, header};
 
 /// Whose server it is.
 const DOMAIN: &str = "jabber.test";
@@ -49,7 +50,9 @@ impl XmppServer {
         let mut stream = TcpStream::connect(gateway).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         let mut pieces = Pieces::new(stream.try_clone().unwrap());
-        stream.write_all(header("").as_bytes()).unwrap();
+        stream
+            .write_all(header(DOMAIN, PARTNER, "").as_bytes())
+            .unwrap();
         pieces.wait_for("<stream:features");
         let key = format!("<db:result from='{DOMAIN}' to='{PARTNER}'>key</db:result>");
         stream.write_all(key.as_bytes()).unwrap();
@@ -94,28 +97,12 @@ fn say(stream: &Mutex<Option<TcpStream>>, stanza: &str) {
     stream.write_all(stanza.as_bytes()).unwrap();
 }
 
-fn header(id: &str) -> String {
-    format!(
-        "<?xml version='1.0'?><stream:stream xmlns='jabber:server' xmlns:db='jabber:server:dialback' \
-         xmlns:stream='http://etherx.jabber.org/streams' from='{DOMAIN}' to='{PARTNER}'{id} version='1.0'>"
-    )
-}
-
-/// The value of an attribute of the first tag.
-pub(crate) fn attribute<'a>(element: &'a str, name: &str) -> &'a str {
-    let tag = element.split('>').next().unwrap();
-    let quoted = tag.split_once(&format!(" {name}=")).map(|(_, rest)| rest);
-    let quoted = quoted.unwrap_or_else(|| panic!("no {name} in {element}"));
-    let quote = quoted.chars().next().unwrap();
-    quoted.split(quote).nth(1).unwrap()
-}
-
 /// Serves one stream of the gateway's to its end.
 fn take(mut stream: TcpStream, stanzas: &Sender<String>, out: &Mutex<Option<TcpStream>>) {
     let pieces = Pieces::new(stream.try_clone().unwrap());
     for piece in pieces {
         let answer = if piece.starts_with("<stream:stream") {
-            header(" id='s1'") + FEATURES
+            header(DOMAIN, PARTNER, " id='s1'") + FEATURES
         } else if piece.starts_with("<db:") {
             // Both what it claims and what it asks for is right.
             let name = piece.split([' ', '>']).next().unwrap();
@@ -143,75 +130,4 @@ fn take(mut stream: TcpStream, stanzas: &Sender<String>, out: &Mutex<Option<TcpS
         }
     }
     _ = stream.write_all(b"</stream:stream>");
-}
-
-/// Headers and elements of a stream.
-pub(crate) struct Pieces {
-    stream: TcpStream,
-    read: String,
-}
-
-impl Pieces {
-    pub(crate) fn new(stream: TcpStream) -> Self {
-        Self {
-            stream,
-            read: String::new(),
-        }
-    }
-
-    fn wait_for(&mut self, start: &str) -> String {
-        self.find(|piece| piece.starts_with(start))
-            .unwrap_or_else(|| panic!("the stream ends without {start}"))
-    }
-
-    /// The first piece, if it is whole.
-    fn take(&mut self) -> Option<String> {
-        let text = self.read.trim_start();
-        let text = match text.strip_prefix("<?") {
-            Some(rest) => rest.split_once("?>")?.1.trim_start(),
-            None => text,
-        };
-        let mut depth = 0_u32;
-        let mut end = 0;
-        loop {
-            let open = end + text.get(end..)?.find('<')?;
-            let close = open + text.get(open..)?.find('>')?;
-            let tag = text.get(open..=close)?;
-            end = close + 1;
-            if tag.starts_with("<stream:stream") || tag.starts_with("</stream:stream") {
-                break;
-            } else if tag.starts_with("</") {
-                depth -= 1;
-            } else if !tag.ends_with("/>") {
-                depth += 1;
-            }
-            if depth == 0 {
-                break;
-            }
-        }
-        let piece = text.get(..end)?.to_owned();
-        self.read = text.get(end..)?.to_owned();
-        Some(piece)
-    }
-}
-
-impl Iterator for Pieces {
-    type Item = String;
-
-    fn next(&mut self) -> Option<String> {
-        let mut buffer = [0; 4096];
-        loop {
-            if let Some(piece) = self.take() {
-                return Some(piece).filter(|piece| !piece.starts_with("</stream"));
-            }
-            match self.stream.read(&mut buffer) {
-                Ok(0) => return None,
-                Ok(count) => self
-                    .read
-                    .push_str(std::str::from_utf8(&buffer[..count]).unwrap()),
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
-                Err(error) => panic!("{error} after {}", self.read),
-            }
-        }
-    }
 }
