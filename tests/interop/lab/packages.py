@@ -23,7 +23,8 @@ FILES = {"/usr/sbin/ejabberdctl": "ejabberd",
          "/usr/include/libpurple/purple.h": "libpurple-dev",
          "/usr/include/libxml2/libxml/parser.h": "libxml2-dev",
          "/usr/include/stdlib.h": "libc6-dev",
-         "/usr/lib/x86_64-linux-gnu/liblinphone.so.10": "liblinphone10"}
+         "/usr/lib/x86_64-linux-gnu/liblinphone.so.10": "liblinphone10",
+         "/usr/share/belr/grammars/identity_grammar": "linphone-common"}
 MODULES = {"slixmpp": "python3-slixmpp"}
 # What Debian does not have, from PyPI as it is built there: (the module that it brings).
 WHEELS = {"pjsua2-python==2.15.1.post1": "pjsua2"}
