@@ -11,6 +11,10 @@ use stoxgate::messages::Question;
 use stoxgate::net::own_certificate;
 use stoxgate::{admin, config, demo, log, map, messages, run};
 
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Exit code for settings that are wrong.
 const WRONG_SETTINGS: u8 = 2;
 
