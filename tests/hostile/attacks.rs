@@ -146,8 +146,7 @@ fn connections(to: SocketAddr, count: u32, network: u8) -> Vec<TcpStream> {
 
 /// Silent ones on each door. Those of TLS are handshakes that never begin.
 fn idle(stage: &mut Stage) -> Vec<TcpStream> {
-    // TCP and TLS share the limit of 4000, and the probes need room, too.
-    let count = 99 * stage.scale;
+    let count = 100 * stage.scale;
     let mut all = connections(stage.doors.tcp, count, 70);
     all.extend(connections(stage.doors.tls, count, 71));
     all.extend(connections(stage.doors.xmpp, count, 72));
