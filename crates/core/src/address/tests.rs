@@ -322,8 +322,13 @@ fn localparts() -> impl Strategy<Value = String> {
     ]
 }
 
+/// 4096 cases, or as many as `PROPTEST_CASES` says, if these are more.
+fn config() -> ProptestConfig {
+    ProptestConfig::with_cases(ProptestConfig::default().cases.max(4096))
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4096))]
+    #![proptest_config(config())]
 
     #[test]
     fn a_canonical_jid_survives_the_round_trip(local in localparts(), resource in any::<String>()) {
