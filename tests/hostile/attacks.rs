@@ -13,7 +13,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::harness::{DEADLINE, Folder, peer, receive, request};
 use crate::sip::{Doors, World};
-use crate::sip_sink::Messages;
+use crate::sip_sink::{Messages, SipSink};
 use crate::tls;
 use crate::xml_pieces::{Pieces, header};
 
@@ -23,32 +23,49 @@ const MEMORY: u64 = 256 * 1024;
 const PER_ADDRESS: u32 = 150;
 
 /// The running attack, and what is known of it.
-struct Stage {
-    world: World,
+pub(crate) struct Stage {
+    pub(crate) world: World,
     doors: Doors,
     stranger: std::sync::Arc<rustls::ClientConfig>,
-    scale: u32,
+    pub(crate) scale: u32,
     report: String,
     probes: u32,
 }
 
 impl Stage {
     fn start(folder: &Folder) -> Self {
-        let (world, _sip) = World::start(folder);
+        Self::with_sink(folder).0
+    }
+
+    /// With what the SIP server behind the gateway hears.
+    pub(crate) fn with_sink(folder: &Folder) -> (Self, SipSink) {
+        let (world, sip) = World::start(folder);
         let doors = Doors::of(&world.gateway);
         let scale = std::env::var("STOX_HOSTILE_SCALE").map_or(1, |scale| scale.parse().unwrap());
-        Self {
+        let stage = Self {
             stranger: tls::client(&doors.folder, None),
             world,
             doors,
             scale,
             report: String::new(),
             probes: 0,
-        }
+        };
+        (stage, sip)
+    }
+
+    /// Every attack, one after another.
+    pub(crate) fn all_attacks(&mut self) {
+        self.attack("idle connections on each port", idle);
+        self.attack("half-said words, octet by octet", half_said);
+        self.attack("heads and elements without end", endless);
+        self.attack("askers that do not read", deaf);
+        self.attack("2,000 copies of one message", storm);
+        self.attack("answers that nobody waits for", spoofed);
+        self.attack("forged dialback", forged);
     }
 
     /// Memory in KiB: `VmRSS` now, `VmHWM` at most so far.
-    fn memory(&self, name: &str) -> u64 {
+    pub(crate) fn memory(&self, name: &str) -> u64 {
         let path = format!("/proc/{}/status", self.world.gateway.id());
         let status = std::fs::read_to_string(path).unwrap();
         let line = status.lines().find(|line| line.starts_with(name)).unwrap();
@@ -112,7 +129,7 @@ impl Stage {
 }
 
 /// Asks over UDP, again and again as a client does: during a flood a datagram may be lost.
-fn ask(to: SocketAddr, text: &str) -> String {
+pub(crate) fn ask(to: SocketAddr, text: &str) -> String {
     let socket = peer();
     socket
         .set_read_timeout(Some(Duration::from_millis(500)))
@@ -246,11 +263,16 @@ fn storm(stage: &mut Stage) {
         request("MESSAGE", "juliet@xmpp.example", branch, body)
             .replace("bob@ocs.test", "bob@sip.example")
     };
-    let text = said("storm", "said-again-and-again");
+    // Another message than in the round before.
+    let round = stage.probes;
+    let text = said(&format!("storm{round}"), "said-again-and-again");
     for _ in 0..2_000 {
         from.send_to(text.as_bytes(), stage.doors.udp).unwrap();
     }
-    let answer = ask(stage.doors.udp, &said("calm", "after-the-storm"));
+    let answer = ask(
+        stage.doors.udp,
+        &said(&format!("calm{round}"), "after-the-storm"),
+    );
     assert!(answer.starts_with("SIP/2.0 2"), "{answer}");
     let heard = stage.world.xmpp.hear("after-the-storm");
     let copies = heard
@@ -302,13 +324,7 @@ fn others_are_served_during_every_attack_and_memory_is_bounded() {
     stage.attack("none", |_| ());
     // It has answered once on each door: its code is loaded.
     let before = stage.memory("VmRSS");
-    stage.attack("idle connections on each port", idle);
-    stage.attack("half-said words, octet by octet", half_said);
-    stage.attack("heads and elements without end", endless);
-    stage.attack("askers that do not read", deaf);
-    stage.attack("2,000 copies of one message", storm);
-    stage.attack("answers that nobody waits for", spoofed);
-    stage.attack("forged dialback", forged);
+    stage.all_attacks();
     // What was taken the first time is used again.
     stage.attack("idle connections once more", idle);
     let Some(file) = std::env::var_os("STOX_HOSTILE_REPORT") else {

@@ -22,6 +22,7 @@ mod pidf;
 mod security_document;
 mod sip;
 mod sip_sink;
+mod soak;
 mod tls;
 mod xmpp;
 mod xmpp_server;
