@@ -3,7 +3,7 @@
 //! It is given [`Input`]s and the time, and polled for [`Command`]s. One bridge owns all state of its user pairs;
 //! several can share the work when inputs are dealt to them by pair.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::address::Jid;
@@ -86,6 +86,24 @@ impl Bridge {
     pub fn set_servers(&mut self, servers: impl IntoIterator<Item = (String, Server)>) {
         let canonical = |(domain, server): (String, Server)| (canonical_domain(&domain), server);
         self.cx.settings.servers = servers.into_iter().map(canonical).collect();
+    }
+
+    /// Speaks for one more SIP domain from here on.
+    pub fn admit(&mut self, domain: crate::policy::SipDomain) {
+        self.cx.settings.policy.admit(domain);
+    }
+
+    /// Speaks for a SIP domain no more. To be called when nothing is left of it ([`Bridge::sip_domains`]).
+    pub fn forget(&mut self, domain: &str) {
+        self.cx.settings.policy.forget(domain);
+    }
+
+    /// The SIP domains of all contacts, and of all messages that have no outcome, canonical.
+    #[must_use]
+    pub fn sip_domains(&self) -> BTreeSet<String> {
+        let contacts = self.book.contacts.values();
+        let contacts = contacts.map(|contact| contact.names.sip_as_jid.domain.clone());
+        contacts.chain(self.messages.sip_domains()).collect()
     }
 
     /// Numbers new messages above `last`, the highest number in the ledger. Called once, before [`Bridge::restore`].

@@ -68,6 +68,17 @@ impl Policy {
         Self { rules }
     }
 
+    /// Adds a SIP domain that has become known later. One that is there already stays as it is.
+    pub fn admit(&mut self, domain: SipDomain) {
+        let rule = self.rules.entry(canonical_domain(&domain.name));
+        rule.or_insert(domain.allowed);
+    }
+
+    /// Takes a SIP domain out.
+    pub fn forget(&mut self, sip_domain: &str) {
+        self.rules.remove(&canonical_domain(sip_domain));
+    }
+
     /// Whether we speak for this SIP domain.
     #[must_use]
     pub fn speaks_for(&self, sip_domain: &str) -> bool {
@@ -130,6 +141,22 @@ mod tests {
             assert_eq!(policy().allows(xmpp, sip), expected, "{xmpp} {sip}");
         }
         assert!(!Policy::default().allows("jabber.example", "ocs.example"));
+    }
+
+    #[test]
+    fn a_domain_may_come_and_go() {
+        let mut policy = policy();
+        let found = |name: &str| SipDomain {
+            name: name.to_owned(),
+            allowed: vec![DomainPattern::parse("*")],
+        };
+        policy.admit(found("Found.example"));
+        assert!(policy.allows("jabber.example", "found.example"));
+        assert!(!policy.allows("found.example", "open.example"));
+        policy.admit(found("closed.example"));
+        assert!(!policy.allows("jabber.example", "closed.example"));
+        policy.forget("FOUND.example");
+        assert!(!policy.speaks_for("found.example"));
     }
 
     #[test]

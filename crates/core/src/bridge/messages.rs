@@ -96,6 +96,13 @@ impl Messages {
         self.to_sip.len()
     }
 
+    /// The SIP domains of all of them, canonical.
+    pub(super) fn sip_domains(&self) -> impl Iterator<Item = String> {
+        let to_sip = self.to_sip.values().map(|message| message.domain.clone());
+        let to_xmpp = self.to_xmpp.values();
+        to_sip.chain(to_xmpp.map(|message| message.stanza.from.domain.clone()))
+    }
+
     pub(super) fn to_xmpp_count(&self) -> usize {
         self.to_xmpp.len()
     }

@@ -38,6 +38,8 @@ use crate::dialback::{DialbackSecret, Trouble};
 pub struct InboundSettings {
     /// The domains that this gateway speaks for on XMPP.
     pub local_domains: BTreeSet<String>,
+    /// It may speak for domains that nothing here names, too: the owner finds out for each ([`InboundEvent::Seek`]).
+    pub serves_unnamed: bool,
     /// Other domains that no stream may claim, such as the XMPP domains that are spoken for on SIP.
     pub unclaimable_domains: BTreeSet<String>,
     /// Who may prove itself, and how.
@@ -57,6 +59,20 @@ impl InboundSettings {
         !self.local_domains.contains(domain)
             && !self.unclaimable_domains.contains(domain)
             && !is_host_literal(domain)
+    }
+
+    /// Whether only the owner can say if we speak for this domain: we may for such domains, and nothing here names it.
+    #[must_use]
+    pub fn is_unnamed(&self, domain: &str) -> bool {
+        self.serves_unnamed
+            && domain.contains('.')
+            && self.is_claimable(domain)
+            && !self.partners.name(domain)
+    }
+
+    /// Whether a stream may ask for this domain.
+    fn may_serve(&self, domain: &str) -> bool {
+        self.local_domains.contains(domain) || self.is_unnamed(domain)
     }
 }
 
@@ -90,11 +106,20 @@ pub enum InboundEvent {
         key: String,
     },
     /// The peer wants to speak for `pair.remote` by its certificate, which is valid for that domain (SASL EXTERNAL).
-    /// Report to [`InboundStream::verified`], always and exactly once, whether policy allows this.
+    /// Report to [`InboundStream::verified`], always and exactly once, whether policy allows this; where
+    /// [`InboundSettings::is_unnamed`] holds for `pair.local`, also whether we speak for that.
     Authenticate {
         /// For the report.
         id: VerifyId,
         /// Who is claimed, and towards whom.
+        pair: DomainPair,
+    },
+    /// The peer speaks for `pair.remote`, and wants `pair.local`, which nothing in the settings names. Report to
+    /// [`InboundStream::verified`], always and exactly once, whether we speak for that.
+    Seek {
+        /// For the report.
+        id: VerifyId,
+        /// Who is proved, and who is wanted.
         pair: DomainPair,
     },
     /// The peer speaks for `pair.remote` towards `pair.local` from here on.
@@ -169,8 +194,17 @@ pub enum ClaimRefusal {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Claim {
+    /// The partner's domain is not proved yet.
     Pending(VerifyId),
+    /// It is, by this; whether we speak for the domain that it wants is being found out.
+    Sought(VerifyId, Proof),
     Proved,
+}
+
+impl Claim {
+    fn is_open(self) -> bool {
+        self != Self::Proved
+    }
 }
 
 /// One accepted stream.
@@ -283,18 +317,22 @@ impl InboundStream {
             self.judge_external(verdict, now);
             return;
         }
-        let Some(pair) = self
-            .claims
-            .iter()
-            .find(|(_, claim)| **claim == Claim::Pending(id))
-            .map(|(pair, _)| pair.clone())
-        else {
+        let found = self.claims.iter().find_map(|(pair, claim)| match claim {
+            Claim::Pending(pending) if *pending == id => Some((pair.clone(), None)),
+            Claim::Sought(sought, proof) if *sought == id => Some((pair.clone(), Some(*proof))),
+            _ => None,
+        });
+        let Some((pair, proof)) = found else {
             return;
         };
+        if verdict == Ok(true) && proof.is_none() && self.settings.is_unnamed(&pair.local) {
+            self.seek(pair, Proof::Dialback);
+            return;
+        }
         self.answer(&pair, verdict, now);
         if verdict == Ok(true) {
             self.carrier.expect(None);
-            self.proved(pair, Proof::Dialback);
+            self.proved(pair, proof.unwrap_or(Proof::Dialback));
             return;
         }
         self.claims.remove(&pair);
@@ -418,7 +456,7 @@ impl InboundStream {
         };
         let domain = normal_domain(to)
             .ok_or_else(|| refusal(StreamCondition::ImproperAddressing, "to is no domain"))?;
-        if self.settings.local_domains.contains(&domain) {
+        if self.settings.may_serve(&domain) {
             Ok(Some(domain))
         } else {
             Err(refusal(
@@ -469,7 +507,7 @@ impl InboundStream {
                 .and_then(|text| normal_domain(text))
         };
         let from = asked(|header| header.to.as_ref())
-            .filter(|to| self.settings.local_domains.contains(to));
+            .filter(|to| self.settings.may_serve(to));
         let to = asked(|header| header.from.as_ref());
         let wire = header_to_wire(from.as_deref(), to.as_deref(), Some(&self.id));
         self.carrier.write(wire, now);
@@ -599,7 +637,7 @@ impl InboundStream {
             .any(|(known, claim)| known.remote == pair.remote && *claim == Claim::Proved);
         if !remote_is_proved {
             refusal(StreamCondition::InvalidFrom, "this domain is not proved")
-        } else if self.settings.local_domains.contains(&pair.local) {
+        } else if self.settings.may_serve(&pair.local) {
             refusal(
                 StreamCondition::ImproperAddressing,
                 "not proved towards this domain",
@@ -651,6 +689,13 @@ impl InboundStream {
         self.carrier
             .event(InboundEvent::DomainProved(pair.clone(), proof));
         self.tell_bidirectional([&pair]);
+    }
+
+    /// The partner's domain is proved; the owner has to find the other one.
+    fn seek(&mut self, pair: DomainPair, proof: Proof) {
+        let id = self.verify_id();
+        self.claims.insert(pair.clone(), Claim::Sought(id, proof));
+        self.carrier.event(InboundEvent::Seek { id, pair });
     }
 
     fn note_refused(&mut self, pair: &DomainPair, why: ClaimRefusal) {

@@ -107,6 +107,15 @@ impl PartnerRules {
             .map(|(_, rule)| rule)
     }
 
+    /// Whether a rule is for this domain by name, or for those below another one, and not only for every domain.
+    #[must_use]
+    pub fn name(&self, domain: &str) -> bool {
+        let named = |pattern: &DomainPattern| {
+            *pattern != DomainPattern::Any && pattern.matches(domain)
+        };
+        self.0.iter().any(|(pattern, _)| named(pattern))
+    }
+
     /// Whether this holds for the partner, or, while nobody knows who it is, for any.
     pub(super) fn may(
         &self,

@@ -61,6 +61,7 @@ fn accepted(octets: &[u8], sizes: &[u8], tls: TlsRule) {
     };
     let settings = InboundSettings {
         local_domains: BTreeSet::from(["xmpp.example".to_owned()]),
+        serves_unnamed: false,
         unclaimable_domains: BTreeSet::new(),
         partners: std::iter::once((DomainPattern::Any, rule)).collect(),
         secret: DialbackSecret::new(b"secret"),

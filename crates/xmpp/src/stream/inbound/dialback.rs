@@ -58,7 +58,7 @@ impl InboundStream {
                 self.answer(&pair, Ok(true), now);
                 return Ok(());
             }
-            Some(Claim::Pending(_)) => return Ok(()),
+            Some(Claim::Pending(_) | Claim::Sought(..)) => return Ok(()),
             None => {}
         }
         if let Err(trouble) = self.is_claimable(&pair, &request) {
@@ -66,6 +66,7 @@ impl InboundStream {
             return self.count_refusal();
         }
         match self.judge_claim(&pair.remote) {
+            Ok(Some(proof)) if self.settings.is_unnamed(&pair.local) => self.seek(pair, proof),
             Ok(Some(proof)) => {
                 self.answer(&pair, Ok(true), now);
                 self.carrier.expect(None);
@@ -109,9 +110,9 @@ impl InboundStream {
         let settings = &self.settings;
         let pending = self.pending().len();
         let proved = self.claims.len() - pending;
-        if !settings.local_domains.contains(&pair.local) {
+        if !settings.may_serve(&pair.local) {
             Err(Trouble::NotServed)
-        } else if !self.is_claimable_domain(&pair.remote) {
+        } else if !self.is_claimable_domain(&pair.remote) || pair.remote == pair.local {
             Err(Trouble::NotClaimable)
         } else if !request.has_usable_key() {
             Err(Trouble::MalformedKey)
@@ -127,7 +128,7 @@ impl InboundStream {
     /// As authoritative server (XEP-0220 §2.2.2), for any domain of ours, whatever else this stream is used for.
     fn answer_for_our_key(&mut self, pair: &DomainPair, request: &Dialback, now: Now) {
         let stream_id = request.id.as_deref().unwrap_or_default();
-        let verdict = if self.settings.local_domains.contains(&pair.local) {
+        let verdict = if self.settings.may_serve(&pair.local) {
             Ok(self
                 .settings
                 .secret
@@ -153,7 +154,7 @@ impl InboundStream {
     pub(super) fn pending(&self) -> Vec<DomainPair> {
         self.claims
             .iter()
-            .filter(|(_, claim)| matches!(claim, Claim::Pending(_)))
+            .filter(|(_, claim)| claim.is_open())
             .map(|(pair, _)| pair.clone())
             .collect()
     }

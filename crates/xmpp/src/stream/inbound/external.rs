@@ -39,6 +39,7 @@ impl InboundStream {
     /// that partner takes it. A domain without a rule is told so when it tries. A header that leaves a domain out leaves nothing to authorise: such a peer has dialback.
     pub(super) fn offer_external(&mut self, from: Option<&str>, to: Option<&str>) {
         if let (External::NotOffered, Some(remote), Some(local)) = (&self.external, from, to)
+            && remote != local
             && self.has_certificate_for(remote)
             && self.is_claimable_domain(remote)
             && self.takes_external(remote)

@@ -12,6 +12,7 @@ mod misuse;
 mod properties;
 mod timing;
 mod transcripts;
+mod unnamed;
 
 use std::{collections::BTreeSet, fmt::Debug, sync::Arc, time::Duration};
 
@@ -101,6 +102,7 @@ fn encryption(tls: TlsRule) -> PartnerRule {
 fn inbound_settings(local: &[&str], tls: TlsRule) -> InboundSettings {
     InboundSettings {
         local_domains: names(local),
+        serves_unnamed: false,
         unclaimable_domains: names(&["spoken-for.test"]),
         partners: partners(encryption(tls)),
         secret: DialbackSecret::new(local.concat().as_bytes()),
