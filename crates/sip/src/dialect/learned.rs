@@ -112,6 +112,11 @@ impl Dialects {
         self.known.values().map(|known| &known.learned)
     }
 
+    /// Nothing is known of a domain any more.
+    pub fn forget(&mut self, domain: &str) {
+        self.known.remove(&canonical_domain(domain));
+    }
+
     /// A message of the domain showed this.
     pub fn observe(&mut self, domain: &str, evidence: Evidence, now: Duration) {
         let domain = canonical_domain(domain);

@@ -14,9 +14,8 @@ use crate::uri::Uri;
 const NEGOTIATE: &str = "NEGOTIATE";
 
 /// The domain that the other end of a connection speaks for.
-pub(super) fn neighbour<'a>(source: &Source, settings: &'a Settings) -> Option<&'a SipDomain> {
-    let mut domains = settings.sip_domains.iter();
-    domains.find(|domain| domain.is_spoken_for_by(source))
+pub(super) fn neighbour<'a>(source: &'a Source, settings: &'a Settings) -> Option<&'a SipDomain> {
+    settings.spoken_for_by(source).next()
 }
 
 /// The answer to an offer of compression by a partner's server. `None` for any other request, and for strangers.

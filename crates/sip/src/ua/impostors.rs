@@ -105,8 +105,7 @@ impl Impostors {
         let Some(unsaid) = self.quiet.ask((address, known), now) else {
             return;
         };
-        let proved = settings.sip_domains.iter();
-        let proved = proved.filter(|domain| domain.is_spoken_for_by(source));
+        let proved = settings.spoken_for_by(source);
         self.waiting.push_back(Impostor {
             method: method.clone(),
             address,

@@ -30,10 +30,10 @@ mod troubles;
 pub mod trust;
 mod typing;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use stox_core::address::SipAddress;
+use stox_core::address::{SipAddress, canonical_domain};
 use stox_core::failure::{Failure, Local};
 use stox_core::time::{Entropy, Now};
 use stox_core::vocab::{Ref, SipIn, SipOut, SubscriptionEvent};
@@ -54,6 +54,7 @@ pub use self::relay::RelayNews;
 use self::session::Sessions;
 pub use self::settings::Settings;
 use self::subscriber::Subscriptions;
+use self::trust::SipDomain;
 pub use self::troubles::Trouble;
 use self::troubles::Troubles;
 use self::typing::Typists;
@@ -186,11 +187,50 @@ impl UserAgent {
     pub fn reconfigure(&mut self, mut settings: Settings) {
         settings.transactions = self.settings.transactions.clone();
         settings.local = self.settings.local.clone();
+        settings.found = std::mem::take(&mut self.settings.found);
         let relay = |settings: &Settings| settings.msrp.as_ref().map(|msrp| msrp.relay.clone());
         if relay(&settings) != relay(&self.settings) {
             self.relay.start_anew();
         }
         self.settings = settings;
+    }
+
+    /// Federates with one more domain from here on: one that its DNS has, and that proves itself by its own certificate.
+    pub fn admit(&mut self, domain: SipDomain) {
+        let name = canonical_domain(&domain.name);
+        self.settings.found.entry(name).or_insert(domain);
+    }
+
+    /// Federates with a domain of [`Self::admit`] no more.
+    pub fn forget(&mut self, domain: &str) {
+        if let Some(gone) = self.settings.found.remove(&canonical_domain(domain)) {
+            self.dialects.forget(domain);
+            self.requests.forget(&gone);
+            let rates = [
+                &mut self.message_rates,
+                &mut self.notice_rates,
+                &mut self.subscribe_rates,
+            ];
+            for rates in rates {
+                rates.forget(&gone.name);
+            }
+        }
+    }
+
+    /// Whether the settings name this domain as one that we federate with.
+    #[must_use]
+    pub fn names(&self, domain: &str) -> bool {
+        self.settings.named(domain).is_some()
+    }
+
+    /// The domains that sessions, conferences and requests under way are with, canonical.
+    #[must_use]
+    pub fn domains_in_use(&self) -> BTreeSet<String> {
+        let sessions = self.sessions.domains().chain(self.participants.domains());
+        let all = sessions
+            .chain(self.foci.domains())
+            .chain(self.requests.domains());
+        all.map(canonical_domain).collect()
     }
 
     /// Takes up what an earlier run has learnt of its peers.
@@ -207,7 +247,7 @@ impl UserAgent {
 
     /// Each federated domain with its kind of server, and what taught it where its rule leaves that open.
     pub fn dialects(&self) -> impl Iterator<Item = (&str, Profile, Option<&Learned>)> {
-        self.settings.sip_domains.iter().map(|domain| {
+        self.settings.all_sip_domains().map(|domain| {
             let rule = &domain.dialect;
             let learned = self
                 .dialects
@@ -221,7 +261,7 @@ impl UserAgent {
     /// Each federated domain with the name of its server, which may be that of others, too, and the requests that it
     /// takes in a second (0: as many as there are).
     pub fn servers(&self) -> impl Iterator<Item = (&str, &str, u32)> {
-        self.settings.sip_domains.iter().map(|domain| {
+        self.settings.all_sip_domains().map(|domain| {
             let behaviour = self.settings.behaviour(&domain.name, &self.dialects);
             let pace = behaviour.requests_per_second;
             (domain.name.as_str(), domain.server(), pace)

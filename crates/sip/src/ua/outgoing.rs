@@ -31,6 +31,8 @@ pub struct Resolve {
     pub id: ResolveId,
     /// Where to.
     pub hop: NextHop,
+    /// No setting names the domain that it is for: nobody in there may choose which hosts of our own networks we speak to.
+    pub confined: bool,
 }
 
 /// The most challenges of one request that are answered: a server's, a proxy's, and one stale nonce.
@@ -154,6 +156,18 @@ impl Requests {
             .map(|in_flight| in_flight.outgoing.domain.as_str())
     }
 
+    /// The SIP domains that all of them are for.
+    pub(super) fn domains(&self) -> impl Iterator<Item = &str> {
+        let resolving = self.resolving.values().chain(self.in_flight.values());
+        let all = resolving.chain(self.pacer.waiting());
+        all.map(|in_flight| in_flight.outgoing.domain.as_str())
+    }
+
+    /// That domain is none of the federated ones any more.
+    pub(super) fn forget(&mut self, domain: &SipDomain) {
+        self.pacer.forget(domain.server());
+    }
+
     /// Every request has its fate.
     pub(super) fn is_empty(&self) -> bool {
         self.resolving.is_empty() && self.in_flight.is_empty() && self.pacer.len() == 0
@@ -275,10 +289,11 @@ impl Requests {
         if self.resolving.len() >= settings.limits.resolving {
             return fail(Local::Overloaded);
         }
+        let confined = settings.named(&outgoing.domain).is_none();
         self.last_question += 1;
         let id = ResolveId(self.last_question);
         self.resolving.insert(id, in_flight);
-        self.questions.push_back(Resolve { id, hop });
+        self.questions.push_back(Resolve { id, hop, confined });
         None
     }
 

@@ -38,7 +38,7 @@ pub(super) enum Turn<T> {
     NoRoom(T),
 }
 
-/// All lanes. Their names are those of the settings, so that they are few.
+/// All lanes. Their names are those of the settings, and of the domains that were found ([`Pacer::forget`]).
 #[derive(Debug)]
 pub(super) struct Pacer<T> {
     lanes: BTreeMap<String, State<T>>,
@@ -101,6 +101,21 @@ impl<T> Pacer<T> {
         }
         queue.push_back(Waiting { item, until });
         None
+    }
+
+    /// Everything that waits.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &T> {
+        let queues = self.lanes.values();
+        let queues = queues.flat_map(|lane| lane.urgent.iter().chain(&lane.background));
+        queues.map(|waiting| &waiting.item)
+    }
+
+    /// Nobody goes to that server any more.
+    pub(super) fn forget(&mut self, name: &str) {
+        let is_idle = |lane: &State<T>| lane.urgent.is_empty() && lane.background.is_empty();
+        if self.lanes.get(name).is_some_and(is_idle) {
+            self.lanes.remove(name);
+        }
     }
 
     /// A request went out of turn, such as one that is sent again with a password.

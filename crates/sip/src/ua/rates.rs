@@ -12,7 +12,7 @@ const MAX_ADDRESSES: usize = 10_000;
 /// The rates of one kind of request.
 #[derive(Debug, Default)]
 pub(super) struct Rates {
-    /// The domains are those of the settings, so that they are few.
+    /// The domains are those of the settings, and those that were found ([`Rates::forget`]).
     domains: BTreeMap<String, Bucket>,
     addresses: BTreeMap<IpAddr, Bucket>,
 }
@@ -48,6 +48,11 @@ impl Bucket {
 }
 
 impl Rates {
+    /// The domain is none of the federated ones any more.
+    pub(super) fn forget(&mut self, domain: &str) {
+        self.domains.remove(&domain.to_ascii_lowercase());
+    }
+
     /// Whether the domain, and the address that speaks for it, may ask once more now. What comes in a session that is up
     /// counts for its domain alone.
     pub(super) fn allow(

@@ -240,6 +240,11 @@ impl Sessions {
         self.embedded.len() + self.deliveries.len()
     }
 
+    /// The SIP domains that they are with.
+    pub(super) fn domains(&self) -> impl Iterator<Item = &str> {
+        self.book.domains()
+    }
+
     /// How many messages of ours have no fate yet, in sessions.
     pub(super) fn under_way(&self) -> usize {
         self.book.under_way()

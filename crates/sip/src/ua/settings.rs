@@ -1,5 +1,6 @@
 //! What a user agent is told about itself, its peers and its limits.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
@@ -8,13 +9,13 @@ use stox_core::policy::DomainPattern;
 
 use super::pacing::Lane;
 use super::registration::Registration;
-use super::trust::{AddressBlock, SipDomain, same_host};
+use super::trust::{AddressBlock, SipDomain, domain_identities, same_host};
 use crate::dialect::{Behaviour, ContactHost, Dialects, Rule};
 use crate::digest::Credential;
 use crate::msrp::endpoint::{self, Fingerprint};
 use crate::msrp::uri::MsrpUri;
 use crate::transaction::{self, SentBy};
-use crate::transport::{TRANSPORTS, Transport, TransportRow};
+use crate::transport::{Source, TRANSPORTS, Transport, TransportRow};
 use crate::uri::bare_host;
 
 /// Settings of a [`super::UserAgent`].
@@ -26,6 +27,9 @@ pub struct Settings {
     pub xmpp_domains: Vec<DomainPattern>,
     /// SIP domains that we federate with. Requests from others are refused with 403.
     pub sip_domains: Vec<SipDomain>,
+    /// Others that were found since the start, by their canonical names. They have no next hop, no addresses and no names
+    /// of certificates but their own ([`super::UserAgent::admit`]).
+    pub found: BTreeMap<String, SipDomain>,
     /// `Expires` of our SUBSCRIBEs.
     pub subscribe_expires: Duration,
     /// The longest time granted to a watcher; a shorter wish is granted as it is (RFC 3856 §6.4).
@@ -273,6 +277,7 @@ impl Settings {
             local: Local::new(host),
             xmpp_domains: Vec::new(),
             sip_domains: Vec::new(),
+            found: BTreeMap::new(),
             subscribe_expires: Duration::from_secs(3600),
             watcher_expires: Duration::from_secs(3600),
             min_expires: Duration::from_secs(60),
@@ -297,9 +302,39 @@ impl Settings {
     /// The federated domain of this name.
     #[must_use]
     pub fn sip_domain(&self, host: &str) -> Option<&SipDomain> {
+        self.named(host).or_else(|| {
+            let is_any = !self.found.is_empty();
+            is_any.then(|| self.found.get(&canonical_domain(host)))?
+        })
+    }
+
+    /// The same among those that the administrator has named.
+    pub(super) fn named(&self, host: &str) -> Option<&SipDomain> {
         self.sip_domains
             .iter()
             .find(|domain| same_host(&domain.name, host))
+    }
+
+    /// All federated domains.
+    pub(super) fn all_sip_domains(&self) -> impl Iterator<Item = &SipDomain> {
+        self.sip_domains.iter().chain(self.found.values())
+    }
+
+    /// The federated domains that what came from this source may name as its sender's.
+    pub(super) fn spoken_for_by<'a>(
+        &'a self,
+        source: &'a Source,
+    ) -> impl Iterator<Item = &'a SipDomain> {
+        let named = self.sip_domains.iter();
+        let named = named.filter(|domain| domain.is_spoken_for_by(source));
+        let identities = match self.found.is_empty() {
+            true => Vec::new(),
+            false => domain_identities(&source.certificate_names),
+        };
+        let found = identities
+            .into_iter()
+            .filter_map(|name| self.found.get(&canonical_domain(name)));
+        named.chain(found)
     }
 
     /// How the peer of a domain behaves, as far as that is known.
@@ -314,12 +349,14 @@ impl Settings {
     /// How requests for a domain are counted: together with those for others that go to the same next hop, by the
     /// slowest of their rates.
     pub(super) fn lane(&self, domain: &str, dialects: &Dialects) -> Option<Lane> {
-        let name = self.sip_domain(domain)?.server();
+        let known = self.sip_domain(domain)?;
+        let name = known.server();
         let pace = |domain: &SipDomain| {
             let behaviour = dialects.behaviour(&domain.name, &domain.dialect);
             behaviour.requests_per_second
         };
         let together = self.sip_domains.iter().filter(|d| d.server() == name);
+        let together = together.chain(std::iter::once(known));
         let per_second = together.map(pace).filter(|pace| *pace > 0).min();
         Some(Lane {
             name: name.to_owned(),

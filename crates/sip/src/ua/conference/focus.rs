@@ -127,6 +127,11 @@ pub(in crate::ua) struct Foci {
 }
 
 impl Foci {
+    /// The SIP domains of all of them.
+    pub(in crate::ua) fn domains(&self) -> impl Iterator<Item = &str> {
+        self.legs.values().map(Leg::domain)
+    }
+
     pub(in crate::ua) fn len(&self) -> usize {
         self.legs.len()
     }

@@ -119,6 +119,11 @@ pub(in crate::ua) struct Participants {
 }
 
 impl Participants {
+    /// The SIP domains of all of them.
+    pub(in crate::ua) fn domains(&self) -> impl Iterator<Item = &str> {
+        self.legs.values().map(Leg::domain)
+    }
+
     pub(in crate::ua) fn len(&self) -> usize {
         self.legs.len()
     }

@@ -82,6 +82,11 @@ impl Book {
         self.by_domain.get(domain).copied().unwrap_or_default()
     }
 
+    /// The SIP domains that there are sessions with.
+    pub(super) fn domains(&self) -> impl Iterator<Item = &str> {
+        self.by_domain.keys().map(String::as_str)
+    }
+
     pub(super) fn insert(&mut self, session: Session) -> SessionId {
         self.last += 1;
         let id = SessionId(self.last);
