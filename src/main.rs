@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use stoxgate::cli::{Cli, Command, Settings};
 use stoxgate::clock::Clock;
-use stoxgate::config::{Config, component_findings};
+use stoxgate::config::Config;
 use stoxgate::messages::Question;
 use stoxgate::net::own_certificate;
 use stoxgate::{admin, config, demo, log, map, messages, run};
@@ -73,7 +73,7 @@ fn check_config(settings: &Settings, no_files: bool) -> ExitCode {
         complain(&format!("{}: TLS: {error}", settings.config.display()));
         return ExitCode::from(WRONG_SETTINGS);
     }
-    let mut findings = component_findings(&config);
+    let mut findings = config::findings(&config);
     if !no_files {
         findings.extend(own_certificate::findings(&config));
     }

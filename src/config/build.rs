@@ -17,6 +17,7 @@ use super::registration;
 use super::rooms;
 use super::trust;
 use super::types::*;
+use super::unnamed;
 
 /// What every XMPP server has to take (RFC 6120 §13.12).
 const MIN_STANZA_LIMIT: usize = 10_000;
@@ -194,12 +195,21 @@ fn default_listeners(port: u16) -> Vec<SocketAddr> {
 
 fn sip(table: &mut Table, folder: &Path) -> Sip {
     let client_certificate = table.or("client_certificate", ClientCertificate::Optional);
+    let mut unnamed = Vec::new();
+    let domains = table.each("domain", |table| match unnamed::is_meant(table) {
+        true => {
+            unnamed.push(unnamed::rule(table, client_certificate));
+            None
+        }
+        false => sip_domain(table, client_certificate),
+    });
     let sip = Sip {
         udp: table.or("udp", List(Vec::new())).0,
         tcp: table.or("tcp", List(Vec::new())).0,
         tls: table.or("tls", List(Vec::new())).0,
         client_certificate,
-        domains: table.each("domain", |table| sip_domain(table, client_certificate)),
+        domains,
+        unnamed: unnamed::only(table, unnamed),
         credentials: table.each("credentials", |table| credentials(table, folder)),
         registrations: table.each("registration", registration::registration),
         page_limit: table.or("page_limit", 1300),
@@ -209,11 +219,12 @@ fn sip(table: &mut Table, folder: &Path) -> Sip {
     }
     check_legacy_apart(table, &sip.domains);
     trust::check(table, &sip);
+    unnamed::check(table, &sip);
     registration::check(table, &sip);
-    if sip.domains.is_empty() {
+    if sip.domains.is_empty() && sip.unnamed.is_none() {
         table.problem(
             "domain",
-            "is missing: name at least one SIP domain whose users appear on XMPP in [[sip.domain]]",
+            "is missing: name at least one SIP domain whose users appear on XMPP in [[sip.domain]], or \"*\" for those that DNS finds",
         );
     }
     sip

@@ -189,9 +189,8 @@ pub(super) fn check_components(root: &mut Table, components: &[Component], domai
     }
 }
 
-/// What is allowed and yet worth a word, in words that say what to do.
-#[must_use]
-pub fn component_findings(config: &Config) -> Vec<String> {
+/// Connections that whoever sits on the way reads.
+pub(super) fn findings(config: &Config) -> Vec<String> {
     let in_clear =
         |component: &&Component| component.tls == ComponentTls::Off && !component.server.is_near();
     let words = |component: &Component| {

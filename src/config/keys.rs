@@ -84,6 +84,11 @@ impl Table {
         }
     }
 
+    /// The value of a key that is not taken yet.
+    pub(super) fn peek(&self, key: &str) -> Option<&Value> {
+        self.map.get(key)
+    }
+
     /// Takes an optional key. A value of the wrong type is a problem and reads as absent.
     pub(super) fn optional<T: DeserializeOwned>(&mut self, key: &'static str) -> Option<T> {
         self.known.push(key);

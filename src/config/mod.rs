@@ -15,13 +15,22 @@ mod rooms;
 mod secret;
 mod trust;
 mod types;
+mod unnamed;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub use component::{Component, ComponentServer, ComponentTls, component_findings, is_near};
+pub use component::{Component, ComponentServer, ComponentTls, is_near};
 pub use secret::Secret;
 pub use types::*;
+
+/// What is allowed and yet worth a word, in words that say what to do.
+#[must_use]
+pub fn findings(config: &Config) -> Vec<String> {
+    let mut findings = component::findings(config);
+    findings.extend(unnamed::finding(config));
+    findings
+}
 
 /// One thing that is wrong with the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -54,6 +54,9 @@ fn the_example_is_accepted() {
         Path::new("/etc/stoxgate/gateway.crt")
     );
     assert_eq!(config.sip.domains.len(), 1);
+    assert_eq!(config.sip.unnamed, None);
+    let full = read(&example_with_all_keys()).unwrap();
+    assert_eq!(full.sip.unnamed.unwrap().networks.len(), 1);
 }
 
 #[test]
@@ -92,7 +95,9 @@ fn commented_keys_show_their_defaults() {
     let component = &full.xmpp.components[0];
     assert_eq!(component.tls, ComponentTls::Off);
     assert_eq!(component.server.to_string(), "127.0.0.1:5347");
-    assert!(component_findings(&full).is_empty());
+    let findings = findings(&full);
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert!(findings[0].starts_with("sip.domain \"*\" and xmpp.partner \"*\""));
 }
 
 #[test]
@@ -131,14 +136,14 @@ fn components_are_checked() {
     let good = "domain = \"OCS.example.com\"\nserver = \"xmpp.example.org\"\nsecret = \"s\"\n";
     let config = read(&with(good)).unwrap();
     assert_eq!(config.xmpp.components[0].domain, "ocs.example.com");
-    let findings = component_findings(&config);
+    let findings = super::findings(&config);
     assert_eq!(findings.len(), 1);
     assert!(
         findings[0].contains("xmpp.example.org:5347 is not encrypted"),
         "{findings:?}"
     );
     let safe = read(&with(&format!("{good}tls = \"required\""))).unwrap();
-    assert!(component_findings(&safe).is_empty());
+    assert!(super::findings(&safe).is_empty());
     let cases = [
         (
             good.replace("OCS.", "lcs."),

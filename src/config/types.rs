@@ -240,6 +240,8 @@ pub struct Sip {
     pub client_certificate: ClientCertificate,
     /// Domains that we speak for on XMPP.
     pub domains: Vec<SipDomain>,
+    /// What those have that DNS says are SIP domains; none: we speak for no domain without a name.
+    pub unnamed: Option<UnnamedSip>,
     /// Passwords for challenges.
     pub credentials: Vec<Credentials>,
     /// Lines at providers.
@@ -305,6 +307,17 @@ pub struct SipDomain {
     pub dialect: Rule,
     /// How old its TLS may be.
     pub tls: DomainTls,
+}
+
+/// `[[sip.domain]]` with `domain = "*"`: SIP domains that no rule names and that DNS finds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnnamedSip {
+    /// Whether only a certificate speaks for them.
+    pub client_certificate: ClientCertificate,
+    /// What kind of servers they have.
+    pub dialect: Rule,
+    /// Networks that their servers may be in though these are not public.
+    pub networks: Vec<Network>,
 }
 
 impl SipDomain {

@@ -90,6 +90,7 @@ fn verifier(trusted: &CertifiedIssuer<'_, KeyPair>) -> Verifier {
         tcp: Vec::new(),
         tls: Vec::new(),
         client_certificate: config::ClientCertificate::Optional,
+        unnamed: None,
         domains: Vec::new(),
         credentials: Vec::new(),
         registrations: Vec::new(),
