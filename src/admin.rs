@@ -77,10 +77,16 @@ pub struct DiscoveredStatus {
     pub world: String,
     /// Whether what SIP users send to it is refused.
     pub refused: bool,
+    /// Whether XMPP users reach its SIP users.
+    #[serde(default)]
+    pub served: bool,
     /// What says so, such as the names of its records.
     pub because: String,
     /// Seconds since it was found out.
     pub age_seconds: u64,
+    /// Seconds for which that counts.
+    #[serde(default)]
+    pub left_seconds: Option<u64>,
 }
 
 /// One stream that a partner opened.
@@ -306,17 +312,7 @@ pub fn describe(status: &Status) -> String {
         );
     }
     for domain in &status.discovered {
-        let effect = match domain.refused {
-            true => "refused, since nothing is relayed from SIP to SIP",
-            false => "reached over XMPP",
-        };
-        _ = writeln!(
-            out,
-            "  {}: {effect}; {} (found {} ago)",
-            domain.domain,
-            domain.because,
-            span(domain.age_seconds)
-        );
+        _ = writeln!(out, "  {}", describe_discovered(domain));
     }
     let sip = &status.sip;
     _ = writeln!(
@@ -366,6 +362,21 @@ pub fn describe(status: &Status) -> String {
         _ = writeln!(out, "  {count} {state}");
     }
     out
+}
+
+fn describe_discovered(domain: &DiscoveredStatus) -> String {
+    let effect = match (domain.served, domain.refused) {
+        (true, _) => "its SIP users are reached from XMPP",
+        (false, true) => "what SIP users send is refused, since nothing is relayed from SIP to SIP",
+        (false, false) => "reached over XMPP",
+    };
+    let left = domain.left_seconds.map(|left| match left {
+        0 => ", asked again when it is needed".to_owned(),
+        left => format!(", counts for {} more", span(left)),
+    });
+    let (name, world, because) = (&domain.domain, &domain.world, &domain.because);
+    let (age, left) = (span(domain.age_seconds), left.unwrap_or_default());
+    format!("{name} (world: {world}): {effect}; {because} (found {age} ago{left})")
 }
 
 fn describe_outcomes(bridge: &BridgeStatus) -> String {

@@ -11,118 +11,15 @@
 #[path = "process/harness.rs"]
 #[allow(dead_code, reason = "each test file uses its own part")]
 mod harness;
+#[path = "process/name_server.rs"]
+mod name_server;
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::sync::{Arc, Mutex};
+use std::net::{TcpListener, TcpStream};
 
 use harness::{DEADLINE, Folder, Gateway, SETTINGS, peer, receive, request};
-
-const A: u16 = 1;
-const SRV: u16 = 33;
-const NAPTR: u16 = 35;
-
-/// One record: name, type, data.
-type Record = (String, u16, Vec<u8>);
-
-/// A name server for these records only; every other name does not exist.
-struct NameServer {
-    address: SocketAddr,
-    asked: Arc<Mutex<Vec<(String, u16)>>>,
-}
-
-impl NameServer {
-    fn start(zone: Vec<Record>) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let address = socket.local_addr().unwrap();
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let seen = asked.clone();
-        std::thread::spawn(move || {
-            let mut buffer = [0; 1500];
-            while let Ok((count, client)) = socket.recv_from(&mut buffer) {
-                let (name, kind, end) = question(&buffer[..count]);
-                let answer = answer(&buffer[..end], &name, kind, &zone);
-                seen.lock().unwrap().push((name, kind));
-                _ = socket.send_to(&answer, client);
-            }
-        });
-        Self { address, asked }
-    }
-
-    /// How often a name was asked for.
-    fn count(&self, name: &str) -> usize {
-        let asked = self.asked.lock().unwrap();
-        asked.iter().filter(|(asked, _)| asked == name).count()
-    }
-}
-
-/// The name and type of a question, and where it ends.
-fn question(octets: &[u8]) -> (String, u16, usize) {
-    let mut at = 12;
-    let mut labels = Vec::new();
-    while octets[at] != 0 {
-        let end = at + 1 + usize::from(octets[at]);
-        labels.push(String::from_utf8_lossy(&octets[at + 1..end]).to_lowercase());
-        at = end;
-    }
-    let kind = u16::from_be_bytes([octets[at + 1], octets[at + 2]]);
-    (labels.join("."), kind, at + 5)
-}
-
-fn answer(query: &[u8], name: &str, kind: u16, zone: &[Record]) -> Vec<u8> {
-    let found = zone
-        .iter()
-        .filter(|(owner, of, _)| owner == name && *of == kind);
-    let found: Vec<_> = found.collect();
-    let exists = zone.iter().any(|(owner, ..)| owner == name);
-    let mut out = query.to_vec();
-    out[2] = 0x85;
-    out[3] = if exists { 0x80 } else { 0x83 };
-    out[4..12].copy_from_slice(&[0, 1, 0, u8::try_from(found.len()).unwrap(), 0, 0, 0, 0]);
-    for (_, kind, data) in found {
-        out.extend([0xc0, 12]);
-        out.extend(kind.to_be_bytes());
-        out.extend([0, 1]);
-        out.extend(300_u32.to_be_bytes());
-        out.extend(u16::try_from(data.len()).unwrap().to_be_bytes());
-        out.extend(data);
-    }
-    out
-}
-
-fn encoded(name: &str) -> Vec<u8> {
-    let mut out = Vec::new();
-    for label in name.split('.').filter(|label| !label.is_empty()) {
-        out.extend(text(label));
-    }
-    out.push(0);
-    out
-}
-
-fn text(words: &str) -> Vec<u8> {
-    let mut out = vec![u8::try_from(words.len()).unwrap()];
-    out.extend(words.as_bytes());
-    out
-}
-
-fn srv(name: &str, port: u16, target: &str) -> Record {
-    let mut data = vec![0, 0, 0, 0];
-    data.extend(port.to_be_bytes());
-    data.extend(encoded(target));
-    (name.to_owned(), SRV, data)
-}
-
-fn naptr(name: &str, service: &str) -> Record {
-    let mut data = vec![0, 1, 0, 1];
-    data.extend([text("s"), text(service), text("")].concat());
-    data.extend(encoded("_sips._tcp.sip.test"));
-    (name.to_owned(), NAPTR, data)
-}
-
-fn at(name: &str, address: [u8; 4]) -> Record {
-    (name.to_owned(), A, address.to_vec())
-}
+use name_server::{NameServer, Record, at, naptr, srv};
 
 /// The domain that a stream opened here is for. The stream then ends: this server does not know the domain.
 fn stream_for(servers: &TcpListener) -> String {
@@ -236,7 +133,7 @@ fn dns_tells_where_a_domain_lives_that_no_rule_names() {
             (word("domain"), word("world"), word("because"))
         })
         .collect();
-    let neither = "its DNS names no XMPP or SIP servers of its own; tried on its address records";
+    let neither = "its DNS names no XMPP or SIP servers of its own";
     let expected = [
         ("voice.test", "SIP", "its DNS has _sipfederationtls._tcp"),
         ("named.test", "SIP", "its DNS has NAPTR"),

@@ -15,6 +15,7 @@ mod harness;
 #[path = "process/msrp_line.rs"]
 mod msrp_line;
 #[path = "process/sip_peer.rs"]
+#[allow(dead_code, reason = "each test file uses its own part")]
 mod sip_peer;
 #[path = "process/tls_peer.rs"]
 #[allow(dead_code, reason = "each test file uses its own part")]
@@ -23,6 +24,7 @@ mod tls_peer;
 #[allow(dead_code, reason = "each test file uses its own part")]
 mod xml_pieces;
 #[path = "process/xmpp_server.rs"]
+#[allow(dead_code, reason = "each test file uses its own part")]
 mod xmpp_server;
 
 use std::io::{Read, Write};

@@ -173,6 +173,14 @@ impl Links {
             .all(|status| status.state != LinkState::Up || status.queued == 0)
     }
 
+    /// The domains of ours whose stanzas wait, or are not proved to be handled.
+    pub(super) fn busy_domains(&self) -> impl Iterator<Item = &str> {
+        let busy = self
+            .status()
+            .filter(|(_, status)| status.queued + status.unfenced > 0);
+        busy.map(|(name, _)| name.local.as_str())
+    }
+
     pub(super) fn status(&self) -> impl Iterator<Item = (&LinkName, LinkStatus)> {
         self.links.iter().map(|(name, link)| (name, link.status()))
     }

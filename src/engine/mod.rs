@@ -31,7 +31,7 @@ use stox_xmpp::link::{Attempt, CloseReason, LinkStatus, Loss, Outgoing};
 use stox_xmpp::server::{self, Software};
 
 pub use links::{LinkName, Links};
-pub use settings::{BoundPorts, Settings};
+pub use settings::{BoundPorts, Settings, Unnamed};
 
 /// Names an inbound stanza until the engine has taken responsibility for it (XEP-0198).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,6 +70,7 @@ pub struct Engine {
     software: Software,
     /// SIP domains whose users are conferences.
     conferences: BTreeSet<String>,
+    unnamed: Option<Unnamed>,
     effects: VecDeque<Effect>,
     /// Messages that wait for the store before their stanza counts as handled.
     waiting: BTreeMap<Ref, StanzaToken>,
@@ -95,6 +96,7 @@ impl Engine {
             ),
             software: settings.software,
             conferences: settings.conferences,
+            unnamed: settings.unnamed,
             effects: VecDeque::new(),
             waiting: BTreeMap::new(),
             current: None,
@@ -124,6 +126,35 @@ impl Engine {
         self.bridge.set_servers(servers);
         self.bridge.restore(authorisations, unsettled, now);
         self.settle(now);
+    }
+
+    // ------------------------------------------------------------------------- SIP domains without a name
+
+    /// Serves a SIP domain from here on that no setting names, by its canonical name. Where none may be, nothing happens.
+    pub fn admit(&mut self, domain: &str) {
+        if let Some(unnamed) = &self.unnamed {
+            let name = idna::domain_to_ascii(domain).unwrap_or_else(|_| domain.to_owned());
+            let (sip, rule) = unnamed.domain(&name);
+            self.sip.admit(sip);
+            self.bridge.admit(rule);
+        }
+    }
+
+    /// Serves a domain of [`Self::admit`] no more. To be called when nothing is left of it ([`Self::sip_domains`]).
+    pub fn forget(&mut self, domain: &str) {
+        if self.sip.has_found(domain) {
+            self.sip.forget(domain);
+            self.bridge.forget(domain);
+        }
+    }
+
+    /// The SIP domains, canonical, that contacts, messages, sessions, requests or stanzas are there of.
+    #[must_use]
+    pub fn sip_domains(&self) -> BTreeSet<String> {
+        let mut domains = self.bridge.sip_domains();
+        domains.append(&mut self.sip.domains_in_use());
+        domains.extend(self.links.busy_domains().map(str::to_owned));
+        domains
     }
 
     // ------------------------------------------------------------------------------------------- SIP in
@@ -400,8 +431,11 @@ impl Engine {
                 because = learned.evidence,
                 "learnt how a SIP domain speaks"
             );
-            let lesson = StoreOut::Learn(Lesson::from(&learned));
-            self.effects.push_back(Effect::Store(lesson));
+            // What has no name is learnt anew, so that strangers do not fill the store.
+            if !self.sip.has_found(&learned.domain) {
+                let lesson = StoreOut::Learn(Lesson::from(&learned));
+                self.effects.push_back(Effect::Store(lesson));
+            }
         }
         while let Some(trouble) = self.sip.poll_trouble() {
             journal::trouble(&trouble);

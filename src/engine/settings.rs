@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use stox_core::address::canonical_domain;
 use stox_core::bridge;
-use stox_core::policy::{self, Policy};
+use stox_core::policy::{self, DomainPattern, Policy};
+use stox_sip::dialect::Rule;
 use stox_sip::digest::Credential;
 use stox_sip::msrp::endpoint;
 use stox_sip::ua::Registration;
@@ -33,8 +34,37 @@ pub struct Settings {
     pub max_links: usize,
     /// SIP domains whose users are conferences, in lower case.
     pub conferences: BTreeSet<String>,
+    /// What SIP domains have that are found while the engine runs; none: there are none.
+    pub unnamed: Option<Unnamed>,
     /// What we say of ourselves.
     pub software: Software,
+}
+
+/// What a SIP domain has that no setting names.
+#[derive(Debug, Clone)]
+pub struct Unnamed {
+    /// What kind of server it is.
+    pub dialect: Rule,
+    /// Only a certificate speaks for it.
+    pub needs_certificate: bool,
+    /// The XMPP domains that may talk with it.
+    pub allowed: Vec<DomainPattern>,
+}
+
+impl Unnamed {
+    /// A domain, by its name in SIP.
+    pub(super) fn domain(&self, name: &str) -> (SipDomain, policy::SipDomain) {
+        let sip = SipDomain {
+            dialect: self.dialect.clone(),
+            needs_certificate: self.needs_certificate,
+            ..SipDomain::new(name)
+        };
+        let rule = policy::SipDomain {
+            name: name.to_owned(),
+            allowed: self.allowed.clone(),
+        };
+        (sip, rule)
+    }
 }
 
 /// The ports that were really bound; zero in the settings means any.
@@ -63,6 +93,11 @@ impl Settings {
             components: components(config),
             max_links: MAX_LINKS,
             conferences: config.rooms.conferences.clone(),
+            unnamed: config.sip.unnamed.as_ref().map(|rule| Unnamed {
+                dialect: rule.dialect.clone(),
+                needs_certificate: rule.client_certificate == config::ClientCertificate::Required,
+                allowed: allowed(config),
+            }),
             software: Software {
                 name: "stoxgate".to_owned(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -71,13 +106,14 @@ impl Settings {
     }
 }
 
+/// The XMPP domains that may use the gateway.
+fn allowed(config: &Config) -> Vec<DomainPattern> {
+    let partners = config.xmpp.partners.iter();
+    partners.map(|partner| partner.domain.clone()).collect()
+}
+
 fn bridge(config: &Config) -> bridge::Settings {
-    let allowed: Vec<_> = config
-        .xmpp
-        .partners
-        .iter()
-        .map(|partner| partner.domain.clone())
-        .collect();
+    let allowed = allowed(config);
     let domains = config.sip.domains.iter().map(|domain| policy::SipDomain {
         name: domain.domain.clone(),
         allowed: allowed.clone(),
@@ -141,12 +177,7 @@ fn sip(config: &Config, ports: BoundPorts) -> sip::Settings {
         .filter(|ip| !ip.is_unspecified())
         .map(|ip| ip.to_string())
         .collect();
-    settings.xmpp_domains = config
-        .xmpp
-        .partners
-        .iter()
-        .map(|partner| partner.domain.clone())
-        .collect();
+    settings.xmpp_domains = allowed(config);
     settings.rooms.clone_from(&config.rooms.services);
     // The bridge refuses first, and with better words; those that are leaving count here, too.
     settings.limits.legs = config.rooms.settings.max_legs.saturating_mul(2);

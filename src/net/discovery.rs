@@ -84,6 +84,25 @@ impl World {
             Self::Sip | Self::Both => false,
         }
     }
+
+    /// Whether what comes from XMPP may go on to the domain over SIP. A domain with servers of both stays in XMPP, where
+    /// the sender is; and without records nobody has said that it is a SIP domain at all.
+    #[must_use]
+    pub const fn takes_from_xmpp(self) -> bool {
+        matches!(self, Self::Sip)
+    }
+}
+
+impl Finding {
+    /// Nobody had the time to ask: it counts for no later question.
+    #[must_use]
+    pub fn not_asked() -> Self {
+        Self {
+            world: World::Unknown,
+            because: "too many domains are asked about".to_owned(),
+            lifetime: Duration::ZERO,
+        }
+    }
 }
 
 /// Asks DNS for everything that tells where a domain lives. Whoever is served by this gateway publishes records that name
@@ -246,11 +265,8 @@ fn reason<'a>(
     }
     let names = names.join(", ");
     let mut words = match world {
-        World::Unknown => "DNS did not answer; tried on its address records".to_owned(),
-        World::Neither => {
-            "its DNS names no XMPP or SIP servers of its own; tried on its address records"
-                .to_owned()
-        }
+        World::Unknown => "DNS did not answer".to_owned(),
+        World::Neither => "its DNS names no XMPP or SIP servers of its own".to_owned(),
         _ if failed => format!("its DNS has {names}; some questions had no answer"),
         _ => format!("its DNS has {names}"),
     };
@@ -300,6 +316,8 @@ mod tests {
             let found = decide(&[("x", read(xmpp))], &[("s", read(sip))]);
             assert_eq!(found.world, world, "{xmpp} {sip}");
             assert_eq!(found.world.takes_from_sip(), takes, "{xmpp} {sip}");
+            let only_sip = xmpp != 'y' && sip == 'y';
+            assert_eq!(found.world.takes_from_xmpp(), only_sip, "{xmpp} {sip}");
             let seconds = if xmpp == '?' || sip == '?' || (xmpp, sip) == ('n', 'n') {
                 60
             } else {

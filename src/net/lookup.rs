@@ -1,6 +1,6 @@
 //! From a domain to the addresses to try, for either protocol.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use stox_core::failure::Local;
 use stox_core::time::Entropy;
@@ -10,6 +10,8 @@ use stox_sip::target::{
 use stox_sip::transport::Target;
 
 use super::dns::{Dns, DnsError, Found, Service, order_by_service};
+use super::public_address::is_public;
+use crate::config::Network;
 
 /// Addresses tried for one domain at most.
 const MAX_ADDRESSES: usize = 12;
@@ -30,6 +32,26 @@ pub async fn sip(
         lookup.answer(answer, entropy);
     }
     lookup.finish()
+}
+
+/// Takes out the targets of a domain that no setting names where they are neither public nor in one of these networks.
+///
+/// # Errors
+/// None is left. The first of them is named.
+pub fn confine(targets: Vec<Target>, networks: &[Network]) -> Result<Vec<Target>, IpAddr> {
+    let is_open = |address: IpAddr| {
+        let listed = |network: &Network| network.contains(address);
+        is_public(address) || networks.iter().any(listed)
+    };
+    let first = targets.first().map(|target| target.address.ip());
+    let open: Vec<Target> = targets
+        .into_iter()
+        .filter(|target| is_open(target.address.ip().to_canonical()))
+        .collect();
+    match first {
+        Some(address) if open.is_empty() => Err(address),
+        _ => Ok(open),
+    }
 }
 
 async fn ask(dns: &Dns, question: &Question) -> Answer {
@@ -225,6 +247,41 @@ mod tests {
 
     fn host(name: &str, port: u16, direct_tls: bool) -> (String, u16, bool) {
         (name.to_owned(), port, direct_tls)
+    }
+
+    /// Targets, the networks that are listed, and how many are left.
+    type Row<'a> = (&'a [&'a str], &'a [Network], Result<usize, IpAddr>);
+
+    #[test]
+    fn a_strangers_domain_leads_to_no_host_inside() {
+        let targets = |addresses: &[&str]| -> Vec<Target> {
+            let target = |address: &&str| Target {
+                transport: stox_sip::transport::Transport::Tls,
+                address: address.parse().unwrap(),
+                name: "voice.test".to_owned(),
+                also: Vec::new(),
+            };
+            addresses.iter().map(target).collect()
+        };
+        let inside = ["10.0.0.1".parse().unwrap()];
+        let listed: Vec<Network> = vec!["10.0.0.0/24".parse().unwrap()];
+        let rows: [Row; 7] = [
+            (&["8.8.8.8:5061", "10.0.0.1:5061"], &[], Ok(1)),
+            (&["10.0.0.1:5061"], &[], Err(inside[0])),
+            (&["10.0.0.1:5061"], &listed, Ok(1)),
+            (&["[::ffff:10.0.0.1]:5061"], &listed, Ok(1)),
+            (
+                &["[::ffff:127.0.0.1]:5061"],
+                &listed,
+                Err("::ffff:127.0.0.1".parse().unwrap()),
+            ),
+            (&["[2620:fe::fe]:5061", "[fd00::1]:5061"], &[], Ok(1)),
+            (&[], &[], Ok(0)),
+        ];
+        for (addresses, networks, expected) in rows {
+            let found = confine(targets(addresses), networks);
+            assert_eq!(found.map(|found| found.len()), expected, "{addresses:?}");
+        }
     }
 
     #[test]

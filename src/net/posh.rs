@@ -13,17 +13,16 @@ use tokio::time::{timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use url::Url;
 
-mod address;
 mod document;
 mod http;
 #[cfg(test)]
 mod tests;
 
-use self::address::is_public;
 use self::document::{Descriptor, Document};
 use super::dane::Verdict;
 use super::dns::{Dns, DnsError};
 use super::peer_certificate::CertificateFault;
+use super::public_address::is_public;
 use super::tls::{CurrentTls, server_name};
 use crate::config;
 

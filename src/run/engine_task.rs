@@ -1,5 +1,7 @@
 //! The one task that owns the engine: takes every input, carries out every effect.
 
+mod unnamed;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -16,6 +18,7 @@ use crate::admin::{
     BridgeStatus, LinkStatus, RegistrationStatus, SipDomainStatus, SipStatus, Status, StatusRequest,
 };
 use crate::clock::Clock;
+use crate::config::Network;
 use crate::engine::{Effect, Engine, StanzaToken};
 use crate::entropy::OsEntropy;
 use crate::net::dns::Dns;
@@ -59,6 +62,10 @@ pub(super) struct EngineTask {
     dns: Dns,
     resolving: mpsc::Sender<Resolved>,
     policy: Arc<TransportPolicy>,
+    /// Networks that the targets of SIP domains without a name may be in though these are not public.
+    networks: Arc<[Network]>,
+    /// When domains whose records are over were last looked for.
+    swept: Duration,
     handled: BTreeMap<StanzaToken, Handled>,
     next_token: u64,
 }
@@ -77,7 +84,7 @@ impl EngineTask {
         store: StoreWriter,
         dns: Dns,
         resolving: mpsc::Sender<Resolved>,
-        policy: Arc<TransportPolicy>,
+        (policy, networks): (Arc<TransportPolicy>, Arc<[Network]>),
     ) -> Self {
         Self {
             engine,
@@ -91,6 +98,8 @@ impl EngineTask {
             dns,
             resolving,
             policy,
+            networks,
+            swept: Duration::ZERO,
             handled: BTreeMap::new(),
             next_token: 0,
         }
@@ -136,7 +145,10 @@ impl EngineTask {
                     deadline = Some(Instant::now() + stop_within);
                 }
                 () = self.sockets.admit_next() => {}
-                () = sleep_until(wake) => self.engine.handle_timeout(self.clock.now()),
+                () = sleep_until(wake) => {
+                    self.sweep();
+                    self.engine.handle_timeout(self.clock.now());
+                }
             }
         }
         let last = Instant::now() + Duration::from_secs(2);
@@ -148,6 +160,9 @@ impl EngineTask {
     fn next_wake(&self, deadline: Option<Instant>) -> Instant {
         let mut wake = Instant::now() + Duration::from_secs(3600);
         if let Some(at) = self.engine.poll_timeout() {
+            wake = wake.min(self.clock.instant(at));
+        }
+        if let Some(at) = self.next_sweep() {
             wake = wake.min(self.clock.instant(at));
         }
         if let Some(at) = deadline {
@@ -241,7 +256,9 @@ impl EngineTask {
             | StreamArrival::Component(_)
             | StreamArrival::Left(_)
             | StreamArrival::Discovered { .. } => {}
+            StreamArrival::Wanted(wanted) => self.streams.want(wanted),
         }
+        self.decide();
     }
 
     fn carry_out(&mut self) {
@@ -317,10 +334,14 @@ impl EngineTask {
             self.policy.clone(),
             self.resolving.clone(),
         );
+        let networks = resolve.confined.then(|| self.networks.clone());
         tokio::spawn(async move {
             let mut entropy = OsEntropy::default();
             let host = resolve.hop.host.clone();
-            let targets = lookup::sip(&dns, resolve.hop, &policy, &mut entropy).await;
+            let mut targets = lookup::sip(&dns, resolve.hop, &policy, &mut entropy).await;
+            if let Some(networks) = networks {
+                targets = targets.and_then(|targets| confined(&host, targets, &networks));
+            }
             if let Err(why) = &targets {
                 tracing::warn!(host, %why, "a SIP domain cannot be resolved");
             }
@@ -386,6 +407,22 @@ impl EngineTask {
             },
         }
     }
+}
+
+/// Nobody who is not named here makes us speak to hosts inside.
+fn confined(
+    host: &str,
+    targets: Vec<Target>,
+    networks: &[Network],
+) -> Result<Vec<Target>, TargetError> {
+    lookup::confine(targets, networks).map_err(|address| {
+        tracing::warn!(
+            host,
+            %address,
+            "a SIP domain that no rule names leads to an address that is not public; if it is right, list its network in networks of the [[sip.domain]] rule for \"*\", or name the domain"
+        );
+        TargetError::NotFound
+    })
 }
 
 fn by_name(counts: &BTreeMap<Outcome, u64>) -> BTreeMap<String, u64> {

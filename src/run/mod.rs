@@ -3,10 +3,12 @@
 mod certificates;
 mod engine_task;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use stox_core::address::canonical_domain;
 use stox_core::time::Entropy;
 use stox_sip::transport::Transport;
 use stox_sip::ua::trust::AddressBlock;
@@ -18,7 +20,7 @@ use zeroize::Zeroizing;
 
 use crate::admin::AdminSocket;
 use crate::clock::Clock;
-use crate::config::{Config, component_findings};
+use crate::config::{self, Config, Network};
 use crate::engine::{BoundPorts, Engine, Settings};
 use crate::entropy::OsEntropy;
 use crate::net::dns::{Dns, DnsError};
@@ -30,7 +32,7 @@ use crate::sockets::admission::Admission;
 use crate::sockets::listen::{self, ListenError};
 use crate::sockets::msrp::MsrpSockets;
 use crate::sockets::sip::SipSockets;
-use crate::store::{Retention, SqliteStore, Store, StoreError, StoreWriter};
+use crate::store::{Kept, Retention, SqliteStore, Store, StoreError, StoreWriter};
 use crate::streams::{self, Rules, StreamParts, Streams};
 
 use engine_task::{EngineTask, Inputs};
@@ -85,7 +87,7 @@ struct Listeners {
 pub async fn serve(config: Config) -> Result<(), StartError> {
     let clock = Clock::start();
     let tls = TlsSettings::load(&config.tls, &config.sip)?;
-    let findings = component_findings(&config).into_iter();
+    let findings = config::findings(&config).into_iter();
     for finding in findings.chain(own_certificate::findings(&config)) {
         tracing::warn!("{finding}");
     }
@@ -100,6 +102,8 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     if let Some(msrp) = &mut settings.sip.msrp {
         msrp.fingerprint = Some(tls.fingerprint.clone());
     }
+    let rules = Rules::new(&config, DialbackSecret::new(secret.as_bytes()));
+    let left = left_unnamed(&kept, &rules);
     let mut engine = Engine::new(settings, || Box::new(OsEntropy::default()));
     tracing::info!(
         authorisations = kept.authorisations.len(),
@@ -107,6 +111,9 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         "restoring what the last run left"
     );
     engine.number_from(kept.last_number);
+    for domain in &left {
+        engine.admit(domain);
+    }
     engine.restore(
         kept.authorisations,
         kept.unsettled,
@@ -140,7 +147,6 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         msrp_arrivals,
         admit(),
     );
-    let rules = Rules::new(&config, DialbackSecret::new(secret.as_bytes()));
     let components = streams::plans(&config, &rules);
     let mut streams = Streams::new(StreamParts {
         rules,
@@ -150,6 +156,9 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         arrivals: stream_arrivals,
         admission: admit(),
     });
+    for domain in &left {
+        streams.restore(domain);
+    }
     listeners.serve(&mut sockets, &mut msrp_sockets, &mut streams);
     for component in components {
         streams.attach(component);
@@ -188,7 +197,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         writer,
         dns,
         resolving,
-        transports,
+        (transports, unnamed_networks(&config)),
     )
     .run(inputs, config.gateway.stop_within)
     .await;
@@ -213,11 +222,27 @@ fn inside(config: &Config) -> Vec<AddressBlock> {
     let trusted = config.sip.domains.iter();
     let trusted = trusted.flat_map(|domain| &domain.trusted_addresses);
     let networks = config.msrp.iter().flat_map(|msrp| &msrp.networks);
-    let block = |network: &crate::config::Network| AddressBlock {
+    let block = |network: &Network| AddressBlock {
         address: network.address,
         prefix: network.prefix,
     };
     trusted.chain(networks).map(block).collect()
+}
+
+/// The SIP domains without a name that contacts of the last run are of.
+fn left_unnamed(kept: &Kept, rules: &Rules) -> BTreeSet<String> {
+    let sip = kept.authorisations.iter();
+    let domains = sip.map(|(pair, _)| canonical_domain(&pair.sip.host));
+    let unnamed: BTreeSet<String> = domains
+        .filter(|domain| rules.inbound.is_unnamed(domain))
+        .collect();
+    unnamed.into_iter().take(rules.discovered).collect()
+}
+
+/// Where servers of SIP domains without a name may be though that is not public.
+fn unnamed_networks(config: &Config) -> Arc<[Network]> {
+    let unnamed = config.sip.unnamed.as_ref();
+    unnamed.map_or_else(Default::default, |rule| rule.networks.clone().into())
 }
 
 fn relay_host(config: &Config) -> Option<String> {

@@ -5,6 +5,7 @@ use stox_xmpp::stream::{
     ClaimRefusal, CloseReason, PairError, StreamCondition, TlsInfo, VerifyError,
 };
 
+use crate::net::discovery::World;
 use crate::net::dns::DnsError;
 
 /// A claim on a stream to us was refused.
@@ -57,6 +58,25 @@ pub(super) fn pair_refused(local: &str, why: &PairError) -> String {
 }
 
 const CERTIFICATE: &str = "ask its administrator for a certificate that is valid for it, add its authority to tls.roots, or set certificate = \"any\" for it where dialback may prove it";
+
+/// An XMPP partner wants a domain that no rule names, and that is no SIP domain.
+pub(super) const fn no_sip_domain(world: World) -> &'static str {
+    match world {
+        World::Xmpp => {
+            "it is an XMPP domain, and nothing is relayed from XMPP to XMPP; its _xmpp-server._tcp should lead to its own servers alone"
+        }
+        World::Both => {
+            "it has servers of both worlds, and what comes from XMPP stays there; to reach its SIP users, name it in [[sip.domain]]"
+        }
+        World::Neither => {
+            "nothing says that it is a SIP domain; ask its administrator for _sipfederationtls._tcp or _sip._tcp, or name it in [[sip.domain]] with a next_hop"
+        }
+        World::Unknown => "DNS does not answer for it; check dns.servers, and its name servers",
+        World::Sip => {
+            "there are as many as limits.discovered takes; raise it if they are to be served"
+        }
+    }
+}
 
 /// A question about a dialback key got no answer.
 pub(super) fn not_verified(why: &VerifyError) -> String {

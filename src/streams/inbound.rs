@@ -1,6 +1,7 @@
 //! Accepted streams.
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,15 +9,15 @@ use std::time::Duration;
 use minidom::Element;
 use stox_xmpp::dialback::Trouble;
 use stox_xmpp::stream::{
-    CloseReason, InboundEvent, InboundStream, Proof, StanzaNumber, StreamCommand, TlsInfo,
-    VerifyId, VerifyRequest,
+    CloseReason, DomainPair, InboundEvent, InboundStream, Proof, StanzaNumber, StreamCommand,
+    TlsInfo, VerifyId, VerifyRequest,
 };
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::connection::{Connection, Lost, Opening, Side, Start};
-use super::{Handled, Shared, StreamArrival, WRITE_QUEUE, advice, outbound};
+use super::{Asker, Handled, Shared, StreamArrival, WRITE_QUEUE, Wanted, advice, outbound};
 use crate::engine::LinkName;
 use crate::entropy::OsEntropy;
 use crate::sockets::admission::Admitted;
@@ -92,8 +93,23 @@ struct Task {
     /// Stanzas for the peer (XEP-0288).
     writes: mpsc::Receiver<Arc<Element>>,
     write_sender: mpsc::Sender<Arc<Element>>,
-    /// Dialback questions; they end with the stream.
+    /// Dialback questions, and those about domains that no rule names; they end with the stream.
     questions: JoinSet<()>,
+    /// Until when domains of ours that no rule names are known to be served, of pairs that are proved.
+    sought: BTreeMap<DomainPair, Duration>,
+}
+
+/// Until when we speak for the domain that a proved partner wants.
+async fn sought(shared: &Shared, pair: &DomainPair, peer: IpAddr) -> Result<Duration, Trouble> {
+    let (answer, told) = oneshot::channel();
+    let wanted = Wanted {
+        domain: pair.local.clone(),
+        askers: vec![Asker::at(peer), Asker::Domain(pair.remote.clone())],
+        answer,
+    };
+    let asked = shared.arrivals.send(StreamArrival::Wanted(wanted)).await;
+    asked.map_err(|_| Trouble::Timeout)?;
+    told.await.unwrap_or(Err(Trouble::Timeout))
 }
 
 impl Task {
@@ -124,6 +140,7 @@ impl Task {
             writes,
             write_sender,
             questions: JoinSet::new(),
+            sought: BTreeMap::new(),
         }
     }
 
@@ -265,8 +282,13 @@ impl Task {
                 };
                 self.verify(id, request);
             }
+            InboundEvent::Authenticate { id, pair } | InboundEvent::Seek { id, pair }
+                if self.shared.rules.inbound.is_unnamed(&pair.local) =>
+            {
+                self.seek(id, pair);
+            }
             // The machine has held the claim to the partner's rule.
-            InboundEvent::Authenticate { id, .. } => {
+            InboundEvent::Authenticate { id, .. } | InboundEvent::Seek { id, .. } => {
                 self.machine.verified(id, Ok(true), self.shared.clock.now());
             }
             InboundEvent::ClaimRefused(pair, why) => {
@@ -297,6 +319,9 @@ impl Task {
                 number,
                 element,
             } => {
+                if self.shared.rules.inbound.is_unnamed(&pair.local) {
+                    self.seek_again(&pair).await;
+                }
                 let arrival = StreamArrival::Stanza {
                     name: LinkName::new(&pair.local, &pair.remote),
                     element,
@@ -329,6 +354,31 @@ impl Task {
     fn warn(&self, partner: &str, words: &str) {
         let words = format!("{words} [stream from {}]", self.peer.ip());
         self.shared.complaints.warn(partner, &words);
+    }
+
+    /// Finds out whether we speak for the domain that a proved partner wants.
+    fn seek(&mut self, id: VerifyId, pair: DomainPair) {
+        while self.questions.try_join_next().is_some() {}
+        let (shared, verdicts, peer) = (
+            self.shared.clone(),
+            self.verdict_sender.clone(),
+            self.peer.ip(),
+        );
+        self.questions.spawn(async move {
+            let found = sought(&shared, &pair, peer).await;
+            // The stream holds the other end for as long as this runs.
+            _ = verdicts.send((id, found.map(|_| true))).await;
+        });
+    }
+
+    /// A stanza to a domain whose records may be over: what is forgotten meanwhile is found again before it goes on. What
+    /// is not found is refused by the engine.
+    async fn seek_again(&mut self, pair: &DomainPair) {
+        let now = self.shared.now();
+        if self.sought.get(pair).is_none_or(|until| *until <= now) {
+            let found = sought(&self.shared, pair, self.peer.ip()).await;
+            self.sought.insert(pair.clone(), found.unwrap_or(now));
+        }
     }
 
     /// Asks the claimed domain's own server.

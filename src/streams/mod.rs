@@ -8,6 +8,7 @@ mod connection;
 mod inbound;
 mod outbound;
 mod rules;
+mod seeking;
 mod worlds;
 
 use std::collections::BTreeMap;
@@ -37,6 +38,8 @@ use crate::sockets::admission::Admission;
 use complaints::Complaints;
 pub use component::{Plan, plans};
 pub use rules::Rules;
+use seeking::Seeking;
+pub use seeking::{Asker, Decided, Wanted};
 use worlds::Worlds;
 
 /// Stanzas that wait to be written to one stream. The link's window keeps far fewer in flight.
@@ -109,6 +112,8 @@ pub enum StreamArrival {
     Component(ComponentStatus),
     /// The component of that domain takes nothing more, after [`Streams::leave`].
     Left(String),
+    /// Somebody wants to know whether we speak for a domain that no rule names. To be given to [`Streams::want`].
+    Wanted(Wanted),
     /// DNS has said in which world a domain lives that no rule names.
     Discovered {
         /// The domain, canonical.
@@ -214,6 +219,7 @@ pub struct Streams {
     inbound: BTreeMap<u64, InboundStatus>,
     components: component::Components,
     worlds: Worlds,
+    seeking: Seeking,
     listeners: JoinSet<()>,
     tasks: JoinSet<()>,
     /// Tells accepted streams to close; each of them holds a receiver until it has.
@@ -270,6 +276,7 @@ impl Streams {
             bidirectional: BTreeMap::new(),
             inbound: BTreeMap::new(),
             components: component::Components::default(),
+            seeking: Seeking::default(),
             listeners: JoinSet::new(),
             tasks: JoinSet::new(),
             stop: watch::Sender::new(()),
@@ -448,15 +455,108 @@ impl Streams {
             StreamArrival::Lost(name, attempt, _) => self.forget_route(name, *attempt),
             StreamArrival::Component(status) => self.components.note(status),
             StreamArrival::Left(local) => self.components.note_left(local),
-            StreamArrival::Ready { .. } | StreamArrival::Seen(_) | StreamArrival::Rejoined(_) => {}
+            StreamArrival::Ready { .. }
+            | StreamArrival::Seen(_)
+            | StreamArrival::Rejoined(_)
+            | StreamArrival::Wanted(_) => {}
             StreamArrival::Stanza { name, .. } => {
                 self.worlds.heard(&name.partner, self.shared.now());
             }
             StreamArrival::Discovered { domain, finding } => {
-                self.worlds
-                    .found(domain, finding.clone(), self.shared.now());
+                let now = self.shared.now();
+                self.worlds.found(domain, finding.clone(), now);
+                let world = self.worlds.get(domain, now).unwrap_or(finding.world);
+                self.seeking.found(domain, world);
             }
         }
+    }
+
+    /// Somebody wants to know whether we speak for a domain that no rule names; [`Self::poll_decided`] says so, at once or
+    /// when DNS has answered.
+    pub fn want(&mut self, wanted: Wanted) {
+        let now = self.shared.now();
+        let domain = wanted.domain.clone();
+        let known = self.worlds.get(&domain, now);
+        if self.seeking.want(wanted, known, now) {
+            self.look_up(domain);
+        }
+    }
+
+    fn look_up(&mut self, domain: String) {
+        let shared = self.shared.clone();
+        self.spawn(async move {
+            let finding = outbound::look_up(&shared, &domain).await;
+            let finding = finding.unwrap_or_else(Finding::not_asked);
+            let arrival = StreamArrival::Discovered { domain, finding };
+            // Nobody waits for it when the process stops.
+            _ = shared.arrivals.send(arrival).await;
+        });
+    }
+
+    /// The next domain whose world is known, and who waits for that.
+    pub fn poll_decided(&mut self) -> Option<Decided> {
+        self.seeking.poll_decided()
+    }
+
+    /// A decided domain may be served as a SIP domain, from now on or still: until when, in monotonic time. `None`: it is
+    /// none, or there is no room for it; the administrator is told.
+    pub fn admit(&mut self, decided: &Decided) -> Option<Duration> {
+        let Decided { domain, world, .. } = decided;
+        let served = match world.takes_from_xmpp() {
+            true => self.worlds.serve(domain),
+            false => None,
+        };
+        if decided.is_fresh {
+            let because = self.worlds.because(domain).unwrap_or_default();
+            let asked_by = decided.asked_by();
+            match served {
+                Some(_) => tracing::info!(
+                    domain,
+                    because,
+                    asked_by,
+                    "a domain that no rule names is served as a SIP domain"
+                ),
+                None => tracing::info!(
+                    domain,
+                    because,
+                    asked_by,
+                    "a domain that no rule names is asked for and not served as a SIP domain: {}",
+                    advice::no_sip_domain(*world)
+                ),
+            }
+        }
+        served
+    }
+
+    /// The engine serves a SIP domain that no rule names, since an earlier run has left contacts of it. DNS is asked about it
+    /// soon.
+    pub fn restore(&mut self, domain: &str) {
+        self.worlds.restore(domain, self.shared.now());
+    }
+
+    /// The SIP domains that are served though their records count no more: each is to be given to [`Self::seek_again`] or
+    /// to [`Self::forget`].
+    #[must_use]
+    pub fn overdue(&self) -> Vec<String> {
+        self.worlds.overdue(self.shared.now())
+    }
+
+    /// When there may be one, in monotonic time.
+    #[must_use]
+    pub fn next_overdue(&self) -> Option<Duration> {
+        self.worlds.next_overdue()
+    }
+
+    /// A domain is still needed: DNS is asked about it again as soon as that is allowed.
+    pub fn seek_again(&mut self, domain: String) {
+        if self.seeking.again(&domain, self.shared.now()) {
+            self.look_up(domain);
+        }
+    }
+
+    /// The engine serves a domain no more.
+    pub fn forget(&mut self, domain: &str) {
+        self.worlds.forget(domain);
     }
 
     /// The streams to us.

@@ -22,7 +22,7 @@ use crate::config::{Partner, StreamTls};
 use crate::engine::LinkName;
 use crate::entropy::OsEntropy;
 use crate::net::dane::{Pinned, Verdict};
-use crate::net::discovery::{self, World};
+use crate::net::discovery::{self, Finding, World};
 use crate::net::lookup::{self, XmppPlace};
 
 /// How long TCP may take to one address.
@@ -126,10 +126,9 @@ async fn carry(
 /// Asks DNS where a domain lives that no rule names (RFC 7247 §5), and tells what it finds.
 async fn discover(shared: &Shared, domain: &str) -> World {
     // Whoever has to wait for others' look-ups goes on as where DNS does not answer.
-    let Ok(Ok(_permit)) = timeout(DISCOVERY_TURN, shared.discovering.acquire()).await else {
+    let Some(finding) = look_up(shared, domain).await else {
         return World::Unknown;
     };
-    let finding = discovery::find(&shared.dns, domain, &shared.rules.host).await;
     let (world, because) = (finding.world, &finding.because);
     if world.takes_from_sip() {
         tracing::debug!(
@@ -152,6 +151,13 @@ async fn discover(shared: &Shared, domain: &str) -> World {
         .send(StreamArrival::Discovered { domain, finding })
         .await;
     world
+}
+
+/// Asks DNS about a domain when it is its turn. `None`: too many are asked about.
+pub(super) async fn look_up(shared: &Shared, domain: &str) -> Option<Finding> {
+    let turn = timeout(DISCOVERY_TURN, shared.discovering.acquire()).await;
+    let _permit = turn.ok()?.ok()?;
+    Some(discovery::find(&shared.dns, domain, &shared.rules.host).await)
 }
 
 /// Asks the authoritative server of a claimed domain about a dialback key.

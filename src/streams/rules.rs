@@ -59,6 +59,7 @@ impl Rules {
             .collect();
         let inbound = InboundSettings {
             local_domains,
+            serves_unnamed: config.sip.unnamed.is_some(),
             unclaimable_domains: components,
             partners: partners
                 .iter()

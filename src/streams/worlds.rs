@@ -9,7 +9,11 @@ use crate::net::discovery::{Finding, World};
 /// How long a domain that has proved itself on a stream lives in the XMPP world, from the last that was heard of it there.
 const PROOF: Duration = Duration::from_secs(3600);
 
-/// Findings by domain, so many at most: the one that was used least recently goes first. All times are monotonic.
+/// A SIP domain that is served stays for so long after its records, so that what was sent to it in time still comes.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Findings by domain, so many at most: the one that was used least recently goes first, unless it is served. All times are
+/// monotonic.
 pub(super) struct Worlds {
     limit: usize,
     known: BTreeMap<String, Known>,
@@ -19,6 +23,8 @@ struct Known {
     world: World,
     because: String,
     proved: bool,
+    /// The engine has it among the SIP domains.
+    served: bool,
     since: Duration,
     until: Duration,
     used: Duration,
@@ -47,6 +53,7 @@ impl Worlds {
                 world: finding.world,
                 because: finding.because,
                 proved: false,
+                served: self.serves(domain),
                 since: now,
                 until: now.saturating_add(finding.lifetime),
                 used: now,
@@ -62,6 +69,7 @@ impl Worlds {
             world: World::Xmpp,
             because: "it has proved itself on an XMPP stream".to_owned(),
             proved: true,
+            served: self.serves(domain),
             since: now,
             until: now.saturating_add(PROOF),
             used: now,
@@ -77,13 +85,64 @@ impl Worlds {
         }
     }
 
+    fn serves(&self, domain: &str) -> bool {
+        self.known.get(domain).is_some_and(|known| known.served)
+    }
+
+    /// Why it is believed to live there.
+    pub(super) fn because(&self, domain: &str) -> Option<&str> {
+        self.known.get(domain).map(|known| known.because.as_str())
+    }
+
+    /// The engine may serve the domain until then, from now on or still. `None`: there is no room for one more.
+    pub(super) fn serve(&mut self, domain: &str) -> Option<Duration> {
+        let known = self.known.get_mut(domain)?;
+        known.served = true;
+        Some(known.until)
+    }
+
+    /// The engine serves a domain of which an earlier run has left contacts.
+    pub(super) fn restore(&mut self, domain: &str, now: Duration) {
+        let known = Known {
+            world: World::Unknown,
+            because: "contacts of the last run are left".to_owned(),
+            proved: false,
+            served: true,
+            since: now,
+            until: now,
+            used: now,
+        };
+        self.insert(domain, known);
+    }
+
+    /// The SIP domains that are served though their records count no more.
+    pub(super) fn overdue(&self, now: Duration) -> Vec<String> {
+        let is_over = |known: &Known| known.served && known.until.saturating_add(GRACE) <= now;
+        let over = self.known.iter().filter(|(_, known)| is_over(known));
+        over.map(|(domain, _)| domain.clone()).collect()
+    }
+
+    /// When [`Self::overdue`] has the next one.
+    pub(super) fn next_overdue(&self) -> Option<Duration> {
+        let served = self.known.values().filter(|known| known.served);
+        let next = served.map(|known| known.until).min()?;
+        Some(next.saturating_add(GRACE))
+    }
+
+    /// The engine serves the domain no more.
+    pub(super) fn forget(&mut self, domain: &str) {
+        self.known.remove(domain);
+    }
+
     pub(super) fn status(&self, now: Duration) -> Vec<DiscoveredStatus> {
         let shown = |(domain, known): (&String, &Known)| DiscoveredStatus {
             domain: domain.clone(),
             world: known.world.word().to_owned(),
             refused: !known.world.takes_from_sip(),
+            served: known.served,
             because: known.because.clone(),
             age_seconds: now.saturating_sub(known.since).as_secs(),
+            left_seconds: Some(known.until.saturating_sub(now).as_secs()),
         };
         self.known.iter().map(shown).collect()
     }
@@ -96,10 +155,12 @@ impl Worlds {
             // Whoever asks for many domains pushes out no partner that has proved itself.
             let now = known.used;
             let rank = |known: &Known| (known.proved && now < known.until, known.used);
-            let oldest = self.known.iter().min_by_key(|(_, known)| rank(known));
-            if let Some(oldest) = oldest.map(|(domain, _)| domain.clone()) {
-                self.known.remove(&oldest);
-            }
+            let unserved = self.known.iter().filter(|(_, known)| !known.served);
+            let oldest = unserved.min_by_key(|(_, known)| rank(known));
+            let Some(oldest) = oldest.map(|(domain, _)| domain.clone()) else {
+                return;
+            };
+            self.known.remove(&oldest);
         }
         self.known.insert(domain.to_owned(), known);
     }
@@ -156,6 +217,45 @@ mod tests {
         assert_eq!(worlds.status(at(10)).len(), 2);
         worlds.found("b", finding(World::Both), at(4000));
         assert_eq!(worlds.get("a", at(4000)), None, "its time is over");
+    }
+
+    #[test]
+    fn what_is_served_stays_until_its_records_are_over_and_it_is_forgotten() {
+        let mut worlds = Worlds::new(2);
+        assert_eq!(worlds.serve("a"), None, "nothing is known of it");
+        worlds.found("a", finding(World::Sip), at(0));
+        assert_eq!(worlds.next_overdue(), None);
+        assert_eq!(worlds.serve("a"), Some(at(60)));
+        assert_eq!(worlds.next_overdue(), Some(at(70)));
+        assert!(worlds.overdue(at(69)).is_empty());
+        assert_eq!(worlds.overdue(at(70)), ["a"]);
+        // Records that are asked for again hold it for longer.
+        worlds.found("a", finding(World::Sip), at(71));
+        assert!(worlds.overdue(at(71)).is_empty());
+        assert_eq!(worlds.overdue(at(141)), ["a"]);
+        // Whatever DNS says then, it is served until it is forgotten, and nobody pushes it out.
+        worlds.found("a", finding(World::Neither), at(141));
+        for number in 0..9 {
+            worlds.found(&number.to_string(), finding(World::Sip), at(142));
+        }
+        assert_eq!(worlds.get("a", at(142)), Some(World::Neither));
+        assert_eq!(worlds.serve("8"), Some(at(202)));
+        worlds.found("b", finding(World::Sip), at(142));
+        assert_eq!(worlds.get("b", at(142)), None, "no room");
+        assert_eq!(worlds.serve("b"), None);
+        worlds.forget("a");
+        worlds.found("b", finding(World::Sip), at(142));
+        assert_eq!(worlds.get("b", at(142)), Some(World::Sip));
+    }
+
+    #[test]
+    fn what_the_last_run_has_left_is_asked_about_soon() {
+        let mut worlds = Worlds::new(1);
+        worlds.restore("a", at(5));
+        worlds.restore("b", at(5));
+        assert_eq!(worlds.get("a", at(5)), None);
+        assert_eq!(worlds.overdue(at(15)), ["a"]);
+        assert_eq!(worlds.status(at(5)).len(), 1);
     }
 
     #[test]

@@ -94,6 +94,11 @@ impl SipPeer {
         panic!("no `{start}` among:\n{}", others.join("\n"));
     }
 
+    /// Nothing has come.
+    pub(crate) fn has_heard_nothing(&self) -> bool {
+        self.kept.is_empty() && self.messages.try_recv().is_err()
+    }
+
     /// The final answer to an INVITE.
     pub(crate) fn hear_final(&mut self) -> Heard {
         loop {

@@ -1,5 +1,5 @@
 //! An XMPP server of one domain: it takes the gateway's streams, proves its domain by dialback, answers pings, and hands
-//! on every other stanza. Without TLS.
+//! on every other stanza. Without TLS. It says of every key that it is right, unless that says itself that it is wrong.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -47,17 +47,15 @@ impl XmppServer {
 
     /// Opens its stream to the gateway, which asks back whether it is the domain's.
     pub(crate) fn dial(&self, gateway: SocketAddr) {
-        let mut stream = TcpStream::connect(gateway).unwrap();
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        let mut pieces = Pieces::new(stream.try_clone().unwrap());
-        stream
-            .write_all(header(DOMAIN, PARTNER, "").as_bytes())
-            .unwrap();
-        pieces.wait_for("<stream:features");
-        let key = format!("<db:result from='{DOMAIN}' to='{PARTNER}'>key</db:result>");
-        stream.write_all(key.as_bytes()).unwrap();
-        let result = pieces.wait_for("<db:result");
-        assert!(result.contains("valid"), "{result}");
+        self.dial_for(gateway, PARTNER);
+    }
+
+    /// As [`Self::dial`], for another domain of the gateway's.
+    pub(crate) fn dial_for(&self, gateway: SocketAddr, partner: &str) {
+        let mut pieces = open(gateway, partner);
+        let result = claim(&mut pieces, partner, "key");
+        assert!(result.contains("'valid'"), "{result}");
+        let stream = pieces.stream.try_clone().unwrap();
         stream.set_read_timeout(None).unwrap();
         *self.to_gateway.lock().unwrap() = Some(stream);
         let shared = self.to_gateway.clone();
@@ -91,6 +89,24 @@ impl XmppServer {
     }
 }
 
+/// A stream to the gateway for a domain, on which nothing is proved yet.
+pub(crate) fn open(gateway: SocketAddr, partner: &str) -> Pieces<TcpStream> {
+    let stream = TcpStream::connect(gateway).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut pieces = Pieces::new(stream);
+    pieces.say(&header(DOMAIN, partner, ""));
+    pieces.wait_for("<stream:features");
+    pieces
+}
+
+/// What the gateway says to the server's key for a domain.
+pub(crate) fn claim(pieces: &mut Pieces<TcpStream>, partner: &str, key: &str) -> String {
+    pieces.say(&format!(
+        "<db:result from='{DOMAIN}' to='{partner}'>{key}</db:result>"
+    ));
+    pieces.wait_for("<db:result")
+}
+
 fn say(stream: &Mutex<Option<TcpStream>>, stanza: &str) {
     let mut stream = stream.lock().unwrap();
     let stream = stream.as_mut().expect("a stream to the gateway");
@@ -102,15 +118,16 @@ fn take(mut stream: TcpStream, stanzas: &Sender<String>, out: &Mutex<Option<TcpS
     let pieces = Pieces::new(stream.try_clone().unwrap());
     for piece in pieces {
         let answer = if piece.starts_with("<stream:stream") {
-            header(DOMAIN, PARTNER, " id='s1'") + FEATURES
+            header(DOMAIN, attribute(&piece, "from"), " id='s1'") + FEATURES
         } else if piece.starts_with("<db:") {
-            // Both what it claims and what it asks for is right.
+            let (to, right) = (attribute(&piece, "from"), !piece.contains(">wrong<"));
             let name = piece.split([' ', '>']).next().unwrap();
             let id = match name {
                 "<db:verify" => format!(" id='{}'", attribute(&piece, "id")),
                 _ => String::new(),
             };
-            format!("{name} from='{DOMAIN}' to='{PARTNER}'{id} type='valid'/>")
+            let verdict = if right { "valid" } else { "invalid" };
+            format!("{name} from='{DOMAIN}' to='{to}'{id} type='{verdict}'/>")
         } else if piece.starts_with("<iq") && piece.contains("urn:xmpp:ping") {
             let (from, to) = (attribute(&piece, "to"), attribute(&piece, "from"));
             let id = attribute(&piece, "id");

@@ -54,9 +54,9 @@ pub use self::relay::RelayNews;
 use self::session::Sessions;
 pub use self::settings::Settings;
 use self::subscriber::Subscriptions;
-use self::trust::SipDomain;
 pub use self::troubles::Trouble;
 use self::troubles::Troubles;
+use self::trust::SipDomain;
 use self::typing::Typists;
 use crate::dialect::{Dialects, ImMode, Learned, Profile};
 use crate::message::{Message, Request, Response};
@@ -197,8 +197,10 @@ impl UserAgent {
 
     /// Federates with one more domain from here on: one that its DNS has, and that proves itself by its own certificate.
     pub fn admit(&mut self, domain: SipDomain) {
-        let name = canonical_domain(&domain.name);
-        self.settings.found.entry(name).or_insert(domain);
+        if self.settings.sip_domain(&domain.name).is_none() {
+            let name = canonical_domain(&domain.name);
+            self.settings.found.insert(name, domain);
+        }
     }
 
     /// Federates with a domain of [`Self::admit`] no more.
@@ -217,10 +219,10 @@ impl UserAgent {
         }
     }
 
-    /// Whether the settings name this domain as one that we federate with.
+    /// Whether a domain of [`Self::admit`] is federated with.
     #[must_use]
-    pub fn names(&self, domain: &str) -> bool {
-        self.settings.named(domain).is_some()
+    pub fn has_found(&self, domain: &str) -> bool {
+        self.settings.found.contains_key(&canonical_domain(domain))
     }
 
     /// The domains that sessions, conferences and requests under way are with, canonical.

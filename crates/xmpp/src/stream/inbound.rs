@@ -506,8 +506,7 @@ impl InboundStream {
                 .and_then(name)
                 .and_then(|text| normal_domain(text))
         };
-        let from = asked(|header| header.to.as_ref())
-            .filter(|to| self.settings.may_serve(to));
+        let from = asked(|header| header.to.as_ref()).filter(|to| self.settings.may_serve(to));
         let to = asked(|header| header.from.as_ref());
         let wire = header_to_wire(from.as_deref(), to.as_deref(), Some(&self.id));
         self.carrier.write(wire, now);

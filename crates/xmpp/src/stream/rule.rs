@@ -110,9 +110,8 @@ impl PartnerRules {
     /// Whether a rule is for this domain by name, or for those below another one, and not only for every domain.
     #[must_use]
     pub fn name(&self, domain: &str) -> bool {
-        let named = |pattern: &DomainPattern| {
-            *pattern != DomainPattern::Any && pattern.matches(domain)
-        };
+        let named =
+            |pattern: &DomainPattern| *pattern != DomainPattern::Any && pattern.matches(domain);
         self.0.iter().any(|(pattern, _)| named(pattern))
     }
 
