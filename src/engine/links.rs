@@ -1,6 +1,7 @@
 //! The links to all partners, made on demand and forgotten when idle.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use stox_core::address::canonical_domain;
@@ -10,15 +11,17 @@ use stox_core::vocab::Ref;
 use stox_xmpp::adapt::Iq;
 use stox_xmpp::link::{self, Attempt, Link, LinkCommand, LinkState, LinkStatus, Loss, Outgoing};
 
-use super::Effect;
+use super::{Account, Effect};
 
-/// A domain of ours and a partner's.
+/// A domain of ours and a partner's, and by what way where that is an account.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkName {
     /// Our domain, canonical.
     pub local: String,
     /// The partner's domain, canonical.
     pub partner: String,
+    /// The account ([`Account::name`]) that carries it; `None`: server to server, or a component.
+    pub account: Option<Arc<str>>,
 }
 
 impl LinkName {
@@ -28,6 +31,24 @@ impl LinkName {
         Self {
             local: canonical_domain(local),
             partner: canonical_domain(partner),
+            account: None,
+        }
+    }
+
+    /// The canonical name of an account's way to a partner.
+    #[must_use]
+    pub fn of_account(account: &Account, partner: &str) -> Self {
+        Self {
+            account: Some(account.name.clone()),
+            ..Self::new(&account.user.domain, partner)
+        }
+    }
+
+    /// Whether a server in between carries the stanzas on to the partner.
+    fn is_routed(&self, components: &BTreeSet<String>) -> bool {
+        match &self.account {
+            Some(account) => account.rsplit('@').next() != Some(self.partner.as_str()),
+            None => components.contains(&self.local),
         }
     }
 }
@@ -86,7 +107,7 @@ impl Links {
                 return;
             }
             let settings = link::Settings {
-                routed: self.components.contains(&name.local),
+                routed: name.is_routed(&self.components),
                 ..self.settings.clone()
             };
             let link = Link::new(settings, &name.local, &name.partner, (self.entropy)());
@@ -147,6 +168,16 @@ impl Links {
         self.effects.pop_front()
     }
 
+    /// The ways of accounts that `keep` does not know are given up, with all that waited for them.
+    pub(super) fn drop_accounts(&mut self, keep: impl Fn(&Arc<str>) -> bool) {
+        let gone = |name: &&LinkName| name.account.as_ref().is_some_and(|account| !keep(account));
+        let gone: Vec<LinkName> = self.links.keys().filter(gone).cloned().collect();
+        for name in gone {
+            self.with(&name, Link::shut_down);
+            self.forget(&name);
+        }
+    }
+
     /// No fence of any link waits for company any more.
     pub(super) fn hurry(&mut self, now: Now) {
         self.settings.fence_delay = Duration::ZERO;
@@ -192,10 +223,14 @@ impl Links {
             .map(|(name, _)| name.clone())
             .collect();
         for name in idle {
-            self.links.remove(&name);
-            if let Some(at) = self.timeout_of.remove(&name) {
-                self.timeouts.remove(&(at, name));
-            }
+            self.forget(&name);
+        }
+    }
+
+    fn forget(&mut self, name: &LinkName) {
+        self.links.remove(name);
+        if let Some(at) = self.timeout_of.remove(name) {
+            self.timeouts.remove(&(at, name.clone()));
         }
     }
 

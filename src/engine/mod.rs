@@ -3,6 +3,7 @@
 //! The process runs one [`Engine`] in one task; the vector tests run the same engine on virtual time. Inputs are method
 //! calls with the time; what is to be done comes out of [`Engine::poll_effect`].
 
+mod accounts;
 mod journal;
 mod links;
 mod settings;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use minidom::Element;
-use stox_core::address::canonical_domain;
+use stox_core::address::{Jid, canonical_domain};
 use stox_core::bridge::{self, Bridge, Snapshot};
 use stox_core::time::{Entropy, Now};
 use stox_core::vocab::{
@@ -30,6 +31,7 @@ use stox_xmpp::adapt;
 use stox_xmpp::link::{Attempt, CloseReason, LinkStatus, Loss, Outgoing};
 use stox_xmpp::server::{self, Software};
 
+pub use accounts::Account;
 pub use links::{LinkName, Links};
 pub use settings::{BoundPorts, Settings, Unnamed};
 
@@ -67,6 +69,7 @@ pub struct Engine {
     bridge: Bridge,
     sip: UserAgent,
     links: Links,
+    accounts: accounts::Accounts,
     software: Software,
     /// SIP domains whose users are conferences.
     conferences: BTreeSet<String>,
@@ -94,6 +97,7 @@ impl Engine {
                 settings.max_links,
                 Box::new(entropy),
             ),
+            accounts: accounts::Accounts::default(),
             software: settings.software,
             conferences: settings.conferences,
             unnamed: settings.unnamed,
@@ -155,6 +159,17 @@ impl Engine {
         domains.append(&mut self.sip.domains_in_use());
         domains.extend(self.links.busy_domains().map(str::to_owned));
         domains
+    }
+
+    // ---------------------------------------------------------------------------------------- accounts
+
+    /// Says which SIP users have accounts. Those that are not named any more are given up, with all that waits for them.
+    pub fn set_accounts(&mut self, accounts: Vec<Account>, now: Now) {
+        self.accounts = accounts::Accounts::new(accounts);
+        let accounts = &self.accounts;
+        self.links
+            .drop_accounts(|name| accounts.get(name).is_some());
+        self.settle(now);
     }
 
     // ------------------------------------------------------------------------------------------- SIP in
@@ -291,6 +306,15 @@ impl Engine {
     /// A partner has logged in on a stream to us by its certificate (SASL EXTERNAL).
     pub fn partner_logged_in(&mut self, name: &LinkName, now: Now) {
         self.links.partner_logged_in(name, now);
+        self.settle(now);
+    }
+
+    /// An account has a new session: what was said meanwhile, nobody took.
+    pub fn account_rejoined(&mut self, name: &str, now: Now) {
+        if let Some(account) = self.accounts.get(name) {
+            let among = |xmpp: &str| account.domains.iter().any(|domain| domain.matches(xmpp));
+            self.bridge.resume_user(&account.user, among, now);
+        }
         self.settle(now);
     }
 
@@ -483,6 +507,14 @@ impl Engine {
         }
     }
 
+    /// By which way stanzas from a SIP user go to an XMPP user.
+    fn way(&self, from: &Jid, to: &Jid) -> LinkName {
+        match self.accounts.between(from, &to.domain) {
+            Some(account) => LinkName::of_account(account, &to.domain),
+            None => LinkName::new(&from.domain, &to.domain),
+        }
+    }
+
     fn send_stanza(&mut self, out: &XmppOut, now: Now) {
         let (from, to) = match out {
             XmppOut::Message { from, to, .. }
@@ -493,7 +525,7 @@ impl Engine {
             | XmppOut::PresenceError { from, to, .. } => (from, to),
             XmppOut::Muc(out) => out.addresses(),
         };
-        let name = LinkName::new(&from.domain, &to.domain);
+        let name = self.way(from, to);
         self.links.send(&name, Outgoing::from_core(out, now), now);
     }
 }

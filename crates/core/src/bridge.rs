@@ -186,12 +186,23 @@ impl Bridge {
     /// The users of that SIP domain were cut off from XMPP for a while, and nobody knows what was told meanwhile: both
     /// sides tell each other anew.
     pub fn resume(&mut self, domain: &str, now: Now) {
+        self.resume_those(|contact| contact.names.sip_as_jid.domain == domain, now);
+    }
+
+    /// The same for one SIP user (a bare canonical JID) and his contacts in some XMPP domains.
+    pub fn resume_user(&mut self, user: &Jid, among: impl Fn(&str) -> bool, now: Now) {
+        let is_meant = |contact: &book::Contact| {
+            contact.names.sip_as_jid.canonical() == *user && among(&contact.names.key.xmpp.domain)
+        };
+        self.resume_those(is_meant, now);
+    }
+
+    fn resume_those(&mut self, is_meant: impl Fn(&book::Contact) -> bool, now: Now) {
         self.cx.now = now;
         let Book {
             contacts, index, ..
         } = &mut self.book;
-        let of_domain = |contact: &&mut book::Contact| contact.names.sip_as_jid.domain == domain;
-        for contact in contacts.values_mut().filter(of_domain) {
+        for contact in contacts.values_mut().filter(|contact| is_meant(contact)) {
             watching::tell_again(contact, index, &mut self.cx, now);
             watchers::ask_again(contact, &mut self.cx);
         }

@@ -1,5 +1,6 @@
 //! XMPP federation as sans-IO machines.
 
+pub mod account;
 pub mod adapt;
 pub mod dialback;
 pub mod link;
