@@ -33,7 +33,7 @@ use name_server::{NameServer, Record, at, srv};
 use sip_peer::{Heard, SipPeer};
 use tls_peer::TlsPeer;
 use xml_pieces::attribute;
-use xmpp_server::{XmppServer, claim, open};
+use xmpp_server::{XmppServer, claim, open, pong};
 
 const ROMEO: &str = "romeo@jabber.test/balcony";
 const JULIET: &str = "juliet@voice.test";
@@ -45,6 +45,7 @@ struct Stage {
     sip: SipPeer,
     names: NameServer,
     folder: Folder,
+    settings: String,
 }
 
 impl Stage {
@@ -81,7 +82,20 @@ impl Stage {
             sip,
             names,
             folder,
+            settings,
         }
+    }
+
+    /// Romeo subscribes to Juliet and is let in.
+    fn subscribe(&mut self) {
+        self.xmpp.say(&format!(
+            "<presence type='subscribe' from='romeo@jabber.test' to='{JULIET}' id='s1'/>"
+        ));
+        let mut subscribe = self.sip.hear("SUBSCRIBE ");
+        subscribe.answer("200 OK\r\nExpires: 600", self.sip.address, "");
+        let taken = self.over_tls("voice", &notify(&subscribe));
+        assert!(taken.starts_with("SIP/2.0 200 "), "{taken}");
+        self.xmpp.hear("type='subscribed'");
     }
 
     /// Romeo's message to Juliet.
@@ -98,24 +112,33 @@ impl Stage {
         all.into_iter().find(|shown| shown["domain"] == domain)
     }
 
-    /// Says this on a connection with that certificate, and reads the final answer.
-    fn over_tls(&self, certificate: &str, request: &str) -> String {
+    /// Says this on a connection with that certificate.
+    fn say_over_tls(&self, certificate: &str, request: &str) -> impl Read + use<> {
         let peer = TlsPeer::new(&self.folder, certificate);
         let mut stream = peer.dial(self.gateway.tls);
         stream.write_all(request.as_bytes()).unwrap();
         stream.flush().unwrap();
-        let mut read = String::new();
-        let mut buffer = [0; 4096];
-        loop {
-            let count = stream.read(&mut buffer).expect("an answer");
-            assert!(count > 0, "the gateway closed the connection: {read}");
-            read.push_str(&String::from_utf8_lossy(&buffer[..count]));
-            let answers = read.split_inclusive("\r\n\r\n");
-            let whole = answers.filter(|answer| answer.ends_with("\r\n\r\n"));
-            let mut finals = whole.filter(|answer| !answer.starts_with("SIP/2.0 1"));
-            if let Some(answer) = finals.next() {
-                return answer.to_owned();
-            }
+        stream
+    }
+
+    /// The same, and reads the final answer.
+    fn over_tls(&self, certificate: &str, request: &str) -> String {
+        final_answer(self.say_over_tls(certificate, request))
+    }
+}
+
+fn final_answer(mut stream: impl Read) -> String {
+    let mut read = String::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let count = stream.read(&mut buffer).expect("an answer");
+        assert!(count > 0, "the gateway closed the connection: {read}");
+        read.push_str(&String::from_utf8_lossy(&buffer[..count]));
+        let answers = read.split_inclusive("\r\n\r\n");
+        let whole = answers.filter(|answer| answer.ends_with("\r\n\r\n"));
+        let mut finals = whole.filter(|answer| !answer.starts_with("SIP/2.0 1"));
+        if let Some(answer) = finals.next() {
+            return answer.to_owned();
         }
     }
 }
@@ -184,8 +207,8 @@ fn notify(subscribe: &Heard) -> String {
 #[test]
 fn xmpp_users_and_those_of_an_unnamed_sip_domain_reach_each_other() {
     let mut stage = Stage::new("unnamed", RULE);
-    // Before its server has proved itself nobody of there may ask, and what a stranger asks is not looked up.
-    let refused = stage.over_tls("voice", &message("early"));
+    // Nothing is looked up for who has not proved itself.
+    let refused = stage.over_tls("other", &message("early"));
     assert!(refused.starts_with("SIP/2.0 403 "), "{refused}");
     let mut stream = open(stage.gateway.xmpp, "voice.test");
     let answer = claim(&mut stream, "voice.test", "wrong");
@@ -212,14 +235,7 @@ fn xmpp_users_and_those_of_an_unnamed_sip_domain_reach_each_other() {
     assert_eq!(attribute(&heard, "from"), JULIET);
 
     // He watches her.
-    stage.xmpp.say(&format!(
-        "<presence type='subscribe' from='romeo@jabber.test' to='{JULIET}' id='s1'/>"
-    ));
-    let mut subscribe = stage.sip.hear("SUBSCRIBE ");
-    subscribe.answer("200 OK\r\nExpires: 600", stage.sip.address, "");
-    let taken = stage.over_tls("voice", &notify(&subscribe));
-    assert!(taken.starts_with("SIP/2.0 200 "), "{taken}");
-    stage.xmpp.hear("type='subscribed'");
+    stage.subscribe();
 
     let shown = stage.discovered("voice.test").unwrap();
     let expected = "its DNS has _sip._tcp; its _xmpp-server._tcp names this gateway";
@@ -237,6 +253,47 @@ fn xmpp_users_and_those_of_an_unnamed_sip_domain_reach_each_other() {
         format!("voice.test (world: SIP): its SIP users are reached from XMPP; {expected} (found");
     assert!(text.contains(&words), "{text}");
     assert!(text.contains("voice.test: dialect"), "{text}");
+}
+
+#[test]
+fn a_sip_user_of_an_unnamed_domain_may_write_first() {
+    let stage = Stage::new("unnamed-first", RULE);
+    let refused = stage.over_tls("other", &message("forged"));
+    assert!(refused.starts_with("SIP/2.0 403 "), "{refused}");
+    assert_eq!(stage.names.count("_sip._tcp.voice.test"), 0);
+    // The fence comes back on a stream of the XMPP server's for that domain.
+    let line = stage.say_over_tls("voice", &message("first"));
+    stage.xmpp.hear("soon");
+    let ping = stage.xmpp.hear("urn:xmpp:ping");
+    stage.xmpp.dial_for(stage.gateway.xmpp, "voice.test");
+    stage.xmpp.say(&pong(&ping));
+    let answer = final_answer(line);
+    assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
+    assert_eq!(stage.names.count("_sip._tcp.voice.test"), 1);
+    assert_eq!(stage.discovered("voice.test").unwrap()["served"], true);
+    // A certificate is not enough: DNS has to say that it is a SIP domain.
+    let refused = stage.over_tls("other", &message("other").replace(JULIET, "a@other.test"));
+    assert!(refused.starts_with("SIP/2.0 403 "), "{refused}");
+    assert_eq!(stage.names.count("_sip._tcp.other.test"), 1);
+    assert_eq!(stage.discovered("other.test").unwrap()["world"], "neither");
+}
+
+#[test]
+fn contacts_keep_their_domain_over_a_restart() {
+    let rule = format!("{RULE}[subscriptions]\nrestart_spread = \"1s\"\n");
+    let mut stage = Stage::new("unnamed-restart", &rule);
+    stage.xmpp.dial_for(stage.gateway.xmpp, "voice.test");
+    stage.subscribe();
+    assert!(stage.gateway.stop().success());
+    while !stage.sip.has_heard_nothing() {
+        // What the end of the subscription still brought.
+    }
+    stage.gateway = Gateway::start_with(&stage.folder, &stage.settings);
+    let again = stage.sip.hear("SUBSCRIBE ");
+    assert!(again.text.contains(&format!("sip:{JULIET}")));
+    let shown = stage.discovered("voice.test").unwrap();
+    assert_eq!(shown["served"], true);
+    assert_eq!(shown["because"], "contacts of the last run are left");
 }
 
 #[test]

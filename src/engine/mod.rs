@@ -21,7 +21,7 @@ use stox_core::vocab::{
     Command, Grant, Input, Lesson, Pair, Ref, StoreIn, StoreOut, Unsettled, XmppIn, XmppOut,
 };
 use stox_sip::dialect::{Learned, Profile, Word};
-use stox_sip::message::Message;
+use stox_sip::message::{Message, Request};
 use stox_sip::msrp::endpoint::{Dial, DialId, Fingerprint};
 use stox_sip::parse::ParseError;
 use stox_sip::target::TargetError;
@@ -142,6 +142,19 @@ impl Engine {
             self.sip.admit(sip);
             self.bridge.admit(rule);
         }
+    }
+
+    /// The SIP domain that a request is from, where its connection has proved it and it is none that is served; canonical.
+    #[must_use]
+    pub fn proved_stranger(&self, source: &Source, request: &Request) -> Option<String> {
+        self.unnamed.as_ref()?;
+        self.sip.proved_stranger(source, request)
+    }
+
+    /// A request has arrived of a domain that perhaps is served later (503).
+    pub fn put_off(&mut self, source: &Source, request: Request, now: Now) {
+        self.sip.put_off(source, request);
+        self.settle(now);
     }
 
     /// Serves a domain of [`Self::admit`] no more. To be called when nothing is left of it ([`Self::sip_domains`]).
@@ -538,3 +551,6 @@ fn plain(element: Element) -> Outgoing {
         deadline: None,
     }
 }
+
+#[cfg(test)]
+mod tests;

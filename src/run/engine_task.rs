@@ -28,6 +28,7 @@ use crate::sockets::msrp::{MsrpArrival, MsrpSockets};
 use crate::sockets::sip::{SipArrival, SipSockets};
 use crate::store::StoreWriter;
 use crate::streams::{Handled, StreamArrival, Streams};
+use unnamed::Strangers;
 
 /// At most one warning of lost entries of the ledger in this time.
 const LEDGER_WARNINGS: Duration = Duration::from_secs(60);
@@ -64,6 +65,7 @@ pub(super) struct EngineTask {
     policy: Arc<TransportPolicy>,
     /// Networks that the targets of SIP domains without a name may be in though these are not public.
     networks: Arc<[Network]>,
+    strangers: Strangers,
     /// When domains whose records are over were last looked for.
     swept: Duration,
     handled: BTreeMap<StanzaToken, Handled>,
@@ -99,6 +101,7 @@ impl EngineTask {
             resolving,
             policy,
             networks,
+            strangers: Strangers::default(),
             swept: Duration::ZERO,
             handled: BTreeMap::new(),
             next_token: 0,
@@ -178,8 +181,9 @@ impl EngineTask {
         let now = self.clock.now();
         match arrival {
             SipArrival::Datagram { source, octets } => self.engine.datagram(&source, &octets, now),
-            SipArrival::Framed { source, message } => self.engine.framed(&source, message, now),
+            SipArrival::Framed { source, message } => self.framed(source, message, now),
             SipArrival::Closed(flow) => {
+                self.strangers.left(flow);
                 // What was sent there fails first, and then whatever follows may dial again.
                 if let Some(target) = self.sockets.closed(flow) {
                     let destination = Destination::Dial(target);

@@ -471,6 +471,12 @@ impl Streams {
         }
     }
 
+    /// Whether a domain is one that no rule names and that is served where DNS says so.
+    #[must_use]
+    pub fn may_seek(&self, domain: &str) -> bool {
+        self.shared.rules.inbound.is_unnamed(domain)
+    }
+
     /// Somebody wants to know whether we speak for a domain that no rule names; [`Self::poll_decided`] says so, at once or
     /// when DNS has answered.
     pub fn want(&mut self, wanted: Wanted) {
@@ -549,7 +555,10 @@ impl Streams {
 
     /// A domain is still needed: DNS is asked about it again as soon as that is allowed.
     pub fn seek_again(&mut self, domain: String) {
-        if self.seeking.again(&domain, self.shared.now()) {
+        let now = self.shared.now();
+        // What a domain has proved itself needs no question.
+        let is_open = self.worlds.get(&domain, now).is_none();
+        if is_open && self.seeking.again(&domain, now) {
             self.look_up(domain);
         }
     }

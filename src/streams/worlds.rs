@@ -30,6 +30,14 @@ struct Known {
     used: Duration,
 }
 
+impl Known {
+    /// Until when it is served without a question, if it is.
+    fn served_until(&self) -> Option<Duration> {
+        let counts = if self.proved { self.since } else { self.until };
+        self.served.then(|| counts.saturating_add(GRACE))
+    }
+}
+
 impl Worlds {
     pub(super) fn new(limit: usize) -> Self {
         Self {
@@ -115,18 +123,18 @@ impl Worlds {
         self.insert(domain, known);
     }
 
-    /// The SIP domains that are served though their records count no more.
+    /// The SIP domains that are served though their records count no more, or though they have shown themselves on XMPP.
     pub(super) fn overdue(&self, now: Duration) -> Vec<String> {
-        let is_over = |known: &Known| known.served && known.until.saturating_add(GRACE) <= now;
-        let over = self.known.iter().filter(|(_, known)| is_over(known));
+        let over = self
+            .known
+            .iter()
+            .filter(|(_, known)| known.served_until().is_some_and(|until| until <= now));
         over.map(|(domain, _)| domain.clone()).collect()
     }
 
     /// When [`Self::overdue`] has the next one.
     pub(super) fn next_overdue(&self) -> Option<Duration> {
-        let served = self.known.values().filter(|known| known.served);
-        let next = served.map(|known| known.until).min()?;
-        Some(next.saturating_add(GRACE))
+        self.known.values().filter_map(Known::served_until).min()
     }
 
     /// The engine serves the domain no more.
@@ -246,6 +254,17 @@ mod tests {
         worlds.forget("a");
         worlds.found("b", finding(World::Sip), at(142));
         assert_eq!(worlds.get("b", at(142)), Some(World::Sip));
+    }
+
+    #[test]
+    fn a_served_domain_that_shows_itself_on_xmpp_is_let_go() {
+        let mut worlds = Worlds::new(2);
+        worlds.found("a", finding(World::Sip), at(0));
+        worlds.serve("a");
+        worlds.proved("a", at(5));
+        worlds.heard("a", at(14));
+        assert_eq!(worlds.get("a", at(14)), Some(World::Xmpp));
+        assert_eq!(worlds.overdue(at(15)), ["a"]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod agent;
 use agent::{Agent, EDGE, Fields, alma, bruno, from_edge, tls, world};
 use stox_core::address::SipAddress;
 use stox_core::vocab::{Ref, SipIn, SipOut};
+use stox_sip::message::Message;
 use stox_sip::transport::{FlowId, Source, Transport};
 use stox_sip::ua::trust::SipDomain;
 
@@ -68,6 +69,38 @@ fn a_found_domain_speaks_by_its_own_certificate_until_it_is_forgotten() {
     agent.says_response(404);
     agent.ua.forget("voice.example");
     assert_eq!(status(&mut agent, "7", own), Some(403));
+}
+
+#[test]
+fn a_stranger_is_known_by_what_its_certificate_proves() {
+    let mut agent = Agent::with(world());
+    let (own, user) = ("bert@voice.example", "alma@jabber.example");
+    let rows: [(&[&str], &str, &str, bool); 7] = [
+        (&["sip:voice.example"], own, user, true),
+        (&["voice.example"], "bert@Voice.example", user, true),
+        (&["sip:other.example"], own, user, false),
+        (&["*.example"], own, user, false),
+        (&[], own, user, false),
+        // One that is federated with is no stranger, and nothing goes from SIP to SIP.
+        (&["ocs.example"], "bruno@ocs.example", user, false),
+        (&["voice.example"], own, "bruno@ocs.example", false),
+    ];
+    for (names, from, to, expected) in rows {
+        let octets = message("1", from, to);
+        let Ok(Message::Request(request)) = Message::parse_datagram(octets.as_bytes()) else {
+            panic!("{octets}");
+        };
+        let found = agent.ua.proved_stranger(&shows(names), &request);
+        let expected = expected.then(|| "voice.example".to_owned());
+        assert_eq!(found, expected, "{names:?} {from} {to}");
+    }
+    let octets = message("2", own, user);
+    if let Ok(Message::Request(request)) = Message::parse_datagram(octets.as_bytes()) {
+        agent.ua.put_off(&shows(&["voice.example"]), request);
+    }
+    agent.pump();
+    agent.says_response(503);
+    agent.is_silent();
 }
 
 #[test]

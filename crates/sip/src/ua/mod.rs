@@ -225,6 +225,22 @@ impl UserAgent {
         self.settings.found.contains_key(&canonical_domain(domain))
     }
 
+    /// The SIP domain, canonical, that a request is from and that its connection has proved by a certificate (RFC 5922), where
+    /// it is for a user of ours and the domain is none that we federate with.
+    #[must_use]
+    pub fn proved_stranger(&self, source: &Source, request: &Request) -> Option<String> {
+        let from = refusals::sender(request).ok()?;
+        let to = refusals::recipient(request).ok()?;
+        let is_proved = trust::names_host(&source.certificate_names, &from.host);
+        let is_strange = is_proved && self.settings.sip_domain(&from.host).is_none();
+        (is_strange && self.settings.serves(&to.host)).then(|| canonical_domain(&from.host))
+    }
+
+    /// A request came in that can be served later at best.
+    pub fn put_off(&mut self, source: &Source, request: Request) {
+        self.turn_away(source, request, 503, "Service Unavailable");
+    }
+
     /// The domains that sessions, conferences and requests under way are with, canonical.
     #[must_use]
     pub fn domains_in_use(&self) -> BTreeSet<String> {

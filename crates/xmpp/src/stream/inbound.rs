@@ -1,11 +1,6 @@
 //! Accepted streams: the receiving server of RFC 6120, and the receiving and authoritative server of XEP-0220.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use minidom::Element;
 use stox_core::time::{Entropy, Now};
@@ -14,67 +9,24 @@ use thiserror::Error;
 mod bidi;
 mod dialback;
 mod external;
+mod settings;
 mod top_level;
 
+pub use self::settings::InboundSettings;
 use self::{bidi::Bidi, external::External, top_level::TopLevel};
 use super::{
     StreamCommand, TlsInfo,
     acks::{Acks, StanzaNumber},
     carrier::{Carrier, Due},
-    domain::{DomainPair, domains_of, is_host_literal, normal_domain},
+    domain::{DomainPair, domains_of, normal_domain},
     error::{CloseReason, Step, StreamCondition, StreamError},
     features::Offer,
     header::{StreamHeader, Version, header_to_wire},
-    limits::{Limits, Timing},
     ns,
-    rule::{PartnerRule, PartnerRules, TlsRule},
+    rule::{PartnerRule, TlsRule},
     xml::XmlEvent,
 };
-use crate::dialback::{DialbackSecret, Trouble};
-
-/// What all accepted streams of one listener share. All domains are in their normal form
-/// ([`normal_domain`]).
-#[derive(Debug, Clone)]
-pub struct InboundSettings {
-    /// The domains that this gateway speaks for on XMPP.
-    pub local_domains: BTreeSet<String>,
-    /// It may speak for domains that nothing here names, too: the owner finds out for each ([`InboundEvent::Seek`]).
-    pub serves_unnamed: bool,
-    /// Other domains that no stream may claim, such as the XMPP domains that are spoken for on SIP.
-    pub unclaimable_domains: BTreeSet<String>,
-    /// Who may prove itself, and how.
-    pub partners: PartnerRules,
-    /// The secret of the dialback keys that we answer for.
-    pub secret: DialbackSecret,
-    /// Sizes.
-    pub limits: Limits,
-    /// Times.
-    pub timing: Timing,
-}
-
-impl InboundSettings {
-    /// Whether a stream may claim this domain, as far as it is no other's.
-    #[must_use]
-    pub fn is_claimable(&self, domain: &str) -> bool {
-        !self.local_domains.contains(domain)
-            && !self.unclaimable_domains.contains(domain)
-            && !is_host_literal(domain)
-    }
-
-    /// Whether only the owner can say if we speak for this domain: we may for such domains, and nothing here names it.
-    #[must_use]
-    pub fn is_unnamed(&self, domain: &str) -> bool {
-        self.serves_unnamed
-            && domain.contains('.')
-            && self.is_claimable(domain)
-            && !self.partners.name(domain)
-    }
-
-    /// Whether a stream may ask for this domain.
-    fn may_serve(&self, domain: &str) -> bool {
-        self.local_domains.contains(domain) || self.is_unnamed(domain)
-    }
-}
+use crate::dialback::Trouble;
 
 /// Names one claim of one stream, by key or by certificate, until it is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,0 +1,128 @@
+use stox_core::failure::{Failure, Local};
+use stox_core::time::SeededEntropy;
+
+use super::*;
+use crate::net::test_settings::settings;
+
+const NOW: Now = Now {
+    mono: Duration::from_secs(100),
+    wall: Duration::from_secs(1_772_000_000),
+};
+
+/// The engine, and everything that it wanted and was not looked at.
+struct Stage {
+    engine: Engine,
+    effects: VecDeque<Effect>,
+}
+
+impl Stage {
+    fn new(lines: &str) -> Self {
+        let (config, _) = settings(&format!(
+            "[[sip.domain]]\ndomain = \"*\"\n[[xmpp.partner]]\ndomain = \"jabber.test\"\n{lines}"
+        ));
+        let settings = Settings::new(&config, BoundPorts::default());
+        Self {
+            engine: Engine::new(settings, || Box::new(SeededEntropy(7))),
+            effects: VecDeque::new(),
+        }
+    }
+
+    /// Romeo writes to Juliet.
+    fn write(&mut self, number: u64) {
+        let text = format!(
+            "<message xmlns='jabber:client' from='romeo@jabber.test/a' to='juliet@voice.test' id='m{number}'><body>x</body></message>"
+        );
+        let name = LinkName::new("voice.test", "jabber.test");
+        let element = text.parse().unwrap();
+        self.engine
+            .stanza(&name, &element, StanzaToken(number), NOW);
+        self.pump();
+    }
+
+    /// Whatever is to be kept is kept.
+    fn pump(&mut self) {
+        while let Some(effect) = self.engine.poll_effect() {
+            if let Effect::Store(StoreOut::Keep(message)) = &effect {
+                self.engine.stored(StoreIn::Kept(message.reference), NOW);
+            }
+            self.effects.push_back(effect);
+        }
+    }
+
+    fn take<T>(&mut self, wanted: impl Fn(&Effect) -> Option<T>) -> Option<T> {
+        let effects = std::mem::take(&mut self.effects);
+        effects.iter().find_map(wanted)
+    }
+
+    fn resolve(&mut self) -> Option<Resolve> {
+        self.take(|effect| match effect {
+            Effect::Resolve(resolve) => Some(resolve.clone()),
+            _ => None,
+        })
+    }
+
+    fn connect(&mut self) -> Option<(LinkName, Attempt)> {
+        self.take(|effect| match effect {
+            Effect::Connect(name, attempt) => Some((name.clone(), *attempt)),
+            _ => None,
+        })
+    }
+
+    fn needs(&self) -> bool {
+        self.engine.sip_domains().contains("voice.test")
+    }
+}
+
+#[test]
+fn a_found_domain_is_needed_while_anything_of_it_is_under_way() {
+    let mut stage = Stage::new("");
+    stage.engine.admit("voice.test");
+    assert!(!stage.needs());
+    stage.write(1);
+    assert!(stage.needs(), "a message without outcome");
+    let resolve = stage.resolve().unwrap();
+    assert!(resolve.confined);
+    assert_eq!(resolve.hop.host, "voice.test");
+    stage
+        .engine
+        .sip_resolved(resolve.id, Err(TargetError::NotFound), NOW);
+    stage.pump();
+    assert!(stage.needs(), "an error that waits for its stream");
+    let (name, attempt) = stage.connect().unwrap();
+    let loss = Loss::Lasting(Failure::Local(Local::DomainNotFound));
+    stage.engine.stream_lost(&name, attempt, loss, NOW);
+    stage.pump();
+    assert!(!stage.needs());
+
+    stage.engine.forget("voice.test");
+    stage.effects.clear();
+    stage.write(2);
+    assert!(stage.resolve().is_none(), "nothing is sent to it any more");
+}
+
+#[test]
+fn a_contact_needs_its_domain() {
+    let mut stage = Stage::new("");
+    stage.engine.admit("voice.test");
+    let text = "<presence xmlns='jabber:client' type='subscribe' from='romeo@jabber.test' to='juliet@voice.test'/>";
+    let name = LinkName::new("voice.test", "jabber.test");
+    let element = text.parse().unwrap();
+    stage.engine.stanza(&name, &element, StanzaToken(1), NOW);
+    stage.pump();
+    let resolve = stage.resolve().unwrap();
+    assert!(resolve.confined);
+    assert!(stage.needs());
+}
+
+#[test]
+fn a_domain_of_the_settings_stays_what_it_is() {
+    let mut stage = Stage::new("");
+    stage.engine.admit("sip.test");
+    stage.engine.forget("sip.test");
+    let text = "<message xmlns='jabber:client' from='romeo@jabber.test/a' to='a@sip.test' id='m1'><body>x</body></message>";
+    let name = LinkName::new("sip.test", "jabber.test");
+    let element = text.parse().unwrap();
+    stage.engine.stanza(&name, &element, StanzaToken(1), NOW);
+    stage.pump();
+    assert!(!stage.resolve().unwrap().confined);
+}
