@@ -50,11 +50,27 @@ impl Acks {
         self.answer()
     }
 
+    /// What the peer is told that we have: the stanzas since [`Self::enable`] that are handled, modulo 2^32.
+    pub(super) fn count(&self) -> Option<u64> {
+        let counted_from = self.enabled_at?;
+        Some(self.handled.saturating_sub(counted_from) & u64::from(u32::MAX))
+    }
+
+    /// Stanzas that have come and that [`Self::count`] does not cover.
+    pub(super) fn uncounted(&self) -> u64 {
+        let from = self.enabled_at.unwrap_or(self.received);
+        self.received - self.handled.max(from)
+    }
+
+    /// The peer's connection is another one now: what it asked on the old one, it asks again.
+    pub(super) fn forget_question(&mut self) {
+        self.asked = false;
+    }
+
     /// The answer to `<r/>`. When it is not the whole count, another one follows as soon as it can.
     pub(super) fn answer(&mut self) -> Option<String> {
-        let counted_from = self.enabled_at?;
+        let count = self.count()?;
         self.asked = self.handled < self.received;
-        let count = self.handled.saturating_sub(counted_from) & u64::from(u32::MAX);
         let mut out = Markup::new();
         out.open("a")
             .attribute("xmlns", ns::SM)

@@ -1,12 +1,14 @@
-//! Streams between servers (RFC 6120, XEP-0220), and to a server of which we are a component (XEP-0114), as sans-IO
-//! machines.
+//! Streams between servers (RFC 6120, XEP-0220), to a server of which we are a component (XEP-0114), and to the server of
+//! an account (RFC 6120, XEP-0198), as sans-IO machines.
 //!
 //! [`InboundStream`] sits on a connection that was accepted, [`OutboundStream`] on one that was dialled, and
-//! [`ComponentStream`] on one that was dialled to the component port of a server. They take octets and the time, and are
+//! [`ComponentStream`] on one that was dialled to the component port of a server, and [`ClientStream`] on one to the
+//! clients' port. They take octets and the time, and are
 //! polled for [`StreamCommand`]s until there are none, and for their next time-out.
 
 mod acks;
 mod carrier;
+mod client;
 mod component;
 pub mod domain;
 pub mod error;
@@ -26,6 +28,10 @@ pub mod xml;
 use bytes::Bytes;
 
 pub use acks::StanzaNumber;
+pub use client::{
+    ClientEvent, ClientSettings, ClientStream, KeyRequest, LoginFault, Password, PasswordError,
+    SaltedPassword, SendError, Session,
+};
 pub use component::{ComponentEvent, ComponentSecret, ComponentSettings, ComponentStream, Odd};
 pub use domain::DomainPair;
 pub use error::{CloseReason, Step, StreamCondition, StreamError};

@@ -1,6 +1,7 @@
 //! Streams as dialogues: octets in, commands out, on virtual time, with nothing left over.
 
 mod bidi;
+mod client;
 mod component;
 mod corpus;
 mod dialled_external;
