@@ -220,7 +220,7 @@ pub(super) fn command(command: &Command) {
         Command::Sip(SipOut::ChatState {
             from, to, state, ..
         }) => debug!(%from, %to, ?state, "chat state to SIP"),
-        Command::Xmpp(XmppOut::Presence { from, to, kind }) => {
+        Command::Xmpp(XmppOut::Presence { from, to, kind, .. }) => {
             debug!(%from, %to, ?kind, "presence to XMPP");
         }
         Command::Xmpp(XmppOut::PresenceError { to, error, .. }) => {
@@ -246,6 +246,7 @@ pub(super) fn command(command: &Command) {
             watcher,
             presentity,
             poll,
+            ..
         }) => {
             debug!(reference = reference.0, %watcher, %presentity, poll, "subscribe at a SIP user");
         }

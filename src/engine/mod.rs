@@ -88,8 +88,12 @@ impl Engine {
         settings: Settings,
         entropy: impl Fn() -> Box<dyn Entropy> + Send + 'static,
     ) -> Self {
+        let bridge = bridge::Settings {
+            mark: entropy().token(),
+            ..settings.bridge
+        };
         Self {
-            bridge: Bridge::new(settings.bridge, entropy()),
+            bridge: Bridge::new(bridge, entropy()),
             sip: UserAgent::new(settings.sip, entropy()),
             links: Links::new(
                 settings.link,

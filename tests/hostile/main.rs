@@ -14,6 +14,7 @@
 mod harness;
 
 mod attacks;
+mod circle;
 #[path = "../process/xml_pieces.rs"]
 mod xml_pieces;
 

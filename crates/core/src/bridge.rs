@@ -130,6 +130,7 @@ impl Bridge {
     /// Takes one input. Commands may follow.
     pub fn handle(&mut self, input: Input, now: Now) {
         self.cx.now = now;
+        self.cx.came_from_here();
         match input {
             Input::Xmpp(input) => self.handle_xmpp(input, now),
             Input::Sip(input) => self.handle_sip(input, now),
@@ -156,6 +157,7 @@ impl Bridge {
     /// Does what is due. Early calls do nothing.
     pub fn handle_timeout(&mut self, now: Now) {
         self.cx.now = now;
+        self.cx.came_from_here();
         while let Some(timer) = self.cx.take_due(now) {
             match timer {
                 Timer::Answer(reference) => self.messages.overdue(&mut self.cx, reference, now),
@@ -315,8 +317,15 @@ impl Bridge {
             XmppIn::Settled { reference, outcome } => {
                 self.messages.xmpp_settled(cx, reference, outcome, now);
             }
-            XmppIn::Presence { from, to, id, kind } => {
-                stanzas::presence(&mut self.book, cx, (from, to), id, kind, now);
+            XmppIn::Presence {
+                from,
+                to,
+                id,
+                trace,
+                kind,
+            } => {
+                let origin = (id, cx.came_over(trace));
+                stanzas::presence(&mut self.book, cx, (from, to), origin, kind, now);
             }
             XmppIn::PresenceError { from, to, error } => {
                 stanzas::presence_error(&mut self.book, cx, &from, &to, &error, now);

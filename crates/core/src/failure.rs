@@ -112,6 +112,8 @@ pub enum Local {
     Timeout,
     /// The two parties may not talk by our rules.
     NotAllowed,
+    /// It has been here before, or has crossed too many gateways.
+    Loop,
     /// The content is larger than the path carries.
     TooLarge,
     /// The content has nothing that can cross.
@@ -130,7 +132,7 @@ pub enum Local {
 
 impl Local {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::BadAddress,
         Self::NoUser,
         Self::DomainNotFound,
@@ -139,6 +141,7 @@ impl Local {
         Self::TransportFailed,
         Self::Timeout,
         Self::NotAllowed,
+        Self::Loop,
         Self::TooLarge,
         Self::NotAcceptable,
         Self::Encrypted,

@@ -102,7 +102,13 @@ impl Rooms {
                     || self.conferences.error(cx, &from, &to, &error);
                 (!taken).then_some(XmppIn::PresenceError { from, to, error })
             }
-            XmppIn::Presence { from, to, id, kind } => {
+            XmppIn::Presence {
+                from,
+                to,
+                id,
+                trace,
+                kind,
+            } => {
                 let taken = match &kind {
                     PresenceKind::Available(_) => {
                         self.conferences.available(cx, &from, &to, id.as_ref())
@@ -110,7 +116,13 @@ impl Rooms {
                     PresenceKind::Unavailable(_) => self.conferences.unavailable(cx, &from, &to),
                     _ => false,
                 };
-                (!taken).then_some(XmppIn::Presence { from, to, id, kind })
+                (!taken).then_some(XmppIn::Presence {
+                    from,
+                    to,
+                    id,
+                    trace,
+                    kind,
+                })
             }
             XmppIn::Settled { reference, outcome } => {
                 let taken = self.conferences.settled(cx, reference, &outcome)

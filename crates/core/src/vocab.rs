@@ -9,6 +9,7 @@ mod ledger;
 mod presence;
 mod rich;
 mod room;
+mod trace;
 
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ pub use room::{
     Affiliation, ConferenceEvent, ConferenceOut, Destroyed, End, FocusEvent, FocusOut, Invitation,
     MucIn, MucOut, NickRefusal, OccupantPresence, Participant, Role, Roster,
 };
+pub use trace::Trace;
 
 use crate::address::{Jid, SipAddress};
 use crate::failure::{Failure, Local, StanzaError};
@@ -105,6 +107,8 @@ pub enum XmppIn {
         to: Jid,
         /// Stanza id, for an error in reply.
         id: Option<String>,
+        /// Which gateways a request to subscribe or a probe has crossed.
+        trace: Trace,
         /// Meaning.
         kind: PresenceKind,
     },
@@ -180,6 +184,8 @@ pub enum XmppOut {
         thread: Option<String>,
         /// What the SIP user is doing.
         state: ChatState,
+        /// That it has crossed a gateway: the next one does not carry it on.
+        trace: Trace,
     },
     /// A presence stanza.
     Presence {
@@ -187,6 +193,8 @@ pub enum XmppOut {
         from: Jid,
         /// XMPP user.
         to: Jid,
+        /// Which gateways a request to subscribe or a probe has crossed, this one included.
+        trace: Trace,
         /// Meaning.
         kind: PresenceKind,
     },
@@ -264,6 +272,8 @@ pub enum WatcherEvent {
         presentity: SipAddress,
         /// `Expires: 0`: one answer only, no subscription (RFC 6665 §4.4.3).
         poll: bool,
+        /// Which gateways it has crossed.
+        trace: Trace,
     },
     /// A refresh inside the dialog; the 200 has been sent, a NOTIFY is owed.
     Refreshed,
@@ -418,6 +428,8 @@ pub enum SipOut {
         presentity: SipAddress,
         /// One answer only (Expires 0 in a dialog of its own). It ends with [`SubscriptionEvent::Ended`] or `Refused`.
         poll: bool,
+        /// Which gateways the wish has crossed, this one included.
+        trace: Trace,
     },
     /// End a subscription (Expires 0 in its dialog). Ends with [`SubscriptionEvent::Closed`].
     Unsubscribe {

@@ -5,6 +5,7 @@ pub mod diagnostics;
 pub mod failure;
 pub mod im;
 pub mod presence;
+pub mod trace;
 
 use crate::header::MediaType;
 

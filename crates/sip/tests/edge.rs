@@ -16,7 +16,7 @@ use agent::{Agent, EDGE, Fields, REF, address, alma, bruno, from_bruno, from_edg
 use stox_core::failure::{Condition, Failure, Local, StanzaError, to_stanza};
 use stox_core::policy::DomainPattern;
 use stox_core::vocab::{
-    Im, Ref, SipIn, SipOut, SubscriptionEvent, Text, WatcherEvent, WatcherState,
+    Im, Ref, SipIn, SipOut, SubscriptionEvent, Text, Trace, WatcherEvent, WatcherState,
 };
 use stox_sip::adapt::diagnostics::Scope;
 use stox_sip::dialect::{ContactHost, ImMode, Negotiate, Overrides, Profile, Rule};
@@ -166,6 +166,7 @@ fn the_watchers_dialog_keeps_what_the_edge_wrote_to_the_octet() {
         panic!("no watcher");
     };
     let arrived = WatcherEvent::Arrived {
+        trace: Trace::default(),
         watcher: bruno(),
         presentity: alma(),
         poll: false,
@@ -298,6 +299,7 @@ fn a_refused_invite_without_ack_ends_quietly() {
 
 fn subscribe(agent: &mut Agent) -> Request {
     agent.does(SipOut::Subscribe {
+        trace: Trace::default(),
         reference: REF,
         watcher: alma(),
         presentity: bruno(),
@@ -440,6 +442,7 @@ fn one_listener_serves_every_xmpp_domain() {
             assert_eq!(agent.says_response(200).field("Contact"), contact);
             agent.says_request("NOTIFY");
             agent.does(SipOut::Subscribe {
+                trace: Trace::default(),
                 reference: Ref(100 + number as u64),
                 watcher: address("alma", domain),
                 presentity: bruno(),
@@ -498,6 +501,7 @@ fn messages_pass_by_a_crowd_of_refreshes_and_the_edge_is_not_flooded() {
     let mut agent = Agent::with(world_where(|domain| domain.dialect.profile = OCS));
     for number in 0..300 {
         agent.does(SipOut::Subscribe {
+            trace: Trace::default(),
             reference: Ref(number),
             watcher: alma(),
             presentity: address(&format!("u{number}"), "ocs.example"),
@@ -563,6 +567,7 @@ fn domains_behind_one_edge_share_its_pace() {
     let mut agent = Agent::with(settings);
     for (number, domain) in ["ocs.example", "sub.example"].iter().enumerate() {
         agent.does(SipOut::Subscribe {
+            trace: Trace::default(),
             reference: Ref(number as u64),
             watcher: alma(),
             presentity: address("bruno", domain),
@@ -619,6 +624,7 @@ fn an_overloaded_edge_gets_messages_only_until_it_may_be_asked_again() {
     agent.tells();
     let again = |agent: &mut Agent, number| {
         agent.does(SipOut::Subscribe {
+            trace: Trace::default(),
             reference: Ref(number),
             watcher: alma(),
             presentity: bruno(),
@@ -773,6 +779,7 @@ fn a_connection_of_one_domain_carries_nothing_for_another() {
     offers(&mut agent, "5");
     agent.target = Ok(vec![tls(EDGE, "third.example")]);
     agent.does(SipOut::Subscribe {
+        trace: Trace::default(),
         reference: Ref(1),
         watcher: alma(),
         presentity: address("dora", "third.example"),

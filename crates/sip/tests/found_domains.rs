@@ -11,7 +11,7 @@ mod agent;
 
 use agent::{Agent, EDGE, Fields, alma, bruno, from_edge, tls, world};
 use stox_core::address::SipAddress;
-use stox_core::vocab::{Ref, SipIn, SipOut};
+use stox_core::vocab::{Ref, SipIn, SipOut, Trace};
 use stox_sip::message::Message;
 use stox_sip::transport::{FlowId, Source, Transport};
 use stox_sip::ua::trust::SipDomain;
@@ -124,6 +124,7 @@ fn requests_to_a_found_domain_are_confined_and_keep_it() {
             ..bruno()
         };
         agent.does(SipOut::Subscribe {
+            trace: Trace::default(),
             reference: Ref(number),
             watcher: alma(),
             presentity,

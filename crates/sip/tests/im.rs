@@ -15,7 +15,7 @@ use base64::Engine as _;
 use proptest::prelude::*;
 use serde_json::Value;
 use stox_core::time::Now;
-use stox_core::vocab::{Im, ImKind, Text, Wants};
+use stox_core::vocab::{Im, ImKind, Text, Trace, Wants};
 use stox_sip::adapt::im::{
     Accepted, Inbound, Refusal, Unwritable, accept, branch_hint, call_id, read, read_content, write,
 };
@@ -59,7 +59,7 @@ fn deflated(octets: &[u8]) -> Vec<u8> {
 
 fn im(result: Result<Inbound, Refusal>) -> Im {
     match result {
-        Ok(Inbound::Message(im, _)) => im,
+        Ok(Inbound::Message(im, _)) => *im,
         other => panic!("no message: {other:?}"),
     }
 }
@@ -460,6 +460,7 @@ fn a_wrapper_gives_subject_and_time_but_no_identity() {
                 Content-Type: text/plain; charset=utf-8\r\nContent-ID: <1>\r\n\r\nwrapped\r\n";
     let found = im(typed("message/cpim", body.as_bytes()));
     let expected = Im {
+        trace: Trace::default(),
         kind: ImKind::Normal,
         id: Some("z9hG4bK-im1".to_owned()),
         thread: Some("c100@ocs.example".to_owned()),
@@ -786,7 +787,7 @@ proptest! {
         };
         let out = write(&sent, &Accepted::default()).unwrap();
         let headers: Vec<(&'static str, &str)> = out.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        prop_assert_eq!(read(&request(&headers, &out.body), now()), Ok(Inbound::Message(sent, None)));
+        prop_assert_eq!(read(&request(&headers, &out.body), now()), Ok(Inbound::Message(Box::new(sent), None)));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::time::Duration;
 use agent::{Agent, Fields, alma, bruno, from_bruno, from_edge, world};
 use stox_core::failure::{Failure, Local};
 use stox_core::vocab::{
-    Document, EndReason, Ref, SipIn, SipOut, Tuple, WatcherEvent, WatcherState,
+    Document, EndReason, Ref, SipIn, SipOut, Trace, Tuple, WatcherEvent, WatcherState,
 };
 use stox_sip::message::{Request, Response};
 use stox_sip::transport::{Destination, FlowId, Transport};
@@ -42,6 +42,7 @@ fn arrive(agent: &mut Agent, expires: &str) -> Ref {
     agent.hears(&from_bruno("SUBSCRIBE", "s1", 1, "", &asks(expires), ""));
     let (reference, event) = event(agent);
     let arrived = WatcherEvent::Arrived {
+        trace: Trace::default(),
         watcher: bruno(),
         presentity: alma(),
         poll: expires == "0",

@@ -15,8 +15,8 @@ use agent::{Agent, Fields, Notify, OPEN, PIDF_TYPE, REF, alma, bruno, from_bruno
 use stox_core::failure::Failure;
 use stox_core::presence::activity_of;
 use stox_core::vocab::{
-    Document, EndReason, Ref, Show, SipIn, SipOut, State, SubscriptionEvent, Tuple, WatcherEvent,
-    WatcherState,
+    Document, EndReason, Ref, Show, SipIn, SipOut, State, SubscriptionEvent, Trace, Tuple,
+    WatcherEvent, WatcherState,
 };
 use stox_sip::adapt::presence::Format;
 use stox_sip::dialect::{DndShows, Overrides, Profile, Rule};
@@ -536,6 +536,7 @@ const POLL: Ref = Ref(12);
 
 fn ask(agent: &mut Agent, reference: Ref, poll: bool) {
     agent.does(SipOut::Subscribe {
+        trace: Trace::default(),
         reference,
         watcher: alma(),
         presentity: bruno(),
@@ -845,6 +846,7 @@ fn other_peers_and_other_users_are_asked_on_their_own() {
     let mut agent = ocs();
     subscribed(&mut agent);
     agent.does(SipOut::Subscribe {
+        trace: Trace::default(),
         reference: POLL,
         watcher: alma(),
         presentity: agent::address("carla", "ocs.example"),

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use agent::{Agent, EDGE, Fields, Notify, OPEN, PIDF_TYPE, REF, alma, bruno, world};
 use stox_core::failure::{Failure, Local};
-use stox_core::vocab::{Document, EndReason, SipIn, SipOut, SubscriptionEvent};
+use stox_core::vocab::{Document, EndReason, SipIn, SipOut, SubscriptionEvent, Trace};
 use stox_sip::digest::Credential;
 use stox_sip::message::Request;
 use stox_sip::target::TargetError;
@@ -24,6 +24,7 @@ const PENDING: &str = "Subscription-State: pending;expires=3600\r\n";
 
 fn subscribe(agent: &mut Agent, poll: bool) -> Request {
     agent.does(SipOut::Subscribe {
+        trace: Trace::default(),
         reference: REF,
         watcher: alma(),
         presentity: bruno(),
@@ -221,6 +222,7 @@ fn neutral_no_answer_and_no_way() {
     ] {
         agent.target = Err(error);
         agent.does(SipOut::Subscribe {
+            trace: Trace::default(),
             reference: REF,
             watcher: alma(),
             presentity: bruno(),
@@ -744,6 +746,7 @@ fn full_is_refused() {
     settings.limits.dialogs = 0;
     let mut agent = Agent::with(settings);
     agent.does(SipOut::Subscribe {
+        trace: Trace::default(),
         reference: REF,
         watcher: alma(),
         presentity: bruno(),

@@ -10,7 +10,7 @@
 mod agent;
 
 use agent::{Agent, EDGE, Fields, Notify, alma, bruno, from_edge, tls, world};
-use stox_core::vocab::{Ref, SipIn, SipOut};
+use stox_core::vocab::{Ref, SipIn, SipOut, Trace};
 use stox_sip::digest::Credential;
 use stox_sip::message::Request;
 use stox_sip::method::Method;
@@ -140,6 +140,7 @@ fn nor_inside_a_dialog_of_that_user() {
 fn nor_in_a_subscription_of_ours() {
     let mut agent = Agent::with(two_partners());
     agent.does(SipOut::Subscribe {
+        trace: Trace::default(),
         reference: Ref(1),
         watcher: alma(),
         presentity: bruno(),
@@ -334,6 +335,7 @@ fn we_assert_nothing() {
     let mut agent = Agent::with(settings);
     agent.target = Ok(vec![tls(EDGE, "ocs.example")]);
     agent.does(SipOut::Subscribe {
+        trace: Trace::default(),
         reference: Ref(1),
         watcher: alma(),
         presentity: bruno(),
@@ -389,6 +391,7 @@ fn nor_does_an_answer_follow_a_name_that_leads_elsewhere_now() {
         ..tls("203.0.113.5:5060", "ocs.example")
     };
     agent.does(SipOut::Subscribe {
+        trace: Trace::default(),
         reference: Ref(1),
         watcher: alma(),
         presentity: bruno(),
@@ -420,6 +423,7 @@ fn with_password(over_plain: bool) -> Settings {
 
 fn asked_for_password(agent: &mut Agent) -> Request {
     agent.does(SipOut::Subscribe {
+        trace: Trace::default(),
         reference: Ref(1),
         watcher: alma(),
         presentity: bruno(),

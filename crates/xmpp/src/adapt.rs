@@ -11,6 +11,7 @@ pub mod message;
 pub mod muc;
 pub mod payloads;
 pub mod presence;
+mod trace;
 mod xhtml;
 pub(crate) mod xml;
 
@@ -97,7 +98,8 @@ pub fn write(out: &XmppOut, now: Now) -> Element {
             to,
             thread,
             state,
-        } => message::write_state(from, to, thread.as_deref(), *state),
+            trace,
+        } => message::write_state(from, to, thread.as_deref(), (*state, trace)),
         XmppOut::Receipt {
             from,
             to,
@@ -105,7 +107,12 @@ pub fn write(out: &XmppOut, now: Now) -> Element {
             kind,
             receipt,
         } => message::write_receipt(from, to, id, (*kind, *receipt)),
-        XmppOut::Presence { from, to, kind } => presence::write(from, to, kind),
+        XmppOut::Presence {
+            from,
+            to,
+            trace,
+            kind,
+        } => presence::write(from, to, (kind, trace)),
         XmppOut::PresenceError {
             from,
             to,

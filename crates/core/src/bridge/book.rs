@@ -9,7 +9,7 @@ use crate::address::{Jid, Scheme, SipAddress, jid_to_sip, sip_to_jid};
 use crate::failure::Local;
 use crate::presence::{Announced, Resources};
 use crate::subscription::{watch, watched};
-use crate::vocab::{Direction, Grant, Pair, PresenceKind, Ref, XmppOut};
+use crate::vocab::{Direction, Grant, Pair, PresenceKind, Ref, Trace, XmppOut};
 
 use super::context::Context;
 
@@ -164,7 +164,16 @@ impl Contact {
             Some(device) => self.names.sip_as_jid.with_resource(device),
             None => self.names.sip_as_jid.clone(),
         };
-        cx.xmpp(XmppOut::Presence { from, to, kind });
+        let trace = match kind {
+            PresenceKind::Subscribe | PresenceKind::Probe => cx.trace(),
+            _ => Trace::default(),
+        };
+        cx.xmpp(XmppOut::Presence {
+            from,
+            to,
+            trace,
+            kind,
+        });
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::failure::{Failure, Local, StanzaError, to_stanza};
 use crate::room;
 use crate::time::{Entropy, Now};
-use crate::vocab::{Command, ConferenceOut, FocusOut, Ref, SipOut, StoreOut, XmppOut};
+use crate::vocab::{Command, ConferenceOut, FocusOut, Ref, SipOut, StoreOut, Trace, XmppOut};
 
 use super::book::ContactKey;
 use super::ledger::Tally;
@@ -32,6 +32,8 @@ pub(crate) struct Context {
     pub(crate) stopping: bool,
     /// The time of the last call.
     pub(crate) now: Now,
+    /// What the input that is being worked on has crossed.
+    trace: Trace,
     pub(super) tally: Tally,
     pub(super) receipts: Receipts,
     commands: VecDeque<Command>,
@@ -46,6 +48,7 @@ impl Context {
             entropy,
             stopping: false,
             now: Now::default(),
+            trace: Trace::default(),
             tally: Tally::default(),
             receipts: Receipts::default(),
             commands: VecDeque::new(),
@@ -118,6 +121,28 @@ impl Context {
             Some(millis) => Duration::from_millis(millis),
             None => Duration::ZERO,
         }
+    }
+
+    /// What comes now has crossed these gateways; refused where it has been here before.
+    pub(crate) fn came_over(&mut self, trace: Trace) -> Result<(), Local> {
+        let is_loop = trace.is_loop(&self.settings.mark);
+        self.trace = trace;
+        if is_loop { Err(Local::Loop) } else { Ok(()) }
+    }
+
+    /// It has crossed no gateway before this one.
+    pub(crate) fn is_first(&self) -> bool {
+        self.trace.is_empty()
+    }
+
+    /// What is written on that which goes out because of what has come.
+    pub(crate) fn trace(&self) -> Trace {
+        self.trace.with(&self.settings.mark)
+    }
+
+    /// What comes now comes from one of the two sides itself.
+    pub(crate) fn came_from_here(&mut self) {
+        self.trace = Trace::default();
     }
 
     /// Whether users of the two domains may talk now.

@@ -113,15 +113,21 @@ impl Messages {
 
     /// A stanza from an XMPP user to a SIP user.
     pub(super) fn xmpp_message(&mut self, cx: &mut Context, from: Jid, to: Jid, im: Im, now: Now) {
-        let im = without_empty_bodies(im);
+        let mut im = without_empty_bodies(im);
+        let fresh = cx.came_over(std::mem::take(&mut im.trace));
+        im.trace = cx.trace();
         if cx.admit(&from.domain, &to.domain).is_ok() {
             self.seen.xmpp_wrote((&from, &to), &im, now);
         }
         if im.bodies.is_empty() {
-            return self.xmpp_chat_state(cx, (&from, &to), im, now);
+            // What somebody is doing is carried over one gateway only: a notice of typing in SIP bears no mark.
+            if cx.is_first() {
+                self.xmpp_chat_state(cx, (&from, &to), im, now);
+            }
+            return;
         }
         let (id, about) = (im.id.clone(), About::of(&im, now.wall));
-        match self.admit_to_sip(cx, (&from, &to), im, now) {
+        match fresh.and_then(|()| self.admit_to_sip(cx, (&from, &to), im, now)) {
             Ok((domain, held)) => {
                 let reference = cx.fresh_ref();
                 *self.pending.entry(domain.clone()).or_default() += 1;
@@ -200,6 +206,7 @@ impl Messages {
                 to,
                 thread,
                 state,
+                trace: cx.trace(),
             });
         }
     }
@@ -284,11 +291,13 @@ impl Messages {
         if self.by_sip_ref.contains_key(&sip_ref) {
             return;
         }
-        let im = without_empty_bodies(im);
+        let mut im = without_empty_bodies(im);
+        let fresh = cx.came_over(std::mem::take(&mut im.trace));
+        im.trace = cx.trace();
         if im.bodies.is_empty() {
             return answer(cx, sip_ref, Ok(()));
         }
-        match self.admit_to_xmpp(cx, addresses.0, addresses.1) {
+        match fresh.and_then(|()| self.admit_to_xmpp(cx, addresses.0, addresses.1)) {
             Ok((from, to)) => {
                 self.seen.sip_wrote(addresses.0, (&from, &to), now);
                 self.send_to_xmpp(cx, sip_ref, from, to, im, now);

@@ -10,6 +10,8 @@ use crate::{presence, room};
 /// The settings of a [`super::Bridge`].
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// What this gateway writes on what crosses it, so that it knows it again; of its own. Empty: nothing.
+    pub mark: String,
     /// Who may talk to whom.
     pub policy: Policy,
     /// How XMPP users see SIP users.
@@ -71,6 +73,7 @@ impl Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            mark: String::new(),
             policy: Policy::default(),
             presence: presence::Rules::default(),
             rooms: room::Settings::default(),

@@ -13,17 +13,17 @@ use super::context::{Context, local_error};
 use super::watchers;
 use super::watching::{self, Occurrence};
 
-/// A presence stanza from an XMPP user to a SIP user.
+/// A presence stanza from an XMPP user to a SIP user, with its id, and whether it has been here before.
 pub(super) fn presence(
     book: &mut Book,
     cx: &mut Context,
     addresses: (Jid, Jid),
-    id: Option<String>,
+    (id, fresh): (Option<String>, Result<(), Local>),
     kind: PresenceKind,
     now: Now,
 ) {
     let (from, to) = addresses;
-    match admit(book, cx, &from, &to, &kind) {
+    match fresh.and_then(|()| admit(book, cx, &from, &to, &kind)) {
         Ok(names) => dispatch(book, cx, names, from, id, kind, now),
         // Only a request is owed an answer (RFC 6121 §3.1.3, RFC 6120 §8.3.1).
         Err(local) if kind == PresenceKind::Subscribe => cx.xmpp(XmppOut::PresenceError {

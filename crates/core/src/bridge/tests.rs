@@ -6,7 +6,7 @@ use crate::policy::{DomainPattern, Policy, SipDomain};
 use crate::time::SeededEntropy;
 use crate::vocab::{
     About, Document, EndReason, Fate, Im, PresenceKind, Ref, ResourcePresence, Show, SipOut,
-    StoreOut, SubscriptionEvent, Text, Tuple, WatcherEvent, WatcherState, XmppOut,
+    StoreOut, SubscriptionEvent, Text, Trace, Tuple, WatcherEvent, WatcherState, XmppOut,
 };
 
 use super::*;
@@ -135,6 +135,7 @@ fn presence(from: &str, kind: PresenceKind) -> Input {
         from: jid(from),
         to: jid(BRUNO),
         id: Some("p1".to_owned()),
+        trace: Trace::default(),
         kind,
     })
 }
@@ -190,6 +191,7 @@ fn watcher(reference: u64, event: WatcherEvent) -> Input {
 
 fn arrived(poll: bool) -> WatcherEvent {
     WatcherEvent::Arrived {
+        trace: Trace::default(),
         watcher: sip(BRUNO),
         presentity: sip(ALMA),
         poll,
@@ -285,7 +287,7 @@ fn xmpp_words(out: &XmppOut) -> String {
         XmppOut::ChatState {
             from, to, state, ..
         } => format!("{from} > {to} {state:?}"),
-        XmppOut::Presence { from, to, kind } => format!("{from} > {to} {}", kind_words(kind)),
+        XmppOut::Presence { from, to, kind, .. } => format!("{from} > {to} {}", kind_words(kind)),
         XmppOut::PresenceError {
             from,
             to,
@@ -339,6 +341,7 @@ fn sip_words(out: &SipOut) -> String {
             watcher,
             presentity,
             poll,
+            ..
         } => {
             let method = if *poll { "POLL" } else { "SUBSCRIBE" };
             format!("{method} {} {watcher} > {presentity}", reference.0)

@@ -48,8 +48,12 @@ pub(super) fn watcher(book: &mut Book, cx: &mut Context, reference: Ref, event: 
             watcher,
             presentity,
             poll,
+            trace,
         } => {
-            if let Err(local) = arrived(book, cx, reference, &watcher, &presentity, poll) {
+            let arrived = cx
+                .came_over(trace)
+                .and_then(|()| arrived(book, cx, reference, &watcher, &presentity, poll));
+            if let Err(local) = arrived {
                 cx.sip(SipOut::RefuseWatcher {
                     reference,
                     failure: Failure::Local(local),

@@ -370,6 +370,7 @@ fn subscribe(contact: &Contact, index: &mut Index, cx: &mut Context, poll: bool)
         watcher: contact.names.xmpp_as_sip.clone(),
         presentity: contact.names.key.sip.clone(),
         poll,
+        trace: cx.trace(),
     });
     reference
 }

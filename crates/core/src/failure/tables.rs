@@ -142,6 +142,7 @@ pub(super) const fn local(local: Local) -> LocalRow {
         Local::TransportFailed => (504, Condition::InternalServerError, "The connection to the domain failed"),
         Local::Timeout => (504, Condition::RemoteServerTimeout, "The other side did not answer in time"),
         Local::NotAllowed => (403, Condition::NotAllowed, "The two domains may not talk by local policy"),
+        Local::Loop => (482, Condition::NotAcceptable, "It has crossed this gateway before: two gateways lead to each other"),
         Local::TooLarge => (513, Condition::PolicyViolation, "The message is too large"),
         Local::NotAcceptable => (415, Condition::NotAcceptable, "The message holds nothing that can cross"),
         Local::Encrypted => (415, Condition::NotAcceptable, "Encrypted messages cannot be read in the other network: turn encryption off for this contact and send it again"),

@@ -9,7 +9,7 @@ use crate::failure::{Failure, Local, to_stanza};
 use crate::time::Now;
 use crate::vocab::{
     About, End, FocusEvent, FocusOut, Im, MucOut, NickRefusal, PresenceKind, Ref, ResourcePresence,
-    Role, Text, Way, XmppOut,
+    Role, Text, Trace, Way, XmppOut,
 };
 
 use super::conference::message_error;
@@ -290,6 +290,7 @@ impl Guests {
                 cx.xmpp(XmppOut::Presence {
                     from: entry.jid.clone(),
                     to: entry.room.with_resource(&nick),
+                    trace: Trace::default(),
                     kind: PresenceKind::Available(ResourcePresence::default()),
                 });
                 entry.change = Some(Change { nick, deadline });
@@ -507,6 +508,7 @@ fn unavailable(from: &Jid, to: Jid) -> XmppOut {
     XmppOut::Presence {
         from: from.clone(),
         to,
+        trace: Trace::default(),
         kind: PresenceKind::Unavailable(Vec::new()),
     }
 }

@@ -169,6 +169,7 @@ fn presence(from: &str, to: &str, available: bool) -> Input {
         from: jid(from),
         to: jid(to),
         id: Some("p2".to_owned()),
+        trace: Trace::default(),
         kind,
     })
 }
@@ -256,7 +257,7 @@ fn xmpp_words(out: &XmppOut) -> String {
                 error.condition.name()
             )
         }
-        XmppOut::Presence { from, to, kind } => {
+        XmppOut::Presence { from, to, kind, .. } => {
             let kind = match kind {
                 PresenceKind::Available(_) => "available",
                 PresenceKind::Unavailable(_) => "unavailable",

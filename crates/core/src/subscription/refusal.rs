@@ -38,6 +38,7 @@ pub fn of_subscribe(failure: &Failure) -> watch::Event {
             | Local::DomainNotFound
             | Local::SipDomain
             | Local::NotAllowed
+            | Local::Loop
             | Local::TooLarge
             | Local::NotAcceptable
             | Local::Encrypted

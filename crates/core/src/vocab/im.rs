@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Rich;
+use super::{Rich, Trace};
 
 /// A run of text in one language.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,4 +81,6 @@ pub struct Im {
     pub chat_state: Option<ChatState>,
     /// What the sender wants to be told of it.
     pub wants: Wants,
+    /// Which gateways it has crossed; on the way out, this one included.
+    pub trace: Trace,
 }

@@ -134,7 +134,7 @@ const NOT_ROUTABLE: (u32, &str) = (
 const fn of_local(local: Local) -> Option<(u32, &'static str)> {
     match local {
         Local::BadAddress | Local::NoUser => Some(NO_USER),
-        Local::DomainNotFound | Local::SipDomain => Some(NO_ROUTE),
+        Local::DomainNotFound | Local::SipDomain | Local::Loop => Some(NO_ROUTE),
         Local::Unreachable
         | Local::TransportFailed
         | Local::Timeout

@@ -30,7 +30,7 @@ use crate::message::Request;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inbound {
     /// Something to read, and what its sender wants to be told of it, as `wants` of the message says too.
-    Message(Im, Option<Wanted>),
+    Message(Box<Im>, Option<Wanted>),
     /// A text that its sender did not want to be shown any more by now (RFC 3428 §7): dropped.
     Expired,
     /// The sender is typing, or has stopped.
@@ -108,7 +108,7 @@ fn read_described(
         Some(end) if end < now.wall => Inbound::Expired,
         _ => {
             let (im, wanted) = assemble(headers, text);
-            Inbound::Message(im, wanted)
+            Inbound::Message(Box::new(im), wanted)
         }
     })
 }
@@ -141,6 +141,7 @@ fn assemble(headers: &Headers, text: content::ReadableText) -> (Im, Option<Wante
         sent_at: sent_at(headers).or(text.sent_at),
         chat_state: None,
         wants: wants.unwrap_or_default(),
+        trace: super::trace::read(headers),
     };
     (im, text.wanted)
 }

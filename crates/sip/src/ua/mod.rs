@@ -36,7 +36,7 @@ use std::time::Duration;
 use stox_core::address::{SipAddress, canonical_domain};
 use stox_core::failure::{Failure, Local};
 use stox_core::time::{Entropy, Now};
-use stox_core::vocab::{Ref, SipIn, SipOut, SubscriptionEvent};
+use stox_core::vocab::{Ref, SipIn, SipOut, SubscriptionEvent, Trace};
 
 use self::conference::{Foci, Invitations, Participants};
 use self::effects::{Asked, Effects, Env};
@@ -404,7 +404,8 @@ impl UserAgent {
                 watcher,
                 presentity,
                 poll,
-            } => self.subscribe(reference, watcher, presentity, poll, now),
+                trace,
+            } => self.subscribe(reference, (watcher, presentity), poll, trace, now),
             SipOut::Unsubscribe { reference } => {
                 with!(self.subscriptions.unsubscribe(reference), now);
             }
@@ -458,9 +459,9 @@ impl UserAgent {
     fn subscribe(
         &mut self,
         reference: Ref,
-        watcher: SipAddress,
-        presentity: SipAddress,
+        parties: (SipAddress, SipAddress),
         poll: bool,
+        trace: Trace,
         now: Now,
     ) {
         if self.is_full() {
@@ -472,7 +473,7 @@ impl UserAgent {
         }
         with!(
             self.subscriptions
-                .subscribe(reference, watcher, presentity, poll),
+                .subscribe(reference, parties, poll, trace),
             now
         );
     }

@@ -90,11 +90,13 @@ impl Watchers {
             Err(refusal) => return env.refuse(&asked, &refusal),
         };
         let poll = entry.granted.is_zero();
+        let trace = adapt::trace::read(&asked.request.headers);
         let before = self.insert(reference, server, entry);
         let event = WatcherEvent::Arrived {
             watcher,
             presentity,
             poll,
+            trace,
         };
         env.tell(SipIn::Watcher { reference, event });
         if let Some(before) = before {

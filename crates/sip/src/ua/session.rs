@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use stox_core::address::SipAddress;
 use stox_core::failure::{Failure, Local};
-use stox_core::vocab::{Im, Ref};
+use stox_core::vocab::{Im, Ref, Trace};
 
 use self::book::Book;
 pub(super) use self::callee::{Invitation, in_session};
@@ -127,6 +127,8 @@ struct Session {
     message_id: Option<String>,
     /// The thread that the XMPP user gave the conversation.
     thread: Option<String>,
+    /// The gateways that its INVITE, or the message that led to it, has crossed.
+    trace: Trace,
     /// What the peer takes.
     accepted: Accepted,
     /// The peer's own connection.

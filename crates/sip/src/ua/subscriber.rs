@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use stox_core::address::SipAddress;
 use stox_core::failure::{Failure, Local};
-use stox_core::vocab::{Document, EndReason, Ref, SipIn, SubscriptionEvent};
+use stox_core::vocab::{Document, EndReason, Ref, SipIn, SubscriptionEvent, Trace};
 
 use self::subscription::{InFlight, Subscription};
 use super::effects::{Asked, Env, Fate};
@@ -94,13 +94,13 @@ impl Subscriptions {
         self.by_ref.values().filter(|s| s.dialog.is_some()).count()
     }
 
-    /// Starts one.
+    /// Starts one, of who watches whom. Its wish has crossed these gateways.
     pub(super) fn subscribe(
         &mut self,
         reference: Ref,
-        watcher: SipAddress,
-        presentity: SipAddress,
+        (watcher, presentity): (SipAddress, SipAddress),
         poll: bool,
+        trace: Trace,
         env: &mut Env<'_>,
     ) {
         if self.by_ref.contains_key(&reference)
@@ -116,6 +116,7 @@ impl Subscriptions {
             watcher,
             presentity,
             poll,
+            trace,
             call_id: call_id.clone(),
             local_tag: local_tag.clone(),
             cseq: 0,

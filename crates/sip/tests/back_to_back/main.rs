@@ -24,7 +24,7 @@ use stox_core::policy::DomainPattern;
 use stox_core::time::{Entropy, Now, SeededEntropy};
 use stox_core::vocab::{
     ChatState, Document, EndReason, Im, Receipt, Ref, SipIn, SipOut, SubscriptionEvent, Text,
-    Tuple, Wants, WatcherEvent, WatcherState,
+    Trace, Tuple, Wants, WatcherEvent, WatcherState,
 };
 use stox_sip::dialect::{ImMode, Overrides, Profile, Rule, SessionBy};
 use stox_sip::msrp::endpoint;
@@ -504,6 +504,7 @@ impl World {
 
     fn subscribe(&mut self, poll: bool) {
         let out = SipOut::Subscribe {
+            trace: Trace::default(),
             reference: Ref(1),
             watcher: address("u", "left.example"),
             presentity: address("v", "right.example"),

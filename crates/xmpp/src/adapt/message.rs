@@ -6,10 +6,10 @@ use minidom::Element;
 use rxml::xml_ncname;
 use stox_core::address::Jid;
 use stox_core::time::Now;
-use stox_core::vocab::{ChatState, Im, ImKind, Receipt, Wants, XmppIn};
+use stox_core::vocab::{ChatState, Im, ImKind, Receipt, Trace, Wants, XmppIn};
 use xmpp_parsers::ns;
 
-use super::{Inbound, date, error, jid, muc, payloads, xhtml, xml};
+use super::{Inbound, date, error, jid, muc, payloads, trace, xhtml, xml};
 
 /// Message processing hints (XEP-0334).
 const HINTS: &str = "urn:xmpp:hints";
@@ -155,12 +155,18 @@ pub fn write(from: &Jid, to: &Jid, im: &Im, now: Now) -> Element {
     if im.wants.displayed {
         stanza.append_child(Element::bare("markable", MARKERS));
     }
+    trace::write(&mut stanza, &im.trace);
     stanza
 }
 
 /// Writes a chat state without a message (XEP-0085 §5.5), which servers shall not keep for later (XEP-0334).
 #[must_use]
-pub fn write_state(from: &Jid, to: &Jid, thread: Option<&str>, state: ChatState) -> Element {
+pub fn write_state(
+    from: &Jid,
+    to: &Jid,
+    thread: Option<&str>,
+    (state, trace): (ChatState, &Trace),
+) -> Element {
     let mut stanza = xml::stanza("message", from, to);
     xml::set_attr(&mut stanza, xml_ncname!("type").into(), "chat");
     if let Some(thread) = thread {
@@ -168,6 +174,7 @@ pub fn write_state(from: &Jid, to: &Jid, thread: Option<&str>, state: ChatState)
     }
     stanza.append_child(state_element(state));
     stanza.append_child(Element::bare("no-store", HINTS));
+    trace::write(&mut stanza, trace);
     stanza
 }
 
@@ -233,5 +240,6 @@ fn read_content(stanza: &Element, kind: Option<&str>, id: Option<String>) -> Im 
             .map(|(_, state)| *state),
         rich: None,
         wants: wants(stanza, kind),
+        trace: trace::read(stanza),
     }
 }

@@ -4,10 +4,10 @@ use minidom::Element;
 use rxml::xml_ncname;
 use stox_core::address::Jid;
 use stox_core::failure::Condition;
-use stox_core::vocab::{PresenceKind, ResourcePresence, Show, Text, XmppIn};
+use stox_core::vocab::{PresenceKind, ResourcePresence, Show, Text, Trace, XmppIn};
 use xmpp_parsers::ns;
 
-use super::{Inbound, date, error, message, muc, xml};
+use super::{Inbound, date, error, message, muc, trace, xml};
 
 /// RFC 6121 §4.7.2.1.
 const SHOWS: [(&str, Show); 4] = [
@@ -43,13 +43,14 @@ pub fn read(stanza: &Element, from: Jid, to: Jid) -> Inbound {
         from,
         to,
         id: stanza.attr("id").map(str::to_owned),
+        trace: trace::read(stanza),
         kind,
     })
 }
 
 /// Writes a presence stanza.
 #[must_use]
-pub fn write(from: &Jid, to: &Jid, kind: &PresenceKind) -> Element {
+pub fn write(from: &Jid, to: &Jid, (kind, trace): (&PresenceKind, &Trace)) -> Element {
     let mut stanza = xml::stanza("presence", from, to);
     if let Some(name) = type_name(kind) {
         xml::set_attr(&mut stanza, xml_ncname!("type").into(), name);
@@ -63,6 +64,7 @@ pub fn write(from: &Jid, to: &Jid, kind: &PresenceKind) -> Element {
         }
         _ => {}
     }
+    trace::write(&mut stanza, trace);
     stanza
 }
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use stox_core::failure::{CONDITIONS, ErrorType, StanzaError};
 use stox_core::vocab::{
-    ChatState, Im, ImKind, PresenceKind, Ref, ResourcePresence, Show, Text, Wants,
+    ChatState, Im, ImKind, PresenceKind, Ref, ResourcePresence, Show, Text, Trace, Wants,
 };
 
 use super::*;
@@ -65,6 +65,7 @@ fn a_message_keeps_all_that_can_cross() {
          <active xmlns='http://jabber.org/protocol/chatstates'/>",
     );
     let expected = Im {
+        trace: Trace::default(),
         kind: ImKind::Chat,
         id: Some("m1".into()),
         thread: Some("t1".into()),
@@ -480,6 +481,7 @@ fn presence_is_written() {
     ];
     for (kind, expected) in rows {
         let out = XmppOut::Presence {
+            trace: Trace::default(),
             from: jid("bruno@ocs.example/desk"),
             to: jid("alma@jabber.example"),
             kind,
@@ -547,6 +549,7 @@ fn any_im() -> impl Strategy<Value = Im> {
         prop::option::of(0_u64..4_000_000_000),
     )
         .prop_map(|(id, thread, subjects, bodies, sent_at)| Im {
+            trace: Trace::default(),
             kind: ImKind::Headline,
             id,
             thread,
@@ -589,6 +592,7 @@ fn any_out() -> impl Strategy<Value = XmppOut> {
             im
         }),
         (pair.clone(), any_presence()).prop_map(|((from, to), kind)| XmppOut::Presence {
+            trace: Trace::default(),
             from,
             to,
             kind
@@ -722,6 +726,7 @@ fn chat_states_are_read_and_written() {
         let element = format!("<{name} xmlns='http://jabber.org/protocol/chatstates'/>");
         assert_eq!(message("", &element).chat_state, Some(state));
         let out = XmppOut::ChatState {
+            trace: Trace::default(),
             from: "a@b".parse().unwrap(),
             to: "c@d".parse().unwrap(),
             thread: Some("t".to_owned()),

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use stox_core::failure::{Condition, StanzaError};
 use stox_core::time::SeededEntropy;
-use stox_core::vocab::{Im, PresenceKind};
+use stox_core::vocab::{Im, PresenceKind, Trace};
 
 use super::*;
 
@@ -407,6 +407,7 @@ fn only_messages_of_the_core_are_settled() {
         },
     };
     let subscribe = XmppOut::Presence {
+        trace: Trace::default(),
         from,
         to,
         kind: PresenceKind::Subscribe,

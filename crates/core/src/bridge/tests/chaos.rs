@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::failure::Local;
-use crate::vocab::Receipt;
+use crate::vocab::{Receipt, Trace};
 
 const EVENTS: std::ops::Range<u8> = 0..11;
 
@@ -196,7 +196,7 @@ impl Ledger {
                     assert_eq!(self.stored.len() + 1, before, "removed nothing: {pair:?}");
                 }
                 Command::Sip(out) => self.sip(out),
-                Command::Xmpp(XmppOut::Presence { from, to, kind }) => {
+                Command::Xmpp(XmppOut::Presence { from, to, kind, .. }) => {
                     if let PresenceKind::Available(_) = kind {
                         let pair = pair(Direction::XmppWatchesSip, &to, &from);
                         assert!(
@@ -253,6 +253,7 @@ impl Ledger {
                 from: jid(xmpp),
                 to: jid(someone),
                 id: None,
+                trace: Trace::default(),
                 kind,
             })
         };
@@ -268,6 +269,7 @@ impl Ledger {
                 watcher(
                     self.next,
                     WatcherEvent::Arrived {
+                        trace: Trace::default(),
                         watcher: sip(someone),
                         presentity: jid_to_address(xmpp),
                         poll: (pick / 4).is_multiple_of(4),

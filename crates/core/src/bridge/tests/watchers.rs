@@ -1,4 +1,5 @@
 use super::*;
+use crate::vocab::Trace;
 
 const DESK: &str = "alma@jabber.example/desk";
 const ASK: &str = "bruno@ocs.example > alma@jabber.example subscribe";
@@ -238,6 +239,7 @@ fn who_may_not_watch_is_refused() {
         watcher(
             1,
             WatcherEvent::Arrived {
+                trace: Trace::default(),
                 watcher: sip(watcher_at),
                 presentity,
                 poll: false,

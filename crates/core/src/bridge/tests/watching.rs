@@ -1,5 +1,6 @@
 use super::*;
 use crate::failure::Local;
+use crate::vocab::Trace;
 
 const DESK: &str = "alma@jabber.example/desk";
 const KEY: &str = "alma@jabber.example -> sip:bruno@ocs.example";
@@ -496,6 +497,7 @@ fn questions_that_cannot_be_asked_get_an_error() {
             from: jid(from),
             to: jid(to),
             id: None,
+            trace: Trace::default(),
             kind,
         })
     };
@@ -532,6 +534,7 @@ fn addresses_in_any_spelling_are_the_same_pair() {
         from: jid("ALMA@Jabber.Example/desk"),
         to: jid("Bruno@OCS.example/t1"),
         id: None,
+        trace: Trace::default(),
         kind: PresenceKind::Subscribe,
     });
     world.expect(ask, &[ASKED, SUB1]);
@@ -605,6 +608,7 @@ fn one_user_has_room_for_so_many_contacts() {
             from: jid(from),
             to: jid(to),
             id: None,
+            trace: Trace::default(),
             kind,
         })
     };

@@ -489,7 +489,7 @@ impl Room {
                 self.enter(&from, &to.resource.unwrap());
                 settled(reference)
             }
-            XmppOut::Presence { from, to, kind } => {
+            XmppOut::Presence { from, to, kind, .. } => {
                 if matches!(kind, PresenceKind::Available(_)) {
                     if self.nick_of(&from).is_some() {
                         self.enter(&from, &to.resource.unwrap());

@@ -102,7 +102,7 @@ pub(super) fn read(message: &Received, now: Now) -> Result<Said, Status> {
             kind: ImKind::Groupchat,
             id: Some(message.message_id.clone()),
             thread: None,
-            ..im
+            ..*im
         }),
         _ => None,
     };

@@ -111,7 +111,7 @@ impl Inbox {
                     reference,
                     from,
                     to,
-                    im: place.put(im),
+                    im: place.put(*im),
                 });
                 Arrived::Message { language, wanted }
             }

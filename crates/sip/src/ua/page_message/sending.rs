@@ -62,7 +62,8 @@ impl Pages {
         self.expect(&mut page, &call_id, env);
         let branch_hint = page.im.id.as_deref().map(adapt::im::branch_hint);
         let parties = (&page.from, &page.to);
-        let request = self.request(parties, &call_id, content, env);
+        let mut request = self.request(parties, &call_id, content, env);
+        adapt::trace::write(&mut request.headers, &page.im.trace);
         env.send(outgoing(
             Purpose::Page(page.reference),
             request,

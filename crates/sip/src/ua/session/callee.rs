@@ -160,6 +160,7 @@ impl Sessions {
             sending: None,
             message_id: None,
             thread: None,
+            trace: adapt::trace::read(&asked.request.headers),
             accepted: accepted.map(Accepted::parse).unwrap_or_default(),
             over: leads_back(asked).then(|| asked.source.clone()),
             answered_from: Some(asked.source.clone()),

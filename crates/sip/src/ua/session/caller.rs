@@ -120,6 +120,7 @@ impl Sessions {
             sending: None,
             message_id: None,
             thread: first.im.thread.clone(),
+            trace: first.im.trace.clone(),
             accepted: Accepted::default(),
             over: None,
             answered_from: None,
@@ -416,6 +417,7 @@ fn invitation(session: &Session, env: &mut Env<'_>) -> Request {
     headers.push("To", format!("<{user}>"));
     headers.push("Call-ID", &session.call_id);
     headers.push("CSeq", format!("{} INVITE", session.cseq));
+    adapt::trace::write(headers, &session.trace);
     headers.push("User-Agent", &env.settings.product);
     headers.push("Allow", refusals::allow());
     // COMPAT(ocs, lync): the same word in two live sessions of one client makes it refuse the second.

@@ -154,6 +154,7 @@ impl Sessions {
             return fail(page, Failure::Local(Local::TransportFailed), env);
         };
         request.headers.push("User-Agent", &env.settings.product);
+        adapt::trace::write(&mut request.headers, &page.im.trace);
         for (name, value) in &content.headers {
             request.headers.push(name, value);
         }

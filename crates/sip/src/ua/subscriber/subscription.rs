@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use stox_core::address::SipAddress;
 use stox_core::failure::Failure;
-use stox_core::vocab::{Document, Ref};
+use stox_core::vocab::{Document, Ref, Trace};
 
 use crate::adapt;
 use crate::dialog::{self, Dialog, MAX_FORWARDS, Order};
@@ -33,6 +33,8 @@ pub(super) struct Subscription {
     pub(super) watcher: SipAddress,
     pub(super) presentity: SipAddress,
     pub(super) poll: bool,
+    /// The gateways that the wish for it has crossed.
+    pub(super) trace: Trace,
     pub(super) call_id: String,
     pub(super) local_tag: String,
     /// CSeq of the last SUBSCRIBE outside a dialog.
@@ -76,6 +78,7 @@ impl Subscription {
         headers.push("To", format!("<{}>", self.target));
         headers.push("Call-ID", &self.call_id);
         headers.push("CSeq", format!("{} {}", self.cseq, Method::SUBSCRIBE));
+        adapt::trace::write(headers, &self.trace);
         let next_hop = self.target.clone();
         self.send(reference, InFlight::First, request, next_hop, env);
     }

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 use stox_core::failure::StanzaError;
-use stox_core::vocab::{Im, ImKind, PresenceKind, ResourcePresence, XmppIn, XmppOut};
+use stox_core::vocab::{Im, ImKind, PresenceKind, ResourcePresence, Trace, XmppIn, XmppOut};
 
 use super::*;
 use crate::adapt::{self, Inbound};
@@ -416,6 +416,7 @@ proptest! {
 #[test]
 fn presence_to_a_room_is_plain() {
     let out = XmppOut::Presence {
+        trace: Trace::default(),
         from: jid("romeo@sip.example/r"),
         to: jid("room@muc.example/New"),
         kind: PresenceKind::Available(ResourcePresence::default()),
