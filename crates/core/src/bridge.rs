@@ -101,9 +101,8 @@ impl Bridge {
     /// The SIP domains of all contacts, and of all messages that have no outcome, canonical.
     #[must_use]
     pub fn sip_domains(&self) -> BTreeSet<String> {
-        let contacts = self.book.contacts.values();
-        let contacts = contacts.map(|contact| contact.names.sip_as_jid.domain.clone());
-        contacts.chain(self.messages.sip_domains()).collect()
+        let domains = self.book.sip_domains().chain(self.messages.sip_domains());
+        domains.map(str::to_owned).collect()
     }
 
     /// Numbers new messages above `last`, the highest number in the ledger. Called once, before [`Bridge::restore`].

@@ -86,6 +86,8 @@ pub(super) struct Book {
     /// How many contacts each user has.
     xmpp_users: BTreeMap<Jid, usize>,
     sip_users: BTreeMap<SipAddress, usize>,
+    /// How many there are of each SIP domain, canonical.
+    sip_domains: BTreeMap<String, usize>,
 }
 
 impl Names {
@@ -199,6 +201,7 @@ impl Book {
             Entry::Vacant(entry) => {
                 count_up(&mut self.xmpp_users, &names.key.xmpp);
                 count_up(&mut self.sip_users, &names.key.sip);
+                count_up(&mut self.sip_domains, &names.sip_as_jid.domain);
                 entry.insert(Contact::new(names))
             }
         };
@@ -218,10 +221,16 @@ impl Book {
         {
             count_down(&mut self.xmpp_users, &key.xmpp);
             count_down(&mut self.sip_users, &key.sip);
+            count_down(&mut self.sip_domains, &contact.names.sip_as_jid.domain);
             if let Some(poll) = contact.watch.poll {
                 self.index.subscriptions.remove(&poll.reference);
             }
         }
+    }
+
+    /// The SIP domains of all contacts, canonical.
+    pub(super) fn sip_domains(&self) -> impl Iterator<Item = &str> {
+        self.sip_domains.keys().map(String::as_str)
     }
 
     /// All that the store should hold.

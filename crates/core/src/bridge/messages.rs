@@ -97,10 +97,10 @@ impl Messages {
     }
 
     /// The SIP domains of all of them, canonical.
-    pub(super) fn sip_domains(&self) -> impl Iterator<Item = String> {
-        let to_sip = self.to_sip.values().map(|message| message.domain.clone());
+    pub(super) fn sip_domains(&self) -> impl Iterator<Item = &str> {
+        let to_sip = self.to_sip.values().map(|message| message.domain.as_str());
         let to_xmpp = self.to_xmpp.values();
-        to_sip.chain(to_xmpp.map(|message| message.stanza.from.domain.clone()))
+        to_sip.chain(to_xmpp.map(|message| message.stanza.from.domain.as_str()))
     }
 
     pub(super) fn to_xmpp_count(&self) -> usize {

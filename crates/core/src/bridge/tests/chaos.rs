@@ -213,6 +213,15 @@ impl Ledger {
         held.sort_by_key(|(pair, _)| pair.clone());
         self.stored.sort_by_key(|(pair, _)| pair.clone());
         assert_eq!(held, self.stored);
+        // What is being ended is not stored any more, and still a contact.
+        let status = world.bridge.status();
+        let known = world.bridge.sip_domains();
+        let is_empty = status.watching.is_empty() && status.watched.is_empty();
+        assert_eq!(known.is_empty(), is_empty);
+        let mut domains = held
+            .iter()
+            .map(|(pair, _)| crate::address::canonical_domain(&pair.sip.host));
+        assert!(domains.all(|domain| known.contains(&domain)));
     }
 
     fn sip(&mut self, out: SipOut) {
@@ -371,6 +380,7 @@ proptest! {
             }
         }
         world.is_settled();
+        prop_assert!(world.bridge.sip_domains().is_empty());
         prop_assert!(mail.waiting.is_empty());
         prop_assert_eq!(mail.ledger.len(), mail.came);
         let status = world.bridge.status();
