@@ -16,6 +16,10 @@ use stox_xmpp::server::Software;
 
 use crate::config::{self, Config};
 
+/// Requests a second to one SIP domain that no setting names, where the rule for them says nothing else: whoever owns a name
+/// may point it at anybody's host.
+const UNNAMED_PACE: u32 = 15;
+
 /// Partners that may be linked at one time.
 const MAX_LINKS: usize = 5_000;
 
@@ -54,8 +58,11 @@ pub struct Unnamed {
 impl Unnamed {
     /// A domain, by its name in SIP.
     pub(super) fn domain(&self, name: &str) -> (SipDomain, policy::SipDomain) {
+        let mut dialect = self.dialect.clone();
+        let pace = &mut dialect.overrides.requests_per_second;
+        pace.get_or_insert(UNNAMED_PACE);
         let sip = SipDomain {
-            dialect: self.dialect.clone(),
+            dialect,
             needs_certificate: self.needs_certificate,
             ..SipDomain::new(name)
         };

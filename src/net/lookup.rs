@@ -1,6 +1,6 @@
 //! From a domain to the addresses to try, for either protocol.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use stox_core::failure::Local;
 use stox_core::time::Entropy;
@@ -34,20 +34,23 @@ pub async fn sip(
     lookup.finish()
 }
 
-/// Takes out the targets of a domain that no setting names where they are neither public nor in one of these networks.
+/// The lowest port that SIP domains without a name are reached at: those below are for the services of a system
+/// (RFC 6335 §6), and none of SIP's is among them.
+const LOWEST_PORT: u16 = 1024;
+
+/// Takes out the targets of a domain that no setting names where they are neither public nor in one of these networks, or at
+/// the port of another service.
 ///
 /// # Errors
 /// None is left. The first of them is named.
-pub fn confine(targets: Vec<Target>, networks: &[Network]) -> Result<Vec<Target>, IpAddr> {
-    let is_open = |address: IpAddr| {
+pub fn confine(targets: Vec<Target>, networks: &[Network]) -> Result<Vec<Target>, SocketAddr> {
+    let is_open = |target: &Target| {
+        let address = target.address.ip().to_canonical();
         let listed = |network: &Network| network.contains(address);
-        is_public(address) || networks.iter().any(listed)
+        target.address.port() >= LOWEST_PORT && (is_public(address) || networks.iter().any(listed))
     };
-    let first = targets.first().map(|target| target.address.ip());
-    let open: Vec<Target> = targets
-        .into_iter()
-        .filter(|target| is_open(target.address.ip().to_canonical()))
-        .collect();
+    let first = targets.first().map(|target| target.address);
+    let open: Vec<Target> = targets.into_iter().filter(is_open).collect();
     match first {
         Some(address) if open.is_empty() => Err(address),
         _ => Ok(open),
@@ -250,7 +253,7 @@ mod tests {
     }
 
     /// Targets, the networks that are listed, and how many are left.
-    type Row<'a> = (&'a [&'a str], &'a [Network], Result<usize, IpAddr>);
+    type Row<'a> = (&'a [&'a str], &'a [Network], Result<usize, SocketAddr>);
 
     #[test]
     fn a_strangers_domain_leads_to_no_host_inside() {
@@ -263,17 +266,21 @@ mod tests {
             };
             addresses.iter().map(target).collect()
         };
-        let inside = ["10.0.0.1".parse().unwrap()];
         let listed: Vec<Network> = vec!["10.0.0.0/24".parse().unwrap()];
-        let rows: [Row; 7] = [
+        let rows: [Row; 8] = [
             (&["8.8.8.8:5061", "10.0.0.1:5061"], &[], Ok(1)),
-            (&["10.0.0.1:5061"], &[], Err(inside[0])),
+            (
+                &["10.0.0.1:5061"],
+                &[],
+                Err("10.0.0.1:5061".parse().unwrap()),
+            ),
+            (&["8.8.8.8:25"], &listed, Err("8.8.8.8:25".parse().unwrap())),
             (&["10.0.0.1:5061"], &listed, Ok(1)),
             (&["[::ffff:10.0.0.1]:5061"], &listed, Ok(1)),
             (
                 &["[::ffff:127.0.0.1]:5061"],
                 &listed,
-                Err("::ffff:127.0.0.1".parse().unwrap()),
+                Err("[::ffff:127.0.0.1]:5061".parse().unwrap()),
             ),
             (&["[2620:fe::fe]:5061", "[fd00::1]:5061"], &[], Ok(1)),
             (&[], &[], Ok(0)),

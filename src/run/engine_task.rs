@@ -423,7 +423,7 @@ fn confined(
         tracing::warn!(
             host,
             %address,
-            "a SIP domain that no rule names leads to an address that is not public; if it is right, list its network in networks of the [[sip.domain]] rule for \"*\", or name the domain"
+            "a SIP domain that no rule names leads to an address that is not public, or to a port below 1024; if it is right, list its network in networks of the [[sip.domain]] rule for \"*\", or name the domain"
         );
         TargetError::NotFound
     })

@@ -15,6 +15,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 const IN_ALL: usize = 240;
 /// The same for one asker.
 const OF_ONE: usize = 30;
+/// The same for what is served already.
+const OF_OURS: usize = 120;
 /// Whoever asks about one domain at one time.
 const MAX_WAITING: usize = 256;
 
@@ -30,6 +32,13 @@ pub enum Asker {
 }
 
 impl Asker {
+    const fn limit(&self) -> usize {
+        match self {
+            Self::Address(_) | Self::Domain(_) => OF_ONE,
+            Self::Ourselves => OF_OURS,
+        }
+    }
+
     /// Whoever is at that address.
     #[must_use]
     pub fn at(address: IpAddr) -> Self {
@@ -183,7 +192,8 @@ impl Budget {
             let theirs = theirs.filter(|(_, askers)| askers.contains(asker));
             theirs.count()
         };
-        let allowed = self.taken.len() < IN_ALL && askers.iter().all(|asker| of(asker) < OF_ONE);
+        let allowed =
+            self.taken.len() < IN_ALL && askers.iter().all(|asker| of(asker) < asker.limit());
         if allowed {
             self.taken.push_back((now, askers.to_vec()));
         }
@@ -285,6 +295,15 @@ mod tests {
         assert_eq!(seeking.budget.taken.len(), IN_ALL);
         assert!(!seeking.again("v.test", at(59)));
         assert!(seeking.again("v.test", at(60)));
+    }
+
+    #[test]
+    fn what_is_served_leaves_half_of_it_to_others() {
+        let mut seeking = Seeking::default();
+        let asked = (0..300).filter(|number| seeking.again(&number.to_string(), at(0)));
+        assert_eq!(asked.count(), OF_OURS);
+        let (question, _told) = wanted("v.test", "a");
+        assert!(seeking.want(question, None, at(0)));
     }
 
     #[test]
