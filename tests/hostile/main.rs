@@ -19,6 +19,7 @@ mod circle;
 mod xml_pieces;
 
 mod corpus;
+mod deaf_server;
 mod pidf;
 mod security_document;
 mod sip;
