@@ -124,7 +124,7 @@ fn an_xmpp_server_that_does_not_read_costs_a_bounded_buffer_and_then_its_connect
         let answer = answers
             .read(&mut sender)
             .expect("every message gets an answer");
-        let status: u16 = answer["SIP/2.0 ".len()..][..3].parse().unwrap();
+        let status: u16 = answer.split(' ').nth(1).unwrap().parse().unwrap();
         assert!(status < 200 || (500..600).contains(&status), "{answer}");
         if status >= 200 {
             assert!(

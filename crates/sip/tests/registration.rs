@@ -334,6 +334,35 @@ fn the_registrar_speaks_for_its_domain_while_the_line_is_registered() {
     }
 }
 
+/// Over TLS it is the connection, or the certificate, and not the address: others may live there.
+#[test]
+fn a_registrar_over_tls_is_known_by_its_certificate() {
+    let mut agent = begins(provider(), Transport::Tls);
+    let request = register(&mut agent);
+    let shows = |flow, address: &str, names: &[&str]| Source {
+        flow: FlowId(flow),
+        certificate_names: names.iter().map(|name| (*name).to_owned()).collect(),
+        ..at_registrar(Transport::Tls, address)
+    };
+    let names: &[&str] = &["registrar.hoster.example", "line.hoster.example"];
+    agent.source = shows(50, REGISTRAR, names);
+    agent.hears_answer(&request, 200, GRANTED);
+    let elsewhere = "203.0.113.99:40000";
+    let rows: [(u64, &str, &[&str], bool); 6] = [
+        (50, REGISTRAR, names, true),
+        (51, elsewhere, names, true),
+        (52, "203.0.113.20:40000", &[], false),
+        (53, "203.0.113.20:40000", &["other.example"], false),
+        (54, elsewhere, &names[..1], false),
+        (55, elsewhere, &["*.hoster.example"], false),
+    ];
+    for (number, (flow, address, names, taken)) in (1..).zip(rows) {
+        let source = shows(flow, address, names);
+        let found = is_taken(&mut agent, source, "provider.example", number);
+        assert_eq!(found, taken, "{address} {names:?}");
+    }
+}
+
 #[test]
 fn an_address_does_not_do_where_a_certificate_is_needed() {
     let mut settings = provider();

@@ -14,7 +14,7 @@ use stox_core::vocab::{Ref, SipIn, SipOut, Trace};
 use stox_sip::digest::Credential;
 use stox_sip::message::Request;
 use stox_sip::method::Method;
-use stox_sip::transport::{FlowId, Source, Target, Transport};
+use stox_sip::transport::{Destination, FlowId, Source, Target, Transport};
 use stox_sip::ua::settings::Settings;
 use stox_sip::ua::trust::SipDomain;
 use stox_sip::ua::{Cure, Impostor};
@@ -354,16 +354,22 @@ fn we_assert_nothing() {
 #[test]
 fn passwords_are_answered_with_where_the_way_is_trusted() {
     const STRANGER: &str = "203.0.113.5:5060";
-    let rows = [
-        (Transport::Tls, EDGE, false, true),
-        (Transport::Tls, STRANGER, false, true),
-        (Transport::Udp, EDGE, false, true),
-        (Transport::Tcp, EDGE, false, true),
-        (Transport::Udp, STRANGER, false, false),
-        (Transport::Tcp, STRANGER, false, false),
-        (Transport::Udp, STRANGER, true, true),
+    const OWN: &[&str] = &["ocs.example"];
+    const USER: &[&str] = &["pc.ocs.example"];
+    let rows: [(_, _, &[&str], _, _); 10] = [
+        (Transport::Tls, EDGE, &[], false, true),
+        (Transport::Tls, STRANGER, OWN, false, true),
+        // A host inside the domain is not the domain's server, nor is whoever shows nothing.
+        (Transport::Tls, STRANGER, USER, false, false),
+        (Transport::Tls, STRANGER, &[], false, false),
+        (Transport::Tls, STRANGER, &["*.example"], false, false),
+        (Transport::Udp, EDGE, &[], false, true),
+        (Transport::Tcp, EDGE, &[], false, true),
+        (Transport::Udp, STRANGER, &[], false, false),
+        (Transport::Tcp, STRANGER, &[], false, false),
+        (Transport::Udp, STRANGER, &[], true, true),
     ];
-    for (transport, server, over_plain, answered) in rows {
+    for (transport, server, names, over_plain, answered) in rows {
         let mut agent = Agent::with(with_password(over_plain));
         let target = Target {
             transport,
@@ -372,15 +378,46 @@ fn passwords_are_answered_with_where_the_way_is_trusted() {
         agent.target = Ok(vec![target]);
         agent.source = Source {
             remote: server.parse().unwrap(),
+            certificate_names: names.iter().map(|name| (*name).to_owned()).collect(),
             ..from_edge(transport)
         };
         let subscribe = asked_for_password(&mut agent);
         let again = agent.says_requests();
-        assert_eq!(again.len(), usize::from(answered), "{transport:?} {server}");
+        assert_eq!(
+            again.len(),
+            usize::from(answered),
+            "{transport:?} {server} {names:?}"
+        );
         let answers = |request: &Request| request.headers.contains("Authorization");
         assert!(again.iter().all(answers));
         assert!(!answers(&subscribe));
     }
+}
+
+/// Where the name has come to lead to another host by the time of the answer, that host has to be the domain's server.
+#[test]
+fn an_answer_goes_to_no_other_host_inside_the_domain() {
+    let mut agent = Agent::with(with_password(false));
+    agent.does(SipOut::Subscribe {
+        trace: Trace::default(),
+        reference: Ref(1),
+        watcher: alma(),
+        presentity: bruno(),
+        poll: false,
+    });
+    let subscribe = agent.says_request("SUBSCRIBE");
+    agent.target = Ok(vec![tls("203.0.113.5:5061", "pc.ocs.example")]);
+    agent.hears_answer(&subscribe, 401, CHALLENGE);
+    let said = agent.said();
+    let [sent] = &said[..] else {
+        panic!("{said:?}")
+    };
+    assert!(sent.request().headers.contains("Authorization"));
+    let Destination::Dial(target) = &sent.destination else {
+        panic!("{sent:?}")
+    };
+    let names: Vec<&str> = target.names().collect();
+    assert_eq!(names, ["ocs.example"]);
 }
 
 #[test]

@@ -311,12 +311,7 @@ impl Requests {
         let targets = match answer {
             Ok(mut targets) => {
                 if in_flight.is_authorised() {
-                    // Another target than the one that has asked may answer without TLS.
-                    targets.retain(|to| {
-                        let address = to.address.ip();
-                        let usable = settings.credentials_for(domain, to.transport, address);
-                        !usable.is_empty()
-                    });
+                    confine(&mut targets, domain, settings);
                 }
                 named_for(settings.sip_domain(domain), targets)
             }
@@ -402,9 +397,10 @@ impl Requests {
         self.obey(&response, &in_flight.outgoing.domain, settings, now);
         let challenged = matches!(response.status, 401 | 407);
         if challenged && in_flight.answers < MAX_ANSWERS {
-            let (transport, address) = (source.transport, source.remote.ip());
+            let names = source.certificate_names.as_slice();
+            let server = (source.transport, source.remote.ip(), names);
             let domain = &in_flight.outgoing.domain;
-            let credentials = settings.credentials_for(domain, transport, address);
+            let credentials = settings.credentials_for(domain, server);
             if !credentials.is_empty() {
                 return Step::Challenged(Box::new(Challenged {
                     in_flight,
@@ -487,6 +483,21 @@ impl Requests {
         };
         Some((in_flight.outgoing.purpose, Err(Failure::Local(local))))
     }
+}
+
+/// The targets that an answer to a challenge may go to: without TLS, or to another host inside the domain, it may be another
+/// one than the one that has asked. Such a host has to show that it is the domain's server.
+fn confine(targets: &mut Vec<Target>, domain: &str, settings: &Settings) {
+    targets.retain_mut(|to| {
+        let names = std::slice::from_ref(&to.name);
+        let server = (to.transport, to.address.ip(), names);
+        let usable = !settings.credentials_for(domain, server).is_empty();
+        if !usable && to.transport.row().secure {
+            domain.clone_into(&mut to.name);
+            return true;
+        }
+        usable
+    });
 }
 
 /// The targets with every name by which a server there may show that it is the domain's.

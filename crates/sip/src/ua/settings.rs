@@ -9,7 +9,8 @@ use stox_core::policy::DomainPattern;
 
 use super::pacing::Lane;
 use super::registration::Registration;
-use super::trust::{AddressBlock, SipDomain, domain_identities, same_host};
+use super::routing;
+use super::trust::{AddressBlock, SipDomain, domain_identities, names_host, same_host};
 use crate::dialect::{Behaviour, ContactHost, Dialects, Rule};
 use crate::digest::Credential;
 use crate::msrp::endpoint::{self, Fingerprint};
@@ -376,23 +377,43 @@ impl Settings {
                 .any(|pattern| pattern.matches(&domain))
     }
 
-    /// The credentials of a SIP domain that an answer over this transport, to this address, may be made of: where there is
-    /// no TLS, the domain has to list the address, or the credential has to allow it.
+    /// The credentials of a SIP domain that an answer over this transport, to this address and to whom the certificate there
+    /// names, may be made of: the domain has to list the address, or it is its server by its certificate, or the credential
+    /// has to allow it.
     pub(crate) fn credentials_for(
         &self,
         domain: &str,
-        transport: Transport,
-        address: IpAddr,
+        (transport, address, names): (Transport, IpAddr, &[String]),
     ) -> Vec<Credential> {
         let known = self.sip_domain(domain);
-        let trusted =
-            transport.row().secure || known.is_some_and(|known| known.trusts_address(address));
+        let trusted = known.is_some_and(|known| {
+            known.trusts_address(address)
+                || transport.row().secure && self.is_server_of(known, address, names)
+        });
         self.credentials
             .iter()
             .filter(|credential| same_host(&credential.domain, domain))
             .filter(|credential| trusted || credential.over_plain)
             .cloned()
             .collect()
+    }
+
+    /// Whether who is at that address, and has these names in its certificate, is a server that the settings name for the
+    /// domain, or the domain's own: not just any host inside it that a dialog leads to.
+    fn is_server_of(&self, domain: &SipDomain, address: IpAddr, names: &[String]) -> bool {
+        let lines = self.registrations.iter();
+        let registrars = lines
+            .filter(|line| same_host(&line.domain, &domain.name))
+            .filter_map(|line| line.registrar.as_deref());
+        let mut hosts = registrars
+            .chain(domain.next_hop.as_deref())
+            .filter_map(routing::host);
+        let own = std::iter::once(&domain.name).chain(&domain.certificate_names);
+        own.into_iter().any(|name| names_host(names, name))
+            || hosts.any(|host| match host.parse::<IpAddr>() {
+                Ok(literal) => literal.to_canonical() == address.to_canonical(),
+                Err(_) => names_host(names, &host),
+            })
     }
 }
 

@@ -13,6 +13,7 @@ use crate::method::Method;
 use crate::transport::{FlowId, Source};
 use crate::ua::effects::{Env, Fate, Outgoing, Purpose};
 use crate::ua::settings::{Local as Us, OwnUser};
+use crate::ua::trust::{domain_identities, names_host};
 
 /// The wait after a first failure; it doubles with each further one (RFC 5626 §4.5).
 const FIRST_WAIT: Duration = Duration::from_secs(30);
@@ -238,12 +239,22 @@ impl Line {
         self.until.is_some_and(|until| until > now)
     }
 
-    /// Whether it is the registrar that a source is: on its connection, or at its address.
+    /// Whether it is the registrar that a source is: on its connection, or where that is secure with a certificate for
+    /// the same names, or else at its address.
     pub(super) fn vouches(&self, source: &Source, now: Duration) -> bool {
         let address = |source: &Source| source.remote.ip().to_canonical();
+        let alike = |known: &Source| {
+            if known.transport.row().secure {
+                let names = domain_identities(&known.certificate_names);
+                let shown = |name: &&str| names_host(&source.certificate_names, name);
+                !names.is_empty() && names.iter().all(shown)
+            } else {
+                address(known) == address(source)
+            }
+        };
         let is_it = |known: &Source| {
             known.flow == source.flow && known.transport.row().reliable
-                || known.transport == source.transport && address(known) == address(source)
+                || known.transport == source.transport && alike(known)
         };
         self.is_bound(now) && self.registrar.as_ref().is_some_and(is_it)
     }
