@@ -19,6 +19,14 @@ impl Clock {
         }
     }
 
+    /// One that is ahead of this one.
+    #[cfg(test)]
+    pub(crate) fn ahead(self, by: Duration) -> Self {
+        Self {
+            start: self.start - by,
+        }
+    }
+
     /// This moment.
     #[must_use]
     pub fn now(&self) -> Now {

@@ -540,11 +540,11 @@ impl Streams {
         self.worlds.restore(domain, self.shared.now());
     }
 
-    /// The SIP domains that are served though their records count no more: each is to be given to [`Self::seek_again`] or
+    /// The SIP domains that are served though their records count no more at this monotonic time: each is to be given to [`Self::seek_again`] or
     /// to [`Self::forget`].
     #[must_use]
-    pub fn overdue(&self) -> Vec<String> {
-        self.worlds.overdue(self.shared.now())
+    pub fn overdue(&self, now: Duration) -> Vec<String> {
+        self.worlds.overdue(now)
     }
 
     /// When there may be one, in monotonic time.
@@ -554,8 +554,7 @@ impl Streams {
     }
 
     /// A domain is still needed: DNS is asked about it again as soon as that is allowed.
-    pub fn seek_again(&mut self, domain: String) {
-        let now = self.shared.now();
+    pub fn seek_again(&mut self, domain: String, now: Duration) {
         // What a domain has proved itself needs no question.
         let is_open = self.worlds.get(&domain, now).is_none();
         if is_open && self.seeking.again(&domain, now) {

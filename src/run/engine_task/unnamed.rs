@@ -131,9 +131,9 @@ impl EngineTask {
         }
         self.swept = now;
         let needed = self.engine.sip_domains();
-        for domain in self.streams.overdue() {
+        for domain in self.streams.overdue(now) {
             if needed.contains(&domain) {
-                self.streams.seek_again(domain);
+                self.streams.seek_again(domain, now);
             } else {
                 tracing::info!(
                     domain,
@@ -145,3 +145,6 @@ impl EngineTask {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
