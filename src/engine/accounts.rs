@@ -3,8 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use minidom::Element;
 use stox_core::address::{Jid, canonical_domain};
+use stox_core::failure::Condition;
 use stox_core::policy::DomainPattern;
+use stox_xmpp::adapt;
+
+use super::LinkName;
 
 /// One SIP user's account at an XMPP server, as far as it decides ways.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +32,12 @@ impl Account {
             user: user.bare().canonical(),
             domains: std::iter::once(own).chain(others.iter().cloned()).collect(),
         }
+    }
+
+    /// Whether the account is the way to that domain, given in canonical spelling.
+    #[must_use]
+    pub fn reaches(&self, domain: &str) -> bool {
+        self.domains.iter().any(|pattern| pattern.matches(domain))
     }
 }
 
@@ -55,12 +66,20 @@ impl Accounts {
         }
         let partner = canonical_domain(partner);
         let mut accounts = self.by_user.get(&user.bare().canonical())?.iter();
-        accounts.find(|account| {
-            account
-                .domains
-                .iter()
-                .any(|domain| domain.matches(&partner))
-        })
+        accounts.find(|account| account.reaches(&partner))
+    }
+
+    /// Whether a stanza for a SIP user comes by another way than the account through which he reaches its sender. Answers to
+    /// what went that way before there was the account are not meant.
+    pub(super) fn is_beside(&self, name: &LinkName, element: &Element) -> bool {
+        if self.by_user.is_empty() || matches!(element.attr("type"), Some("error" | "result")) {
+            return false;
+        }
+        let Some(Ok(to)) = element.attr("to").map(Jid::parse) else {
+            return false;
+        };
+        let account = self.between(&to, &name.partner);
+        account.is_some_and(|account| name.account.as_ref() != Some(&account.name))
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Account> {
@@ -70,4 +89,15 @@ impl Accounts {
     pub(super) fn all(&self) -> impl Iterator<Item = &Account> {
         self.by_user.values().flatten()
     }
+}
+
+/// What is refused, as its sender is told; presence that asks for nothing is no question.
+pub(super) fn refusal(element: &Element) -> Option<Element> {
+    if element.name() == "presence" && element.attr("type") != Some("subscribe") {
+        return None;
+    }
+    let address = |name: &str| Jid::parse(element.attr(name)?).ok();
+    let (from, to) = (address("from")?, address("to")?);
+    let condition = Condition::NotAllowed;
+    Some(adapt::error::refuse(element, &to, &from, condition))
 }

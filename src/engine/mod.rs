@@ -180,12 +180,28 @@ impl Engine {
 
     // ---------------------------------------------------------------------------------------- accounts
 
-    /// Says which SIP users have accounts. Those that are not named any more are given up, with all that waits for them.
+    /// Says which SIP users have accounts: before [`Engine::restore`], and after each change. Accounts that are not named
+    /// any more, or reach other domains, are given up, with all that waits for them.
     pub fn set_accounts(&mut self, accounts: Vec<Account>, now: Now) {
-        self.accounts = accounts::Accounts::new(accounts);
-        let accounts = &self.accounts;
-        self.links
-            .drop_accounts(|name| accounts.get(name).is_some());
+        let accounts = accounts::Accounts::new(accounts);
+        let before = std::mem::replace(&mut self.accounts, accounts);
+        let is_kept = |account: &Account| self.accounts.get(&account.name) == Some(account);
+        let users = self.accounts.all();
+        let users = users.map(|account| (account.user.clone(), account.domains.clone()));
+        self.bridge.set_users(users);
+        let domains = self.accounts.all().flat_map(|account| &account.domains);
+        self.sip.set_users_domains(domains.cloned().collect());
+        for account in before.all().filter(|account| !is_kept(account)) {
+            self.bridge
+                .part(&account.user, |domain| account.reaches(domain), now);
+        }
+        let kept: BTreeSet<Arc<str>> = before
+            .all()
+            .filter(|account| is_kept(account))
+            .map(|account| account.name.clone())
+            .collect();
+        self.settle(now);
+        self.links.drop_accounts(|name| kept.contains(name));
         self.settle(now);
     }
 
@@ -268,6 +284,11 @@ impl Engine {
 
     /// A stanza has arrived on a stream that proved `name.partner` towards `name.local`.
     pub fn stanza(&mut self, name: &LinkName, element: &Element, token: StanzaToken, now: Now) {
+        if self.accounts.is_beside(name, element) {
+            self.refuse_beside(name, element, now);
+            self.effects.push_back(Effect::Handled(token));
+            return;
+        }
         self.current = Some(token);
         match adapt::read(element) {
             adapt::Inbound::Core(input) => self.tell(Input::Xmpp(input), now),
@@ -329,8 +350,8 @@ impl Engine {
     /// An account has a new session: what was said meanwhile, nobody took.
     pub fn account_rejoined(&mut self, name: &str, now: Now) {
         if let Some(account) = self.accounts.get(name) {
-            let among = |xmpp: &str| account.domains.iter().any(|domain| domain.matches(xmpp));
-            self.bridge.resume_user(&account.user, among, now);
+            self.bridge
+                .resume_user(&account.user, |domain| account.reaches(domain), now);
         }
         self.settle(now);
     }
@@ -522,6 +543,19 @@ impl Engine {
                 self.effects.push_back(Effect::Store(out));
             }
         }
+    }
+
+    /// A contact who is reached through an account is not reached beside it: answers would come from another address than
+    /// she wrote to.
+    fn refuse_beside(&mut self, name: &LinkName, element: &Element, now: Now) {
+        tracing::debug!(
+            partner = name.partner,
+            "a stanza to a user who reaches that domain through an account is refused beside it"
+        );
+        if let Some(refusal) = accounts::refusal(element) {
+            self.links.send(name, plain(refusal), now);
+        }
+        self.settle(now);
     }
 
     /// By which way stanzas from a SIP user go to an XMPP user.

@@ -93,6 +93,29 @@ impl Bridge {
         self.cx.settings.policy.admit(domain);
     }
 
+    /// Says which SIP users, by their JIDs, may talk with users of which XMPP domains beside what their domains may.
+    /// Before [`Bridge::restore`], and at any time later.
+    pub fn set_users(
+        &mut self,
+        users: impl IntoIterator<Item = (Jid, Vec<crate::policy::DomainPattern>)>,
+    ) {
+        self.cx.settings.policy.set_users(users);
+    }
+
+    /// The way between a SIP user (a bare canonical JID) and his contacts in some XMPP domains is gone for good: neither
+    /// side shows anything to the other any more.
+    pub fn part(&mut self, user: &Jid, among: impl Fn(&str) -> bool, now: Now) {
+        self.cx.now = now;
+        let Book {
+            contacts, index, ..
+        } = &mut self.book;
+        let of_user = |contact: &&mut book::Contact| is_of(contact, user, &among);
+        for contact in contacts.values_mut().filter(of_user) {
+            watchers::lose(contact, index, &mut self.cx);
+            watching::lose(contact, index, &mut self.cx, now);
+        }
+    }
+
     /// Speaks for a SIP domain no more. To be called when nothing is left of it ([`Bridge::sip_domains`]).
     pub fn forget(&mut self, domain: &str) {
         self.cx.settings.policy.forget(domain);
@@ -192,10 +215,7 @@ impl Bridge {
 
     /// The same for one SIP user (a bare canonical JID) and his contacts in some XMPP domains.
     pub fn resume_user(&mut self, user: &Jid, among: impl Fn(&str) -> bool, now: Now) {
-        let is_meant = |contact: &book::Contact| {
-            contact.names.sip_as_jid.canonical() == *user && among(&contact.names.key.xmpp.domain)
-        };
-        self.resume_those(is_meant, now);
+        self.resume_those(|contact| is_of(contact, user, &among), now);
     }
 
     fn resume_those(&mut self, is_meant: impl Fn(&book::Contact) -> bool, now: Now) {
@@ -259,7 +279,7 @@ impl Bridge {
             .cx
             .settings
             .policy
-            .allows(&names.key.xmpp.domain, &names.sip_as_jid.domain)
+            .allows_user(&names.key.xmpp.domain, &names.sip_as_jid)
         {
             return;
         }
@@ -372,6 +392,10 @@ impl Bridge {
             SipIn::Conference { .. } | SipIn::Focus { .. } | SipIn::Invitation(_) => {}
         }
     }
+}
+
+fn is_of(contact: &book::Contact, user: &Jid, among: &impl Fn(&str) -> bool) -> bool {
+    contact.names.sip_as_jid.canonical() == *user && among(&contact.names.key.xmpp.domain)
 }
 
 fn count(

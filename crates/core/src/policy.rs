@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::address::canonical_domain;
+use crate::address::{Jid, canonical_domain};
 
 /// A domain of XMPP users in a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct SipDomain {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Policy {
     rules: BTreeMap<String, Vec<DomainPattern>>,
+    /// What single SIP users may beside that.
+    users: BTreeMap<Jid, Vec<DomainPattern>>,
 }
 
 impl DomainPattern {
@@ -65,7 +67,10 @@ impl Policy {
                 .or_default()
                 .extend(domain.allowed);
         }
-        Self { rules }
+        Self {
+            rules,
+            users: BTreeMap::new(),
+        }
     }
 
     /// Adds a SIP domain that has become known later. One that is there already stays as it is.
@@ -77,6 +82,15 @@ impl Policy {
     /// Takes a SIP domain out.
     pub fn forget(&mut self, sip_domain: &str) {
         self.rules.remove(&canonical_domain(sip_domain));
+    }
+
+    /// Says which SIP users, by their JIDs, may talk with users of which XMPP domains, whatever their own domain may.
+    pub fn set_users(&mut self, users: impl IntoIterator<Item = (Jid, Vec<DomainPattern>)>) {
+        self.users.clear();
+        for (user, domains) in users {
+            let user = user.bare().canonical();
+            self.users.entry(user).or_default().extend(domains);
+        }
     }
 
     /// Whether we speak for this SIP domain.
@@ -95,6 +109,22 @@ impl Policy {
                 .rules
                 .get(&canonical_domain(sip_domain))
                 .is_some_and(|patterns| patterns.iter().any(|p| p.matches(&xmpp_domain)))
+    }
+}
+
+impl Policy {
+    /// As [`Policy::allows`], for one SIP user, by his JID.
+    #[must_use]
+    pub fn allows_user(&self, xmpp_domain: &str, user: &Jid) -> bool {
+        self.allows(xmpp_domain, &user.domain)
+            || (!self.users.is_empty() && self.has_a_way(&canonical_domain(xmpp_domain), user))
+    }
+
+    fn has_a_way(&self, xmpp_domain: &str, user: &Jid) -> bool {
+        let domains = self.users.get(&user.bare().canonical());
+        self.speaks_for(&user.domain)
+            && !self.rules.contains_key(xmpp_domain)
+            && domains.is_some_and(|domains| domains.iter().any(|p| p.matches(xmpp_domain)))
     }
 }
 
@@ -157,6 +187,34 @@ mod tests {
         assert!(!policy.allows("jabber.example", "closed.example"));
         policy.forget("FOUND.example");
         assert!(!policy.speaks_for("found.example"));
+    }
+
+    #[test]
+    fn one_user_may_more_than_his_domain() {
+        let mut policy = policy();
+        let alice: Jid = "Alice@Closed.example/desk".parse().unwrap();
+        let domains = || {
+            vec![
+                DomainPattern::parse("net.example"),
+                DomainPattern::parse("ocs.example"),
+            ]
+        };
+        let stranger: Jid = "alice@unknown.example".parse().unwrap();
+        policy.set_users([(alice.clone(), domains()), (stranger.clone(), domains())]);
+        assert!(policy.allows_user("NET.example", &alice));
+        assert!(!policy.allows("net.example", "closed.example"));
+        assert!(!policy.allows_user("net.example", &"bob@closed.example".parse().unwrap()));
+        assert!(!policy.allows_user("other.example", &alice));
+        assert!(
+            !policy.allows_user("ocs.example", &alice),
+            "nothing goes from SIP to SIP"
+        );
+        assert!(
+            !policy.allows_user("net.example", &stranger),
+            "we do not speak for his domain"
+        );
+        policy.set_users([]);
+        assert!(!policy.allows_user("net.example", &alice));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::address::Jid;
 use crate::failure::{Failure, Local, StanzaError, to_stanza};
 use crate::room;
 use crate::time::{Entropy, Now};
@@ -143,6 +144,17 @@ impl Context {
     /// What comes now comes from one of the two sides itself.
     pub(crate) fn came_from_here(&mut self) {
         self.trace = Trace::default();
+    }
+
+    /// Whether this SIP user, by his JID, may talk now with users of that XMPP domain.
+    pub(crate) fn admit_user(&self, xmpp_domain: &str, user: &Jid) -> Result<(), Local> {
+        if self.stopping {
+            Err(Local::ShuttingDown)
+        } else if self.settings.policy.allows_user(xmpp_domain, user) {
+            Ok(())
+        } else {
+            Err(Local::NotAllowed)
+        }
     }
 
     /// Whether users of the two domains may talk now.

@@ -116,7 +116,7 @@ impl Messages {
         let mut im = without_empty_bodies(im);
         let fresh = cx.came_over(std::mem::take(&mut im.trace));
         im.trace = cx.trace();
-        if cx.admit(&from.domain, &to.domain).is_ok() {
+        if cx.admit_user(&from.domain, &to).is_ok() {
             self.seen.xmpp_wrote((&from, &to), &im, now);
         }
         if im.bodies.is_empty() {
@@ -167,7 +167,7 @@ impl Messages {
         why: Local,
         now: Now,
     ) {
-        let local = cx.admit(&from.domain, &to.domain).err().unwrap_or(why);
+        let local = cx.admit_user(&from.domain, &to).err().unwrap_or(why);
         let about = About::of(&im, now.wall);
         let subject = Subject::to_sip(from.clone(), to.clone(), im.id.clone(), about);
         let number = cx.fresh_ref();
@@ -449,7 +449,7 @@ impl Messages {
         if im.kind == ImKind::Groupchat {
             return Err(Local::NotAcceptable);
         }
-        cx.admit(&from.domain, &to.domain)?;
+        cx.admit_user(&from.domain, to)?;
         if to.local.is_none() {
             return Err(Local::NoUser);
         }
@@ -478,7 +478,7 @@ impl Messages {
     ) -> Result<(Jid, Jid), Local> {
         let from = sip_to_jid(from).map_err(bad_address)?;
         let to = sip_to_jid(to).map_err(bad_address)?;
-        cx.admit(&to.domain, &from.domain)?;
+        cx.admit_user(&to.domain, &from)?;
         if to.local.is_none() {
             return Err(Local::NoUser);
         }

@@ -167,7 +167,7 @@ impl Context {
             return;
         };
         let policy = &self.settings.policy;
-        if !policy.allows(&message.from.domain, &message.to.domain) {
+        if !policy.allows_user(&message.from.domain, &message.to) {
             return self.receipts.miss();
         }
         let (from, to) = (message.to.clone(), message.from.clone());
@@ -253,7 +253,7 @@ impl Context {
     ) -> Vec<Ref> {
         let forgotten = self.receipts.to_xmpp.expire(now);
         self.receipts.unlist(&forgotten);
-        let allowed = self.settings.policy.allows(&from.domain, &to.domain);
+        let allowed = self.settings.policy.allows_user(&from.domain, to);
         let stanza = StanzaKey::of_answer(from, to, id);
         let found = self.receipts.by_stanza.get(&stanza).copied();
         let Some(last) = found.filter(|_| allowed) else {

@@ -78,7 +78,7 @@ fn admit(
     if !cx
         .settings
         .policy
-        .allows(&names.key.xmpp.domain, &names.sip_as_jid.domain)
+        .allows_user(&names.key.xmpp.domain, &names.sip_as_jid)
     {
         return Err(Local::NotAllowed);
     }

@@ -96,7 +96,7 @@ fn arrived(
     }
     let names = Names::of_request(watcher, presentity)?;
     let key = Arc::clone(&names.key);
-    cx.admit(&key.xmpp.domain, &names.sip_as_jid.domain)?;
+    cx.admit_user(&key.xmpp.domain, &names.sip_as_jid)?;
     if !book.has_room(cx, &key) {
         return Err(Local::Overloaded);
     }
@@ -174,6 +174,13 @@ pub(super) fn ask_again(contact: &mut Contact, cx: &mut Context) {
         }
         State::Asked => contact.say(cx, PresenceKind::Subscribe),
         _ => {}
+    }
+}
+
+/// There is no way to the XMPP user any more. An authorisation that she has given stays.
+pub(super) fn lose(contact: &mut Contact, index: &mut Index, cx: &mut Context) {
+    if contact.watched.state == State::Granted {
+        step(contact, index, cx, Event::Unreachable, None);
     }
 }
 

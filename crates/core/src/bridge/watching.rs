@@ -332,6 +332,11 @@ pub(super) fn tell_again(contact: &mut Contact, index: &mut Index, cx: &mut Cont
     }
 }
 
+/// There is no way to the XMPP user any more: nobody is told how the SIP user is. Her right stays.
+pub(super) fn lose(contact: &mut Contact, index: &mut Index, cx: &mut Context, now: Now) {
+    step(contact, index, cx, &Occurrence::of(Event::Offline), now);
+}
+
 fn speak(action: Action, contact: &mut Contact, cx: &mut Context, occurrence: &Occurrence) {
     match action {
         Action::SaySubscribed => contact.say(cx, PresenceKind::Subscribed),

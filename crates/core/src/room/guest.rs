@@ -238,7 +238,7 @@ impl Guests {
         if user.local.is_none() || room.local.is_none() {
             return Err(Local::NoUser);
         }
-        cx.admit(&room.domain, &user.domain)?;
+        cx.admit_user(&room.domain, &user)?;
         let many = self
             .per_user
             .get(&user.canonical())

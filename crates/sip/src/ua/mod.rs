@@ -203,6 +203,11 @@ impl UserAgent {
         }
     }
 
+    /// Speaks for users of these XMPP domains, too, whom single SIP users reach.
+    pub fn set_users_domains(&mut self, domains: Vec<stox_core::policy::DomainPattern>) {
+        self.settings.users_domains = domains;
+    }
+
     /// Federates with a domain of [`Self::admit`] no more.
     pub fn forget(&mut self, domain: &str) {
         if let Some(gone) = self.settings.found.remove(&canonical_domain(domain)) {

@@ -26,6 +26,8 @@ pub struct Settings {
     pub local: Local,
     /// XMPP domains that we speak for on SIP. Requests for others are refused with 404.
     pub xmpp_domains: Vec<DomainPattern>,
+    /// XMPP domains beside those, that single SIP users reach. The bridge knows who.
+    pub users_domains: Vec<DomainPattern>,
     /// SIP domains that we federate with. Requests from others are refused with 403.
     pub sip_domains: Vec<SipDomain>,
     /// Others that were found since the start, by their canonical names. They have no next hop, no addresses and no names
@@ -277,6 +279,7 @@ impl Settings {
         Self {
             local: Local::new(host),
             xmpp_domains: Vec::new(),
+            users_domains: Vec::new(),
             sip_domains: Vec::new(),
             found: BTreeMap::new(),
             subscribe_expires: Duration::from_secs(3600),
@@ -374,6 +377,7 @@ impl Settings {
             && self
                 .xmpp_domains
                 .iter()
+                .chain(&self.users_domains)
                 .any(|pattern| pattern.matches(&domain))
     }
 
