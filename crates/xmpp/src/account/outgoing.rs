@@ -48,12 +48,12 @@ impl Account {
                 self.shown.unavailable(&contact, &from.resource);
                 self.broadcast();
             }
-            Some("subscribe") => self.ask(&contact),
-            Some("subscribed") => self.grant(&contact),
-            Some("unsubscribed") => self.withdraw(&contact),
+            Some("subscribe") => self.ask(&contact, element),
+            Some("subscribed") => self.grant(&contact, element),
+            Some("unsubscribed") => self.withdraw(&contact, element),
             Some("probe") => self.probe(&contact),
             Some("error") => self.fail_request(&contact, element),
-            _ => self.put_presence(&contact, "unsubscribe"),
+            _ => self.put_for(&contact, element),
         }
     }
 
@@ -72,9 +72,9 @@ impl Account {
         self.commands.push_back(Command::Write(element));
     }
 
-    fn put_presence(&mut self, contact: &Jid, kind: &str) {
-        let mut element = Element::bare("presence", ns::JABBER_CLIENT);
-        xml::set_attr(&mut element, xml_ncname!("type").into(), kind);
+    /// Subscriptions are between bare addresses (RFC 6121 §3.1.1).
+    fn put_for(&mut self, contact: &Jid, element: &Element) {
+        let mut element = element.clone();
         xml::set_attr(&mut element, xml_ncname!("to").into(), &contact.to_string());
         self.put(element);
     }
@@ -90,32 +90,32 @@ impl Account {
         }
     }
 
-    fn ask(&mut self, contact: &Jid) {
+    fn ask(&mut self, contact: &Jid, element: &Element) {
         if self.roster.get(contact).to {
             return self.say_for(contact, "subscribed");
         }
         self.roster.note(contact, |entry| entry.asked = true);
-        self.put_presence(contact, "subscribe");
+        self.put_for(contact, element);
     }
 
-    fn grant(&mut self, contact: &Jid) {
+    fn grant(&mut self, contact: &Jid, element: &Element) {
         self.requests.remove(contact);
         self.introduced.insert(contact.clone(), true);
         if !self.roster.get(contact).from {
             self.roster.note(contact, |entry| entry.from = true);
-            self.put_presence(contact, "subscribed");
+            self.put_for(contact, element);
         }
     }
 
     /// The SIP side lets her see him no more. One who had her right from elsewhere, and to whom the SIP side has never granted
     /// anything, keeps it: what she sees then tells nothing.
-    fn withdraw(&mut self, contact: &Jid) {
+    fn withdraw(&mut self, contact: &Jid, element: &Element) {
         let asked = self.requests.remove(contact);
         let granted = self.introduced.remove(contact).unwrap_or(false);
         self.shown.forget(contact);
         if asked || (granted && self.roster.get(contact).from) {
             self.roster.note(contact, |entry| entry.from = false);
-            self.put_presence(contact, "unsubscribed");
+            self.put_for(contact, element);
         }
         self.broadcast();
     }
@@ -147,7 +147,9 @@ impl Account {
         let passes = error.is_some_and(|error| error.attr("type") == Some("wait"));
         if !passes && self.requests.remove(contact) {
             self.introduced.remove(contact);
-            self.put_presence(contact, "unsubscribed");
+            let mut refusal = Element::bare("presence", ns::JABBER_CLIENT);
+            xml::set_attr(&mut refusal, xml_ncname!("type").into(), "unsubscribed");
+            self.put_for(contact, &refusal);
         }
     }
 }
