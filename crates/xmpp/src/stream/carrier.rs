@@ -41,6 +41,9 @@ pub(super) struct Carrier<E> {
     timing: Timing,
     parser: StreamParser,
     commands: VecDeque<StreamCommand<E>>,
+    /// Our header, while nothing was said on this stream: it goes out in front of whatever comes first, an error or the
+    /// closing tag as well (RFC 6120 §4.9.1.2).
+    header: Option<String>,
     link: Link,
     reason: Option<CloseReason>,
     step_deadline: Option<Duration>,
@@ -55,6 +58,7 @@ impl<E: From<CloseReason>> Carrier<E> {
         Self {
             parser: StreamParser::new(limits.clone()),
             commands: VecDeque::new(),
+            header: None,
             link: Link::Open,
             reason: None,
             step_deadline: None,
@@ -127,6 +131,22 @@ impl<E: From<CloseReason>> Carrier<E> {
 
     // ---------------------------------------------------------------------------------------- writing
 
+    /// What our header is as long as nobody knows better.
+    pub(super) fn begin_with(&mut self, header: String) {
+        self.header = Some(header);
+    }
+
+    /// Our header has not gone out yet.
+    pub(super) fn owes_header(&self) -> bool {
+        self.header.is_some()
+    }
+
+    /// Sends the header that is owed.
+    pub(super) fn write_header(&mut self, header: String, now: Now) {
+        self.header = None;
+        self.write(header, now);
+    }
+
     /// Sends something that counts as traffic.
     pub(super) fn write(&mut self, text: String, now: Now) {
         self.idle_deadline = now.mono + self.timing.idle;
@@ -136,6 +156,10 @@ impl<E: From<CloseReason>> Carrier<E> {
     fn send(&mut self, text: String, now: Now) {
         if self.link == Link::Open {
             self.space_deadline = Some(now.mono + self.timing.keep_alive);
+            if let Some(header) = self.header.take() {
+                self.commands
+                    .push_back(StreamCommand::Write(Bytes::from(header)));
+            }
             self.commands
                 .push_back(StreamCommand::Write(Bytes::from(text)));
         }

@@ -310,9 +310,10 @@ impl ClientStream {
         }
     }
 
-    /// A stanza is taken over: the server may forget it.
+    /// A stanza is taken over: the server may forget it. A question from before a cut is answered by resuming the session.
     pub fn handled(&mut self, number: StanzaNumber, now: Now) {
-        if let Some(answer) = self.session.as_mut().and_then(|s| s.handle(number)) {
+        let answer = self.session.as_mut().and_then(|s| s.handle(number));
+        if let Some(answer) = answer.filter(|_| self.state == State::Ready) {
             self.carrier.write(answer, now);
         }
     }

@@ -170,7 +170,6 @@ pub struct InboundStream {
     failed_logins: usize,
     tls: Option<TlsInfo>,
     header: Option<StreamHeader>,
-    answered: bool,
     authentication_deadline: Duration,
     claims: BTreeMap<DomainPair, Claim>,
     next_verify: u64,
@@ -185,15 +184,16 @@ impl InboundStream {
     pub fn new(settings: Arc<InboundSettings>, entropy: &mut dyn Entropy, now: Now) -> Self {
         let mut carrier = Carrier::new(settings.limits.clone(), settings.timing.clone(), now);
         carrier.expect(Some(now.mono + settings.timing.header));
+        let id = stream_id(entropy);
+        carrier.begin_with(header_to_wire(None, None, Some(&id)));
         Self {
             carrier,
-            id: stream_id(entropy),
+            id,
             next_id: String::new(),
             external: External::NotOffered,
             failed_logins: 0,
             tls: None,
             header: None,
-            answered: false,
             authentication_deadline: now.mono + settings.timing.authentication,
             claims: BTreeMap::new(),
             next_verify: 0,
@@ -343,7 +343,6 @@ impl InboundStream {
             StreamCondition::ConnectionTimeout,
             format!("no {step} in time"),
         );
-        self.answer_header(now);
         self.carrier.refuse(&error, CloseReason::Timeout(step), now);
     }
 
@@ -351,10 +350,11 @@ impl InboundStream {
 
     /// A new stream begins on the same connection; the peer opens it.
     fn restart(&mut self, id: String, now: Now) {
+        self.carrier.restart(now);
+        self.carrier
+            .begin_with(header_to_wire(None, None, Some(&id)));
         self.id = id;
         self.header = None;
-        self.answered = false;
-        self.carrier.restart(now);
         self.carrier
             .expect(Some(now.mono + self.settings.timing.header));
     }
@@ -447,9 +447,9 @@ impl InboundStream {
         self.carrier.write(wire, now);
     }
 
-    /// Our header goes out once, and before any error (RFC 6120 §4.9.1.2).
+    /// Our header goes out once.
     fn answer_header(&mut self, now: Now) {
-        if std::mem::replace(&mut self.answered, true) {
+        if !self.carrier.owes_header() {
             return;
         }
         let asked = |name: fn(&StreamHeader) -> Option<&String>| {
@@ -461,7 +461,7 @@ impl InboundStream {
         let from = asked(|header| header.to.as_ref()).filter(|to| self.settings.may_serve(to));
         let to = asked(|header| header.from.as_ref());
         let wire = header_to_wire(from.as_deref(), to.as_deref(), Some(&self.id));
-        self.carrier.write(wire, now);
+        self.carrier.write_header(wire, now);
     }
 
     /// Encryption is as this partner needs it; while nobody knows who it is, as the strictest one does.
@@ -482,7 +482,6 @@ impl InboundStream {
     }
 
     fn refuse(&mut self, error: StreamError, now: Now) {
-        self.answer_header(now);
         let reason = CloseReason::Refused(error.clone());
         self.carrier.refuse(&error, reason, now);
     }

@@ -67,7 +67,7 @@ impl InboundStream {
     fn may_write(&self, pair: &DomainPair) -> bool {
         let rule = self.settings.partners.of(&pair.remote);
         self.bidi == Bidi::On
-            && self.answered
+            && !self.carrier.owes_header()
             && self.claims.get(pair) == Some(&Claim::Proved)
             && rule.is_some_and(|rule| rule.bidirectional)
     }

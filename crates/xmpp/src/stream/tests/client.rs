@@ -257,6 +257,18 @@ fn a_cut_loses_nothing_and_doubles_nothing() {
 }
 
 #[test]
+fn a_question_from_before_a_cut_is_not_answered_in_clear() {
+    let mut client = Client::ready();
+    let number = client.number("one");
+    assert_eq!(client.take(ASK), [acknowledged(0)]);
+    client.stream.connection_lost();
+    let mut next = Client::new(client.stream.into_session());
+    assert_eq!(next.seen(), [wrote(CLEAR)]);
+    next.stream.handled(number, next.now);
+    assert_eq!(next.seen(), []);
+}
+
+#[test]
 fn a_server_that_has_forgotten_begins_anew() {
     let mut client = Client::ready();
     client.send("a").unwrap();

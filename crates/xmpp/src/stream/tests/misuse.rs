@@ -966,3 +966,19 @@ fn compares_certificate_names() {
     }
     assert!(!TlsInfo::default().is_valid_for("jabber.test"));
 }
+
+/// RFC 6120 §4.9.1.2.
+#[test]
+fn our_header_comes_before_our_closing_tag() {
+    let header = |id| super::header::header_to_wire(None, None, Some(id));
+    let mut accepted = accepted();
+    accepted.stream.close(accepted.now);
+    assert_eq!(accepted.seen(), [wrote(header(ID_1) + CLOSING)]);
+
+    let mut inside = self::accepted();
+    inside.take(&self::header("jabber.test", "sip.test"));
+    inside.take(STARTTLS);
+    inside.tls(certificate(&[]));
+    inside.stream.close(inside.now);
+    assert_eq!(inside.seen(), [wrote(header(ID_2) + CLOSING)]);
+}
