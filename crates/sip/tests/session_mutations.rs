@@ -1,4 +1,4 @@
-//! Scenes of IM sessions from the corpus of the fuzz target, whole and with their messages lost, repeated and moved.
+//! Scenes of IM sessions and of user agents from the corpora of the fuzz targets, whole and with their messages lost, repeated and moved.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,20 +8,30 @@
 )]
 
 mod agent;
+mod agent_invariants;
 mod session_invariants;
 
 use std::path::Path;
 
 use proptest::prelude::*;
 
+/// The scenes of sessions.
 fn scenes() -> Vec<String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/session");
+    corpus("session")
+}
+
+fn corpus(target: &str) -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../fuzz/corpus")
+        .join(target);
     let mut paths: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .collect();
     paths.sort();
-    let read = |path: &std::path::PathBuf| std::fs::read_to_string(path).unwrap();
+    let read = |path: &std::path::PathBuf| {
+        String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned()
+    };
     paths.iter().map(read).collect()
 }
 
@@ -41,8 +51,29 @@ fn whole_scenes() {
         .for_each(|scene| session_invariants::check(scene.as_bytes()));
 }
 
+#[test]
+fn whole_scenes_of_user_agents() {
+    let scenes = corpus("sip_agent");
+    assert!(scenes.len() >= 8);
+    scenes
+        .iter()
+        .for_each(|scene| agent_invariants::check(scene.as_bytes()));
+}
+
+/// Each step of each scene, of sessions and of user agents.
+fn steps() -> Vec<String> {
+    let scenes = [scenes(), corpus("sip_agent")].concat();
+    let all = scenes.iter().flat_map(|scene| scene.split("%%\n"));
+    all.map(str::to_owned).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn mixed_steps(steps in proptest::collection::vec(prop::sample::select(steps()), 1..12)) {
+        agent_invariants::check(steps.join("%%\n").as_bytes());
+    }
 
     #[test]
     fn mixed_scenes(messages in proptest::collection::vec(prop::sample::select(messages()), 1..12)) {

@@ -4,7 +4,7 @@
 //! `%via%`, `%from%`, `%call%` and `%cseq%` for the fields of the request that we sent last.
 
 use crate::agent::session::{im, ocs, sends};
-use crate::agent::{Agent, Fields};
+use crate::agent::{Agent, Fields, Sent};
 use stox_core::vocab::{SipIn, SipOut};
 use stox_sip::dialect::Overrides;
 use stox_sip::header::{HeaderValue, NameAddr};
@@ -18,7 +18,7 @@ const MOST: usize = 40;
 
 /// What stands for something that was said.
 #[derive(Default)]
-struct Words {
+pub(crate) struct Words {
     tag: String,
     via: String,
     from: String,
@@ -33,7 +33,7 @@ pub(crate) fn check(octets: &[u8]) {
     let mut outcomes = 0;
     sends(&mut agent, 1, im("hello", Some("t-1")));
     for message in text.split("%%\n").take(MOST) {
-        words.look(&mut agent);
+        words.look(&agent.said());
         agent.hears(&words.filled(message));
         outcomes += bridge(&mut agent);
     }
@@ -70,8 +70,9 @@ fn bridge(agent: &mut Agent) -> usize {
 }
 
 impl Words {
-    fn look(&mut self, agent: &mut Agent) {
-        for sent in agent.said() {
+    /// Takes the fields of what was said.
+    pub(crate) fn look(&mut self, said: &[Sent]) {
+        for sent in said {
             match &sent.message {
                 Message::Request(request) => {
                     self.via = request.field("Via").to_owned();
@@ -88,7 +89,8 @@ impl Words {
         }
     }
 
-    fn filled(&self, message: &str) -> String {
+    /// A message with the fields in their places.
+    pub(crate) fn filled(&self, message: &str) -> String {
         [
             ("%tag%", &self.tag),
             ("%via%", &self.via),
