@@ -2,7 +2,7 @@
 #![no_main]
 
 #[path = "../../crates/xmpp/tests/machine_invariants/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "another target uses the rest")]
+#[allow(dead_code, unused_imports, reason = "other targets use the rest")]
 mod machine_invariants;
 
 libfuzzer_sys::fuzz_target!(|octets: &[u8]| machine_invariants::link(octets));

@@ -45,6 +45,15 @@ fn links_over_the_corpus() {
         .for_each(|script| machine_invariants::link(script));
 }
 
+#[test]
+fn stanzas_over_the_corpus() {
+    let stanzas = corpus("xmpp_stanzas");
+    assert!(stanzas.len() >= 8);
+    stanzas
+        .iter()
+        .for_each(|octets| machine_invariants::stanzas(octets));
+}
+
 proptest! {
     #[test]
     fn streams_whatever_happens(script in proptest::collection::vec(any::<u8>(), 0..200)) {

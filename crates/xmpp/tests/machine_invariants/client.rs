@@ -58,6 +58,8 @@ struct World {
     now: Now,
     wire: Wire,
     secure: bool,
+    /// The handshake has the connection.
+    handshake: bool,
     ready: bool,
     stanzas: Vec<StanzaNumber>,
     keys: usize,
@@ -83,6 +85,7 @@ pub(super) fn check(script: &mut Script<'_>) {
         now,
         wire: Wire::default(),
         secure: false,
+        handshake: false,
         ready: false,
         stanzas: Vec::new(),
         keys: 0,
@@ -116,7 +119,9 @@ impl World {
                     valid_names: vec![script.pick(&NAMES).to_owned()],
                     distrust: None,
                 };
-                self.secure = tls.is_valid_for(NAMES[0]);
+                if std::mem::take(&mut self.handshake) {
+                    self.secure = tls.is_valid_for(NAMES[0]);
+                }
                 self.stream.tls_done(&tls, None, now);
             }
             10 => self.sends(script),
@@ -169,6 +174,7 @@ impl World {
             stream: begin(settings, session, nonce, self.now),
             wire: Wire::default(),
             secure: false,
+            handshake: false,
             ready: false,
             closed: false,
             over: false,
@@ -187,6 +193,7 @@ impl World {
                 StreamCommand::StartTls => {
                     assert!(!self.secure);
                     self.wire.starts_tls();
+                    self.handshake = true;
                 }
                 StreamCommand::Close => self.over = true,
                 StreamCommand::Event(event) => self.hears(event),

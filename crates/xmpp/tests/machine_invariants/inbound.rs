@@ -66,6 +66,8 @@ struct World {
     now: Now,
     wire: Wire,
     tls: Option<TlsInfo>,
+    /// The handshake has the connection.
+    handshake: bool,
     /// What the owner was asked and has not answered.
     asked: BTreeMap<VerifyId, DomainPair>,
     seen: BTreeSet<VerifyId>,
@@ -123,6 +125,7 @@ pub(super) fn check(script: &mut Script<'_>) {
         now,
         wire: Wire::default(),
         tls,
+        handshake: false,
         asked: BTreeMap::new(),
         seen: BTreeSet::new(),
         granted: BTreeSet::new(),
@@ -151,7 +154,9 @@ impl World {
             7 => {
                 let tls = script.certificate(&REMOTES);
                 stream.tls_established(tls.clone(), entropy, now);
-                self.tls = Some(tls);
+                if std::mem::take(&mut self.handshake) {
+                    self.tls = Some(tls);
+                }
             }
             8..=10 => self.owner_answers(script),
             11 => {
@@ -219,6 +224,7 @@ impl World {
                 StreamCommand::StartTls => {
                     assert!(self.tls.is_none() && self.wire.text().contains(TLS));
                     self.wire.starts_tls();
+                    self.handshake = true;
                 }
                 StreamCommand::Close => self.over = true,
                 StreamCommand::Event(event) => self.hears(event),

@@ -1,11 +1,13 @@
 //! What holds whatever happens to the machines of XMPP in whatever order: the octets of a fuzz target, or of a test, are
 //! read as a list of what peers, owners and clocks do.
 
+mod account;
 mod client;
 mod component;
 mod inbound;
 mod link;
 mod outbound;
+mod stanzas;
 
 use std::time::Duration;
 
@@ -18,15 +20,17 @@ use stox_xmpp::stream::{
 /// The first octet chooses the machine.
 pub(crate) fn stream(octets: &[u8]) {
     let mut script = Script(octets);
-    match script.octet() % 4 {
+    match script.octet() % 5 {
         0 => inbound::check(&mut script),
         1 => outbound::check(&mut script),
         2 => component::check(&mut script),
-        _ => client::check(&mut script),
+        3 => client::check(&mut script),
+        _ => account::check(&mut script),
     }
 }
 
 pub(crate) use link::check as link;
+pub(crate) use stanzas::check as stanzas;
 
 /// What is still to happen.
 struct Script<'a>(&'a [u8]);

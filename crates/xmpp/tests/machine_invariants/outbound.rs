@@ -55,6 +55,8 @@ struct World {
     now: Now,
     wire: Wire,
     tls: Option<TlsInfo>,
+    /// The handshake has the connection.
+    handshake: bool,
     wanted: BTreeSet<DomainPair>,
     ready: BTreeSet<DomainPair>,
     questions: BTreeSet<VerifyRequest>,
@@ -99,6 +101,7 @@ pub(super) fn check(script: &mut Script<'_>) {
         now,
         wire: Wire::default(),
         tls,
+        handshake: false,
         wanted: BTreeSet::new(),
         ready: BTreeSet::new(),
         questions: BTreeSet::new(),
@@ -127,7 +130,9 @@ impl World {
             7 => self.stream.receive(script.raw(), now),
             8 => {
                 let tls = script.certificate(&REMOTES);
-                self.tls = Some(tls.clone());
+                if std::mem::take(&mut self.handshake) {
+                    self.tls = Some(tls.clone());
+                }
                 self.stream.tls_established(tls, now);
             }
             9 => self.wants(script.pair(&LOCALS, &REMOTES)),
@@ -204,6 +209,7 @@ impl World {
                 StreamCommand::StartTls => {
                     assert!(self.settings.rule.tls != TlsRule::Never);
                     self.wire.starts_tls();
+                    self.handshake = true;
                 }
                 StreamCommand::Close => self.over = true,
                 StreamCommand::Event(event) => self.hears(event),
