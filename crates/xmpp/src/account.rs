@@ -332,7 +332,7 @@ impl Account {
 
     /// When all of her has left, the core lets go of the SIP user's presence for her.
     fn left(&mut self, contact: &Jid, from: &Jid) {
-        if self.seen.unavailable(contact, from) {
+        if self.roster.get(contact).to && self.seen.unavailable(contact, from) {
             self.shown.forget(contact);
         }
     }

@@ -129,7 +129,10 @@ impl Account {
             }
             return;
         }
-        let resources = self.seen.of(contact);
+        // A server tells how each contact is, soon behind our first presence (RFC 6121 §4.2.2).
+        let Some(resources) = self.seen.of(contact) else {
+            return;
+        };
         if resources.is_empty() {
             self.say_for(contact, "unavailable");
         }

@@ -8,7 +8,8 @@ use stox_core::address::Jid;
 /// Resources of one contact that are kept at most.
 const MAX_RESOURCES: usize = 32;
 
-/// The last presence of each resource that is available. Contacts are bounded by the roster.
+/// The last presence of each resource that is available; none for a contact who is known to be away. Contacts are bounded
+/// by the roster.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     contacts: BTreeMap<Jid, BTreeMap<Option<String>, Element>>,
@@ -24,27 +25,22 @@ impl Seen {
 
     /// `true`: the last resource of the contact has left.
     pub(super) fn unavailable(&mut self, contact: &Jid, from: &Jid) -> bool {
-        let Some(resources) = self.contacts.get_mut(contact) else {
-            return false;
-        };
+        let resources = self.contacts.entry(contact.clone()).or_default();
+        let was_there = !resources.is_empty();
         match from.resource {
             Some(_) => _ = resources.remove(&from.resource),
             None => resources.clear(),
         }
-        let is_gone = resources.is_empty();
-        if is_gone {
-            self.contacts.remove(contact);
-        }
-        is_gone
+        was_there && resources.is_empty()
     }
 
     pub(super) fn forget(&mut self, contact: &Jid) {
         self.contacts.remove(contact);
     }
 
-    /// The presence of all resources of a contact.
-    pub(super) fn of(&self, contact: &Jid) -> Vec<Element> {
-        let resources = self.contacts.get(contact).into_iter();
-        resources.flat_map(BTreeMap::values).cloned().collect()
+    /// The presence of all resources of a contact. `None`: the server has not told yet.
+    pub(super) fn of(&self, contact: &Jid) -> Option<Vec<Element>> {
+        let resources = self.contacts.get(contact)?;
+        Some(resources.values().cloned().collect())
     }
 }
