@@ -20,6 +20,8 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --uid 5269 --home-dir /var/lib/stoxgate --create-home stoxgate
 COPY --from=build /out/stoxgate /usr/local/bin/stoxgate
+# Secrets are mounted into containers for everybody to read, of whom there is one.
+ENV STOXGATE_TLS__LAX_KEY_PERMISSIONS=true
 USER stoxgate
 VOLUME /var/lib/stoxgate
 # XMPP server-to-server; SIP over UDP and TCP; SIP over TLS

@@ -362,6 +362,31 @@ fn a_caller_proves_itself_by_its_fingerprint() {
 }
 
 #[test]
+fn a_new_certificate_is_the_one_that_is_offered_and_shown() {
+    let mut stage = Stage::new("msrps-reload", "");
+    stage.folder.certificate("bob", &["bob.invalid"]);
+    let proof = proof(&stage.folder, "bob");
+    let ours = "msrps://127.0.0.1:9/tls1;tcp";
+    let before = fingerprint(&stage.folder, "gw");
+    stage.folder.certificate("gw", &["gw.ocs.test", "ocs.test"]);
+    harness::signal(stage.gateway.id(), "HUP");
+    stage
+        .gateway
+        .wait_for("MSRP offers name another certificate");
+    let answer = stage.call("call-1", &offer("TCP/TLS/MSRP", ours, "active", &proof));
+    let offered = answer.attribute("fingerprint");
+    assert!(offered.eq_ignore_ascii_case(&fingerprint(&stage.folder, "gw")));
+    assert!(!offered.eq_ignore_ascii_case(&before));
+    let theirs = answer.attribute("path");
+    let stream = TlsPeer::new(&stage.folder, "bob").dial(place(theirs));
+    let mut line = Line::new(stream, ours, theirs);
+    line.bind();
+    let own = CertificateDer::from_pem_file(stage.folder.0.join("gw.crt")).unwrap();
+    let shown = line.stream.conn.peer_certificates().unwrap();
+    assert_eq!(shown.first(), Some(&own));
+}
+
+#[test]
 fn a_caller_with_another_certificate_is_refused() {
     let mut stage = Stage::new("msrps-impostor", "");
     stage.folder.certificate("bob", &["bob.invalid"]);

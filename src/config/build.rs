@@ -126,12 +126,14 @@ fn tls(table: &mut Table, folder: &Path) -> Option<Tls> {
         table.required("certificate", "a PEM file with our certificate chain");
     let key: Option<PathBuf> =
         table.required("key", "the PEM file with the certificate's private key");
+    let lax_key_permissions = table.or("lax_key_permissions", false);
     let roots = table.or("roots", List::<PathBuf>(Vec::new())).0;
     let crls = table.or("crls", List::<PathBuf>(Vec::new())).0;
     let posh = posh(table);
     Some(Tls {
         certificate: folder.join(certificate?),
         key: folder.join(key?),
+        lax_key_permissions,
         roots: roots.into_iter().map(|path| folder.join(path)).collect(),
         crls: crls.into_iter().map(|path| folder.join(path)).collect(),
         posh,

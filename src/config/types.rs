@@ -100,6 +100,8 @@ pub struct Tls {
     pub certificate: PathBuf,
     /// PEM private key.
     pub key: PathBuf,
+    /// Take the key though every user of the machine can read it.
+    pub lax_key_permissions: bool,
     /// PEM files of trusted authorities; empty: the system's store.
     pub roots: Vec<PathBuf>,
     /// PEM or DER files of revoked certificates (CRL).

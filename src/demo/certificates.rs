@@ -1,5 +1,8 @@
 //! A certificate authority for one run, and what it signs.
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -69,7 +72,7 @@ impl Authority {
         let certificate = params.signed_by(&key, &self.issuer)?;
         let pem = format!("{}{}", certificate.pem(), self.pem);
         std::fs::write(folder.join(format!("{name}.crt")), pem)?;
-        std::fs::write(folder.join(format!("{name}.key")), key.serialize_pem())?;
+        write_private(&folder.join(format!("{name}.key")), &key.serialize_pem())?;
         Ok(Identity {
             certificate: certificate.der().clone(),
             key,
@@ -110,4 +113,11 @@ impl Authority {
             client: Arc::new(client),
         })
     }
+}
+
+/// Writes a file for its owner alone.
+fn write_private(file: &Path, text: &str) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(file)?.write_all(text.as_bytes())
 }

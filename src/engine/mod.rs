@@ -250,6 +250,11 @@ impl Engine {
         self.settle(now);
     }
 
+    /// Our certificate is another one, for offers to come.
+    pub fn msrp_certificate(&mut self, fingerprint: Fingerprint) {
+        self.sip.msrp_certificate(fingerprint);
+    }
+
     /// A peer has opened an MSRP connection, and showed this certificate.
     pub fn msrp_accepted(
         &mut self,

@@ -1,10 +1,7 @@
 //! TLS on MSRP connections: certificates count by the fingerprint that SIP has told, or by the host's name
 //! (RFC 4975 §14.4, RFC 8122).
 
-use std::sync::Arc;
-
 use rustls::pki_types::CertificateDer;
-use rustls::{ClientConfig, ServerConfig};
 use stox_sip::msrp::endpoint::{Fingerprint, Proof};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
@@ -13,23 +10,13 @@ use super::tls::{CurrentTls, server_name};
 
 /// The TLS of MSRP connections.
 #[derive(Clone)]
-pub struct MsrpTls {
-    server: Arc<ServerConfig>,
-    client: Arc<ClientConfig>,
-    current: CurrentTls,
-}
+pub struct MsrpTls(CurrentTls);
 
 impl MsrpTls {
-    /// With our certificate of now, whose fingerprint stands in offers; those of peers are judged after the handshake, by the
-    /// authorities of then.
+    /// With the certificate that is in force at the time of a handshake. Those of peers are judged after it.
     #[must_use]
     pub fn new(current: CurrentTls) -> Self {
-        let tls = current.get();
-        Self {
-            server: tls.xmpp_server.clone(),
-            client: tls.xmpp_client.clone(),
-            current,
-        }
+        Self(current)
     }
 
     /// The handshake with a client, and the fingerprints of the certificate that it showed.
@@ -40,7 +27,7 @@ impl MsrpTls {
         &self,
         stream: TcpStream,
     ) -> Result<(server::TlsStream<TcpStream>, Option<Vec<Fingerprint>>), String> {
-        let handshake = TlsAcceptor::from(self.server.clone()).accept(stream);
+        let handshake = TlsAcceptor::from(self.0.get().xmpp_server.clone()).accept(stream);
         let stream = handshake.await.map_err(|error| error.to_string())?;
         let chain = stream.get_ref().1.peer_certificates();
         let shown = chain
@@ -59,7 +46,7 @@ impl MsrpTls {
         proof: &Proof,
     ) -> Result<client::TlsStream<TcpStream>, String> {
         let name = server_name(&proof.name)?;
-        let handshake = TlsConnector::from(self.client.clone()).connect(name, stream);
+        let handshake = TlsConnector::from(self.0.get().xmpp_client.clone()).connect(name, stream);
         let stream = handshake.await.map_err(|error| error.to_string())?;
         let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
         self.check(chain, proof)?;
@@ -68,7 +55,7 @@ impl MsrpTls {
 
     fn check(&self, chain: &[CertificateDer<'_>], proof: &Proof) -> Result<(), String> {
         if proof.fingerprints.is_empty() {
-            return self.current.get().verifier.server(chain, &proof.name);
+            return self.0.get().verifier.server(chain, &proof.name);
         }
         let leaf = chain.first().ok_or("no certificate was shown")?;
         let shown = Fingerprint::all_of(leaf);

@@ -26,10 +26,14 @@ pub fn findings(config: &Config) -> Vec<String> {
     findings
 }
 
+/// Whether every user of the machine can read a file.
+pub(super) fn is_exposed(file: &Path) -> bool {
+    std::fs::metadata(file).is_ok_and(|found| found.permissions().mode() & 0o004 != 0)
+}
+
 /// A file with a secret that every user of the machine can read.
 fn exposed(file: &Path) -> Option<String> {
-    let mode = std::fs::metadata(file).ok()?.permissions().mode();
-    (mode & 0o004 != 0).then(|| {
+    is_exposed(file).then(|| {
         let file = file.display();
         format!("{file}: it holds a secret, and every user of this machine can read it; chmod 640 {file}")
     })

@@ -25,13 +25,14 @@ use rustls::{
     RootCertStore, ServerConfig, SignatureScheme,
 };
 
-use parking_lot::RwLock;
 use stox_sip::msrp::endpoint::Fingerprint;
+use tokio::sync::watch;
 use x509_parser::prelude::{CertificateRevocationList, FromDer, GeneralName, X509Certificate};
 use zeroize::Zeroizing;
 
 use super::expiry;
 use super::legacy_tls::LegacyTls;
+use super::own_certificate::is_exposed;
 use super::peer_certificate::{CertificateFault, xmpp_names};
 use crate::config;
 
@@ -46,6 +47,12 @@ pub enum TlsError {
         /// What.
         problem: String,
     },
+    /// Everybody on the machine can read our key.
+    #[error(
+        "{}: every user of this machine can read the private key: chmod 600 {}; in a container of its own, where nobody else \
+         is, set tls.lax_key_permissions instead", .0.display(), .0.display()
+    )]
+    ExposedKey(PathBuf),
     /// Certificate and key do not fit, or rustls refuses them.
     #[error("certificate or key is unusable: {0}; check that tls.key belongs to tls.certificate")]
     Unusable(#[from] rustls::Error),
@@ -62,24 +69,30 @@ pub enum TlsError {
 
 /// The TLS settings in force. All who shake hands share them; a reload replaces them for handshakes to come.
 #[derive(Clone)]
-pub struct CurrentTls(Arc<RwLock<Arc<TlsSettings>>>);
+pub struct CurrentTls(watch::Sender<Arc<TlsSettings>>);
 
 impl CurrentTls {
     /// Begins with these.
     #[must_use]
     pub fn new(settings: TlsSettings) -> Self {
-        Self(Arc::new(RwLock::new(Arc::new(settings))))
+        Self(watch::Sender::new(Arc::new(settings)))
     }
 
     /// Those in force now.
     #[must_use]
     pub fn get(&self) -> Arc<TlsSettings> {
-        self.0.read().clone()
+        self.0.borrow().clone()
+    }
+
+    /// Tells when others are put in force.
+    #[must_use]
+    pub fn follow(&self) -> watch::Receiver<Arc<TlsSettings>> {
+        self.0.subscribe()
     }
 
     /// Puts others in force.
     pub fn replace(&self, settings: TlsSettings) {
-        *self.0.write() = Arc::new(settings);
+        self.0.send_replace(Arc::new(settings));
     }
 }
 
@@ -114,6 +127,9 @@ impl TlsSettings {
     /// Names the file and what is wrong with it.
     pub fn load(tls: &config::Tls, sip: &config::Sip) -> Result<Self, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
+        if !tls.lax_key_permissions && is_exposed(&tls.key) {
+            return Err(TlsError::ExposedKey(tls.key.clone()));
+        }
         let chain = certificates(&tls.certificate)?;
         let own = chain.first().ok_or(TlsError::NoRoots)?;
         let fingerprint = Fingerprint::sha256(own);
@@ -535,6 +551,39 @@ impl ClientCertVerifier for AnyCertificate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_that_everybody_can_read_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = std::env::temp_dir().join(format!("stoxgate-lax-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (config, _) =
+            crate::net::test_settings::settings_in(&folder, "[[xmpp.partner]]\ndomain = \"*\"\n");
+        let key = folder.join("gw.key");
+        let with = |mode, lax_key_permissions| {
+            std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
+            let tls = config::Tls {
+                lax_key_permissions,
+                ..config.tls.clone()
+            };
+            let read = TlsSettings::load(&tls, &config.sip);
+            read.map(|_| ()).map_err(|error| error.to_string())
+        };
+        let refused = with(0o644, false).unwrap_err();
+        assert!(
+            refused.contains("gw.key: every user") && refused.contains("chmod 600"),
+            "{refused}"
+        );
+        for (mode, lax) in [
+            (0o600, false),
+            (0o640, false),
+            (0o400, false),
+            (0o644, true),
+        ] {
+            assert_eq!(with(mode, lax), Ok(()), "{mode:o}");
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn a_key_that_is_none_or_another_certificates_is_refused() {

@@ -11,7 +11,7 @@ use stox_sip::dialect::{Learned, Profile, Word};
 use stox_sip::target::{TargetError, TransportPolicy};
 use stox_sip::transport::{Destination, Target};
 use stox_sip::ua::{LineState, Resolve, ResolveId};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::admin::{
@@ -24,6 +24,7 @@ use crate::entropy::OsEntropy;
 use crate::net::dns::Dns;
 use crate::net::expiry;
 use crate::net::lookup;
+use crate::net::tls::TlsSettings;
 use crate::sockets::msrp::{MsrpArrival, MsrpSockets};
 use crate::sockets::sip::{SipArrival, SipSockets};
 use crate::store::StoreWriter;
@@ -47,6 +48,7 @@ pub(super) struct Inputs {
     pub(super) resolved: mpsc::Receiver<Resolved>,
     pub(super) asked: mpsc::Receiver<StatusRequest>,
     pub(super) stopping: mpsc::Receiver<()>,
+    pub(super) tls: watch::Receiver<Arc<TlsSettings>>,
 }
 
 /// The engine and what it works with.
@@ -146,6 +148,11 @@ impl EngineTask {
                     tracing::info!("stopping: contacts are told that their partners leave");
                     self.engine.shut_down(self.clock.now());
                     deadline = Some(Instant::now() + stop_within);
+                }
+                Ok(()) = inputs.tls.changed() => {
+                    let fingerprint = inputs.tls.borrow_and_update().fingerprint.clone();
+                    tracing::debug!(%fingerprint, "MSRP offers name another certificate from now on");
+                    self.engine.msrp_certificate(fingerprint);
                 }
                 () = self.sockets.admit_next() => {}
                 () = sleep_until(wake) => {

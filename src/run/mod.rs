@@ -172,6 +172,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     let writer = StoreWriter::start(Box::new(store), STORE_QUEUE, retention, answer)?;
     tokio::spawn(admin.serve(asking));
     spawn_signals(stop)?;
+    let following = tls.follow();
     certificates::spawn(tls, config.clone())?;
 
     let inputs = Inputs {
@@ -182,6 +183,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         resolved,
         asked,
         stopping,
+        tls: following,
     };
     tracing::info!(
         host = config.gateway.host,

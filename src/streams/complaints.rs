@@ -1,6 +1,8 @@
-//! Warnings about partners: each at most once a minute, with a count of those that were held back.
+//! Warnings about partners: each at most once a minute, with a count of those that were held back. Whoever connects has so many
+//! lines a minute, whatever names it claims.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -12,9 +14,22 @@ const DIFFERENT: usize = 3;
 /// Partners that are remembered. Who claims a domain chooses its name, so that there may be any number of them.
 const PARTNERS: usize = 1_000;
 
+/// Lines that one who connects may cause in that time.
+const OF_A_PEER: u32 = 10;
+
 /// Who was warned about what, and when.
 #[derive(Debug, Default)]
-pub(super) struct Complaints(Mutex<HashMap<String, Complaint>>);
+pub(super) struct Complaints {
+    partners: Mutex<HashMap<String, Complaint>>,
+    peers: Mutex<HashMap<IpAddr, Lines>>,
+}
+
+/// The lines that a peer has caused.
+#[derive(Debug)]
+struct Lines {
+    since: Instant,
+    count: u32,
+}
 
 #[derive(Debug)]
 struct Complaint {
@@ -37,9 +52,45 @@ impl Complaints {
         }
     }
 
+    /// As [`Self::warn`], for what somebody at that address has caused under a name that it may not have.
+    pub(super) fn warn_of(&self, peer: IpAddr, partner: &str, words: &str) {
+        if self.hears(peer) {
+            self.warn(partner, &format!("{words} [stream from {peer}]"));
+        } else {
+            tracing::debug!(partner, %peer, "XMPP partner: {words}");
+        }
+    }
+
+    /// Whether one more line may be written because of this peer now.
+    pub(super) fn hears(&self, peer: IpAddr) -> bool {
+        self.hears_at(peer, Instant::now())
+    }
+
+    fn hears_at(&self, peer: IpAddr, now: Instant) -> bool {
+        let peer = network(peer);
+        let mut peers = self.peers.lock();
+        let is_over = |lines: &Lines| now.duration_since(lines.since) >= PAUSE;
+        if peers.len() >= PARTNERS && !peers.contains_key(&peer) {
+            peers.retain(|_, lines| !is_over(lines));
+            if peers.len() >= PARTNERS {
+                return false;
+            }
+        }
+        let fresh = || Lines {
+            since: now,
+            count: 0,
+        };
+        let lines = peers.entry(peer).or_insert_with(fresh);
+        if is_over(lines) {
+            *lines = fresh();
+        }
+        lines.count = lines.count.saturating_add(1);
+        lines.count <= OF_A_PEER
+    }
+
     /// How many warnings were held back before this one; `None` where it is, too.
     fn admit(&self, partner: &str, words: &str, now: Instant) -> Option<u32> {
-        let mut complaints = self.0.lock();
+        let mut complaints = self.partners.lock();
         let is_over = |complaint: &Complaint| now.duration_since(complaint.since) >= PAUSE;
         if complaints.len() >= PARTNERS && !complaints.contains_key(partner) {
             complaints.retain(|_, complaint| !is_over(complaint));
@@ -66,6 +117,14 @@ impl Complaints {
         }
         complaint.said.push(words.to_owned());
         Some(held_back)
+    }
+}
+
+/// An IPv4 address, or the network that one IPv6 host usually has.
+fn network(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+        v4 => v4,
     }
 }
 
@@ -117,6 +176,36 @@ mod tests {
             complaints.admit("one-more.test", "x", start + PAUSE),
             Some(0)
         );
-        assert_eq!(complaints.0.lock().len(), 1);
+        assert_eq!(complaints.partners.lock().len(), 1);
+    }
+
+    #[test]
+    fn a_peer_that_thinks_of_new_names_is_not_heard_for_ever() {
+        let complaints = Complaints::default();
+        let start = Instant::now();
+        let heard = |peers: &dyn Fn(u16) -> String, seconds| {
+            let now = start + Duration::from_secs(seconds);
+            let of = |number: &u16| complaints.hears_at(peers(*number).parse().unwrap(), now);
+            (0..500).filter(of).count()
+        };
+        let most = usize::try_from(OF_A_PEER).unwrap();
+        assert_eq!(heard(&|_| "192.0.2.1".to_owned(), 0), most);
+        assert_eq!(heard(&|_| "::ffff:192.0.2.1".to_owned(), 1), 0, "the same");
+        assert_eq!(
+            heard(&|number| format!("2001:db8::{number:x}"), 1),
+            most,
+            "one network"
+        );
+        assert_eq!(heard(&|_| "192.0.2.1".to_owned(), 60), most);
+        assert_eq!(
+            heard(&|number| format!("2001:db8:2:{number:x}::1"), 60),
+            500,
+            "others"
+        );
+        assert_eq!(
+            heard(&|number| format!("2001:db8:1:{number:x}::1"), 60),
+            498,
+            "no more places"
+        );
     }
 }

@@ -22,6 +22,9 @@ use crate::engine::LinkName;
 use crate::entropy::OsEntropy;
 use crate::sockets::admission::Admitted;
 
+/// Whom it is about when nobody can connect.
+const EVERYBODY: &str = "*";
+
 /// Numbers the streams of this process.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
@@ -31,7 +34,10 @@ pub(super) async fn accept(shared: Arc<Shared>, listener: TcpListener, stop: wat
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "cannot accept XMPP connections for the moment; check the limit of open files");
+                let words = format!(
+                    "cannot accept XMPP connections for the moment ({error}); check the limit of open files"
+                );
+                shared.complaints.warn(EVERYBODY, &words);
                 tokio::time::sleep(Duration::from_millis(200)).await;
                 continue;
             }
@@ -346,14 +352,17 @@ impl Task {
             _ => match &self.claimed {
                 Some(partner) => self.warn(partner, &advice::stream_ended(reason)),
                 // Anybody may connect: without a name there is no partner to warn about.
-                None => tracing::info!(%peer, %reason, "XMPP stream to us was ended"),
+                None if self.shared.complaints.hears(peer) => {
+                    tracing::info!(%peer, %reason, "XMPP stream to us was ended");
+                }
+                None => tracing::debug!(%peer, %reason, "XMPP stream to us was ended"),
             },
         }
     }
 
     fn warn(&self, partner: &str, words: &str) {
-        let words = format!("{words} [stream from {}]", self.peer.ip());
-        self.shared.complaints.warn(partner, &words);
+        let peer = self.peer.ip();
+        self.shared.complaints.warn_of(peer, partner, words);
     }
 
     /// Finds out whether we speak for the domain that a proved partner wants.

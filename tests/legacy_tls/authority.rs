@@ -81,7 +81,7 @@ impl Authority {
         builder.sign(&self.key, (make.digest)()).unwrap();
         write_certificate(folder, name, &builder.build());
         let key = key.private_key_to_pem_pkcs8().unwrap();
-        std::fs::write(folder.0.join(format!("{name}.key")), key).unwrap();
+        folder.write(&format!("{name}.key"), std::str::from_utf8(&key).unwrap());
     }
 }
 

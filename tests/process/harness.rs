@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -29,9 +30,14 @@ impl Folder {
         Self(path)
     }
 
+    /// Writes a file; what ends in `.key` for its owner alone.
     pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.join(name);
         std::fs::write(&path, text).unwrap();
+        if path.extension().is_some_and(|ending| ending == "key") {
+            let owner = std::fs::Permissions::from_mode(0o600);
+            std::fs::set_permissions(&path, owner).unwrap();
+        }
         path
     }
 

@@ -78,6 +78,7 @@ fn verifier(trusted: &CertifiedIssuer<'_, KeyPair>) -> Verifier {
     let tls = config::Tls {
         certificate: write("gw.crt", ours.pem()),
         key: write("gw.key", own.serialize_pem()),
+        lax_key_permissions: true,
         roots: vec![write("ca.crt", trusted.pem())],
         crls: vec![write(
             "ca.crl",

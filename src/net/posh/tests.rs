@@ -56,7 +56,7 @@ impl Lab {
         let own = own.self_signed(&own_key).unwrap();
         let root = if trusted { web.pem() } else { own.pem() };
         let text = format!(
-            "[gateway]\nhost = \"gw.test\"\nstate_dir = \"s\"\n[tls]\ncertificate = \"{}\"\nkey = \"{}\"\nroots = [\"{}\"]\n\
+            "[gateway]\nhost = \"gw.test\"\nstate_dir = \"s\"\n[tls]\ncertificate = \"{}\"\nkey = \"{}\"\nlax_key_permissions = true\nroots = [\"{}\"]\n\
              [[xmpp.partner]]\ndomain = \"*\"\n[sip]\ntcp = [\"127.0.0.1:0\"]\n[[sip.domain]]\ndomain = \"ocs.test\"\n",
             write("gw.crt", own.pem()).display(),
             write("gw.key", own_key.serialize_pem()).display(),

@@ -20,6 +20,13 @@ impl UserAgent {
         self.settle(now);
     }
 
+    /// Our certificate is another one, for offers to come: sessions that are set up keep to what was said.
+    pub fn msrp_certificate(&mut self, fingerprint: Fingerprint) {
+        if let Some(msrp) = &mut self.settings.msrp {
+            msrp.fingerprint = Some(fingerprint);
+        }
+    }
+
     /// A peer has opened an MSRP connection, and showed this certificate.
     pub fn msrp_accepted(
         &mut self,
