@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use stox_core::policy::DomainPattern;
 
+use super::Environment;
+use super::account;
 use super::component;
 use super::dialect;
 use super::keys::Table;
@@ -22,12 +24,12 @@ use super::unnamed;
 /// What every XMPP server has to take (RFC 6120 §13.12).
 const MIN_STANZA_LIMIT: usize = 10_000;
 
-pub(super) fn config(root: &mut Table, folder: &Path) -> Option<Config> {
+pub(super) fn config(root: &mut Table, folder: &Path, environment: &Environment) -> Option<Config> {
     let gateway = root.section("gateway", |table| gateway(table, folder));
     let log = root.section("log", log);
     let dns = root.section("dns", |table| dns(table, folder));
     let tls = root.section("tls", |table| tls(table, folder));
-    let xmpp = root.section("xmpp", |table| xmpp(table, folder));
+    let xmpp = root.section("xmpp", |table| xmpp(table, folder, environment));
     let sip = root.section("sip", |table| sip(table, folder));
     let msrp = root.section("msrp", |table| msrp::msrp(table, folder));
     let presence = root.section("presence", presence::rules);
@@ -55,6 +57,7 @@ pub(super) fn config(root: &mut Table, folder: &Path) -> Option<Config> {
     };
     check_no_overlap(root, &config);
     component::check_components(root, &config.xmpp.components, &config.sip.domains);
+    account::check_accounts(root, &config.xmpp.accounts, &config.sip.domains);
     rooms::check_conferences(root, &config.rooms.conferences, &config.sip.domains);
     Some(config)
 }
@@ -152,10 +155,13 @@ fn posh(table: &mut Table) -> Option<Posh> {
     })
 }
 
-fn xmpp(table: &mut Table, folder: &Path) -> Xmpp {
+fn xmpp(table: &mut Table, folder: &Path, environment: &Environment) -> Xmpp {
     let listen = table.or("listen", List(default_listeners(5269))).0;
     let partners = table.each("partner", partner::partner);
     let components = table.each("component", |table| component::component(table, folder));
+    let accounts = table.each("account", |table| {
+        account::account(table, folder, environment)
+    });
     if partners.is_empty() {
         table.problem("partner", "is missing: name at least one XMPP domain that may use the gateway, or \"*\" for every one, in [[xmpp.partner]]");
     }
@@ -174,6 +180,7 @@ fn xmpp(table: &mut Table, folder: &Path) -> Xmpp {
         listen,
         partners,
         components,
+        accounts,
         default_port: table.or("default_port", 5269),
         idle_close: table.or("idle_close", seconds(600)).0,
         keepalive: table.or("keepalive", seconds(120)).0,

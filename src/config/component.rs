@@ -47,7 +47,7 @@ pub enum ComponentTls {
     Required,
 }
 
-/// Host and port of a component's server.
+/// Host and port of a server of which we are a component, or a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ComponentServer {
     /// A name, or an address without brackets.
@@ -85,15 +85,25 @@ impl FromStr for ComponentServer {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            || format!("`{text}` is not a server; write 127.0.0.1:5347 or xmpp.example.org:5347");
+        Self::parse(text, DEFAULT_PORT)
+    }
+}
+
+impl ComponentServer {
+    /// Reads a host with or without a port.
+    pub(super) fn parse(text: &str, default_port: u16) -> Result<Self, String> {
+        let wrong = || {
+            format!(
+                "`{text}` is not a server; write 127.0.0.1:{default_port} or xmpp.example.org:{default_port}"
+            )
+        };
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port))
                 if !host.contains(':') || (host.starts_with('[') && host.ends_with(']')) =>
             {
                 (host, port.parse().map_err(|_| wrong())?)
             }
-            _ => (text, DEFAULT_PORT),
+            _ => (text, default_port),
         };
         let bracketed = host
             .strip_prefix('[')

@@ -65,20 +65,30 @@ impl Table {
         let file: Option<PathBuf> = self.optional(file_key);
         match (self.optional(key), file) {
             (Some(secret), None) => Some(secret),
-            (None, Some(file)) => match std::fs::read_to_string(folder.join(&file)) {
-                Ok(text) => {
-                    self.private_files.push(folder.join(&file));
-                    let text = Zeroizing::new(text);
-                    Some(text.trim_end_matches(['\r', '\n']).to_owned().into())
-                }
-                Err(error) => {
-                    let message = format!("{} cannot be read: {error}", file.display());
-                    self.problem(file_key, message);
-                    None
-                }
-            },
+            (None, Some(file)) => self.secret_file(file_key, &file, folder),
             _ => {
                 self.problem(key, format!("give either {key} or {file_key}"));
+                None
+            }
+        }
+    }
+
+    /// Reads the file of a secret, which one line end may follow.
+    pub(super) fn secret_file(
+        &mut self,
+        key: &'static str,
+        file: &Path,
+        folder: &Path,
+    ) -> Option<Secret> {
+        match std::fs::read_to_string(folder.join(file)) {
+            Ok(text) => {
+                self.private_files.push(folder.join(file));
+                let text = Zeroizing::new(text);
+                Some(text.trim_end_matches(['\r', '\n']).to_owned().into())
+            }
+            Err(error) => {
+                let message = format!("{} cannot be read: {error}", file.display());
+                self.problem(key, message);
                 None
             }
         }

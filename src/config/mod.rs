@@ -3,6 +3,7 @@
 //! [`load`] reads the file through the `config` crate, takes each key through serde into its type, and reports every
 //! problem at once, each with its path and a hint.
 
+mod account;
 mod build;
 mod component;
 mod dialect;
@@ -17,9 +18,11 @@ mod trust;
 mod types;
 mod unnamed;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use account::Account;
 pub use component::{Component, ComponentServer, ComponentTls, is_near};
 pub use secret::Secret;
 pub use types::*;
@@ -79,6 +82,9 @@ impl fmt::Display for Problems {
 /// Prefix of environment variables that override keys: `STOXGATE_XMPP__LISTEN` is `xmpp.listen`.
 pub const ENVIRONMENT_PREFIX: &str = "STOXGATE";
 
+/// The environment by its names.
+type Environment = BTreeMap<String, String>;
+
 /// Reads `file` and the overrides found in `environment`.
 ///
 /// # Errors
@@ -110,7 +116,8 @@ pub fn parse(
         file: file.to_owned(),
         list,
     };
-    let tree = read_tree(text, environment).map_err(|message| {
+    let environment: Environment = environment.into_iter().collect();
+    let tree = read_tree(text, &environment).map_err(|message| {
         fail(vec![Problem {
             path: String::new(),
             message,
@@ -118,7 +125,7 @@ pub fn parse(
     })?;
     let mut root = keys::Table::root(tree);
     let folder = file.parent().unwrap_or(Path::new("."));
-    let config = build::config(&mut root, folder);
+    let config = build::config(&mut root, folder, &environment);
     let list = root.finish();
     match config {
         Some(config) if list.is_empty() => Ok(config),
@@ -126,14 +133,12 @@ pub fn parse(
     }
 }
 
-fn read_tree(
-    text: &str,
-    environment: impl IntoIterator<Item = (String, String)>,
-) -> Result<serde_json::Value, String> {
+fn read_tree(text: &str, environment: &Environment) -> Result<serde_json::Value, String> {
     let prefix = format!("{ENVIRONMENT_PREFIX}_");
     let overrides = environment
-        .into_iter()
+        .iter()
         .filter(|(name, _)| name.starts_with(&prefix) && name.contains("__"))
+        .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     config::Config::builder()
         .add_source(config::File::from_str(text, config::FileFormat::Toml))

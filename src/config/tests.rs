@@ -9,7 +9,8 @@ use super::*;
 const EXAMPLE: &str = include_str!("../../gateway.toml.example");
 
 fn read(text: &str) -> Result<Config, Problems> {
-    parse(text, Path::new("/etc/stoxgate/gateway.toml"), [])
+    let password = ("ALICE_PASSWORD".to_owned(), "pass word".to_owned());
+    parse(text, Path::new("/etc/stoxgate/gateway.toml"), [password])
 }
 
 /// The example with every commented key in force.
@@ -111,7 +112,9 @@ fn no_secret_is_written_where_settings_are() {
     let shown = format!("{config:?}");
     assert!(!shown.contains("s3cr3t"));
     let hidden = shown.matches("Secret(..)").count();
-    assert_eq!(hidden, text.matches("\"s3cr3t\"").count(), "{shown}");
+    let of_the_environment = 1;
+    let written = text.matches("\"s3cr3t\"").count();
+    assert_eq!(hidden, written + of_the_environment, "{shown}");
 }
 
 #[test]
@@ -181,6 +184,104 @@ fn components_are_checked() {
     for (lines, expected) in cases {
         let found = problems(&with(&lines)).join("\n");
         assert!(found.contains(expected), "{expected} in {found}");
+    }
+}
+
+#[test]
+fn accounts_are_checked() {
+    let with = |lines: &str| {
+        EXAMPLE.replace(
+            "\n[sip]\n",
+            &format!("\n[[xmpp.account]]\n{lines}\n[sip]\n"),
+        )
+    };
+    let good = "user = \"sip:Alice@OCS.example.com\"\njid = \"Alice.ocs@Jabber.example\"\npassword_env = \"ALICE_PASSWORD\"\n";
+    let config = read(&with(&format!(
+        "{good}domains = \"*.net\"\nserver = \"[::1]\"\ndirect_tls = true"
+    )))
+    .unwrap();
+    let account = &config.xmpp.accounts[0];
+    assert_eq!(account.user.to_string(), "alice@ocs.example.com");
+    assert_eq!(account.jid.to_string(), "alice.ocs@jabber.example");
+    assert_eq!(account.password.reveal(), "pass word");
+    assert_eq!(account.domains, [domain_pattern("*.net").unwrap()]);
+    assert_eq!(account.server.as_ref().unwrap().to_string(), "[::1]:5223");
+    assert!(account.direct_tls && !account.plain);
+    let bare = read(&with(&good.replace("sip:", ""))).unwrap();
+    assert_eq!(bare.xmpp.accounts[0].user, account.user);
+    let cases = [
+        (
+            good.replace("OCS.", "lcs."),
+            "xmpp.account[0].user: lcs.example.com is none of the SIP domains",
+        ),
+        (
+            good.replace("Alice@", ""),
+            "xmpp.account[0].user: `sip:OCS.example.com` is not a SIP user",
+        ),
+        (
+            good.replace("Jabber.example", "ocs.example.com"),
+            "xmpp.account[0].jid: ocs.example.com is a SIP domain of ours",
+        ),
+        (
+            good.replace("Alice.ocs@", ""),
+            "xmpp.account[0].jid: `Jabber.example` is not an account",
+        ),
+        (
+            good.replace("Jabber.example", "Jabber.example/x"),
+            "the server chooses the resource",
+        ),
+        (
+            format!("{good}[[xmpp.account]]\n{good}"),
+            "xmpp.account[1].user: alice@ocs.example.com has an account already",
+        ),
+        (
+            format!(
+                "{good}[[xmpp.account]]\n{}",
+                good.replace("sip:Alice", "sip:bob")
+            ),
+            "xmpp.account[1].jid: alice.ocs@jabber.example is another user's account already",
+        ),
+        (
+            good.replace("_env", ""),
+            "password_file: give either password_file or password_env",
+        ),
+        (
+            format!("{good}password_file = \"x\""),
+            "password_file: give either password_file or password_env",
+        ),
+        (
+            good.replace("password_env", "password_file"),
+            "password_file: ALICE_PASSWORD cannot be read",
+        ),
+        (
+            good.replace("ALICE_P", "BOB_P"),
+            "password_env: the environment has no BOB_PASSWORD",
+        ),
+        (
+            format!("{good}direct_tls = true"),
+            "xmpp.account[0].direct_tls: is about server, which is missing",
+        ),
+        (
+            format!("{good}server = \"x y\""),
+            "xmpp.account[0].server: `x y` is not a server; write 127.0.0.1:5222",
+        ),
+        (
+            format!("{good}domain = [\"x.test\"]"),
+            "did you mean `domains`?",
+        ),
+        (
+            format!("{good}domains = [\"a b\"]"),
+            "xmpp.account[0].domains",
+        ),
+        (
+            format!("{good}domains = [\"ocs.example.com\"]"),
+            "xmpp.account[0].domains: ocs.example.com is a SIP domain of ours",
+        ),
+    ];
+    for (lines, expected) in cases {
+        let found = problems(&with(&lines)).join("\n");
+        assert!(found.contains(expected), "{expected} in {found}");
+        assert!(!found.contains("pass word"));
     }
 }
 

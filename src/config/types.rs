@@ -128,6 +128,8 @@ pub struct Xmpp {
     pub partners: Vec<Partner>,
     /// SIP domains that XMPP servers federate for.
     pub components: Vec<super::Component>,
+    /// Accounts of SIP users at other XMPP servers.
+    pub accounts: Vec<super::Account>,
     /// Port of partners without SRV records.
     pub default_port: u16,
     /// Quiet streams close after this time.
