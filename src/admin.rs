@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -32,6 +32,9 @@ pub struct Status {
     /// SIP domains that are components of XMPP servers.
     #[serde(default)]
     pub xmpp_components: Vec<ComponentStatus>,
+    /// Accounts of SIP users at other XMPP servers.
+    #[serde(default)]
+    pub xmpp_accounts: Vec<AccountStatus>,
     /// XMPP partners that we send to.
     pub xmpp_links: Vec<LinkStatus>,
     /// Domains that no rule names, and in which world DNS says that each lives.
@@ -111,6 +114,23 @@ pub struct ComponentStatus {
     pub encrypted: bool,
     /// State in words.
     pub state: String,
+}
+
+/// A SIP user's account at another XMPP server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountStatus {
+    /// The SIP user, as a bare JID.
+    pub user: String,
+    /// The account.
+    pub jid: String,
+    /// State in words.
+    pub state: String,
+    /// Seconds since the Epoch from which on it is in this state.
+    pub since: u64,
+    /// The session goes on behind a cut, or would.
+    pub resumable: bool,
+    /// Contacts in its roster.
+    pub contacts: usize,
 }
 
 /// The way to one partner.
@@ -292,6 +312,9 @@ pub fn describe(status: &Status) -> String {
         let state = &component.state;
         _ = writeln!(out, "XMPP component {domain} at {server} {safety}: {state}");
     }
+    for account in &status.xmpp_accounts {
+        _ = writeln!(out, "{}", describe_account(account));
+    }
     _ = writeln!(out, "XMPP links to partners: {}", status.xmpp_links.len());
     for link in &status.xmpp_links {
         _ = write!(
@@ -403,6 +426,19 @@ fn describe_outcomes(bridge: &BridgeStatus) -> String {
     }
     out.push('\n');
     out
+}
+
+fn describe_account(account: &AccountStatus) -> String {
+    let AccountStatus {
+        user, jid, state, ..
+    } = account;
+    let since = SystemTime::UNIX_EPOCH + Duration::from_secs(account.since);
+    let since = humantime::format_rfc3339_seconds(since);
+    let resumable = if account.resumable { "" } else { "not " };
+    let contacts = account.contacts;
+    format!(
+        "XMPP account {jid} of {user}: {state} since {since}, {resumable}resumable, {contacts} contacts"
+    )
 }
 
 fn describe_certificate(days: i64) -> String {

@@ -56,7 +56,9 @@ fn serve(settings: &Settings) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start: {error}")),
     };
-    let outcome = runtime.block_on(run::serve(config));
+    let file = settings.config.clone();
+    let reread = Box::new(move || config::load(&file, std::env::vars()));
+    let outcome = runtime.block_on(run::serve(config, reread));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("cannot start: {error}")),

@@ -125,10 +125,30 @@ pub async fn xmpp(
     (default_port, direct_tls): (u16, bool),
     entropy: &mut (dyn Entropy + Send),
 ) -> Result<Vec<XmppPlace>, Local> {
-    let (clear_name, direct_name) = (
-        format!("_xmpp-server._tcp.{domain}"),
-        format!("_xmpps-server._tcp.{domain}"),
-    );
+    let names = ["_xmpp-server", "_xmpps-server"].map(|name| format!("{name}._tcp.{domain}"));
+    xmpp_places(dns, (domain, names), (default_port, direct_tls), entropy).await
+}
+
+/// The same for a client of the domain (RFC 6120 §3.2.1, XEP-0368 §3).
+///
+/// # Errors
+/// As [`xmpp`].
+pub async fn xmpp_client(
+    dns: &Dns,
+    domain: &str,
+    default_port: u16,
+    entropy: &mut (dyn Entropy + Send),
+) -> Result<Vec<XmppPlace>, Local> {
+    let names = ["_xmpp-client", "_xmpps-client"].map(|name| format!("{name}._tcp.{domain}"));
+    xmpp_places(dns, (domain, names), (default_port, true), entropy).await
+}
+
+async fn xmpp_places(
+    dns: &Dns,
+    (domain, [clear_name, direct_name]): (&str, [String; 2]),
+    (default_port, direct_tls): (u16, bool),
+    entropy: &mut (dyn Entropy + Send),
+) -> Result<Vec<XmppPlace>, Local> {
     let (clear, direct) = if direct_tls {
         tokio::join!(
             dns.services_found(&clear_name),

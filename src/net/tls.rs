@@ -103,6 +103,8 @@ pub struct TlsSettings {
     pub xmpp_server: Arc<ServerConfig>,
     /// Dials XMPP streams; takes any certificate.
     pub xmpp_client: Arc<ClientConfig>,
+    /// Dials the servers of accounts; takes any certificate, and shows none.
+    pub xmpp_account: Arc<ClientConfig>,
     /// Accepts SIP connections by the configured rule.
     pub sip_server: Arc<ServerConfig>,
     /// Dials SIP connections; the chain must be valid, and for whom it is stands in
@@ -163,9 +165,15 @@ impl TlsSettings {
                 .with_client_cert_resolver(identity.clone());
             Ok(Arc::new(config))
         };
+        let account = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(any.clone())
+            .with_no_client_auth();
         Ok(Self {
             xmpp_server: server(any.clone())?,
             xmpp_client: client(any)?,
+            xmpp_account: Arc::new(account),
             sip_server: server(clients)?,
             sip_client: client(Arc::new(AnyName(verifier.servers.clone())))?,
             sip_legacy: LegacyTls::load(tls, &sip.domains)?.map(Arc::new),

@@ -28,7 +28,7 @@ use crate::net::tls::TlsSettings;
 use crate::sockets::msrp::{MsrpArrival, MsrpSockets};
 use crate::sockets::sip::{SipArrival, SipSockets};
 use crate::store::StoreWriter;
-use crate::streams::{Handled, StreamArrival, Streams};
+use crate::streams::{AccountPlan, Handled, StreamArrival, Streams};
 use unnamed::Strangers;
 
 /// At most one warning of lost entries of the ledger in this time.
@@ -47,6 +47,7 @@ pub(super) struct Inputs {
     pub(super) stored: mpsc::Receiver<StoreIn>,
     pub(super) resolved: mpsc::Receiver<Resolved>,
     pub(super) asked: mpsc::Receiver<StatusRequest>,
+    pub(super) accounts: mpsc::Receiver<Vec<AccountPlan>>,
     pub(super) stopping: mpsc::Receiver<()>,
     pub(super) tls: watch::Receiver<Arc<TlsSettings>>,
 }
@@ -140,6 +141,7 @@ impl EngineTask {
                     // Whoever asked may have gone.
                     _ = reply.send(self.status());
                 }
+                Some(plans) = inputs.accounts.recv() => self.set_accounts(plans),
                 Some(()) = inputs.stopping.recv() => {
                     if deadline.is_some() {
                         tracing::warn!("told to stop again; stopping at once");
@@ -165,6 +167,13 @@ impl EngineTask {
         self.streams
             .finish(deadline.unwrap_or(last).min(last))
             .await;
+    }
+
+    /// Links of accounts that are gone are given up before their sessions.
+    pub(super) fn set_accounts(&mut self, plans: Vec<AccountPlan>) {
+        let ways = plans.iter().map(|plan| plan.way.clone()).collect();
+        self.engine.set_accounts(ways, self.clock.now());
+        self.streams.set_accounts(plans);
     }
 
     fn next_wake(&self, deadline: Option<Instant>) -> Instant {
@@ -260,11 +269,13 @@ impl EngineTask {
             StreamArrival::Lost(name, attempt, loss) => {
                 self.engine.stream_lost(&name, attempt, loss, now)
             }
+            StreamArrival::SignedInAgain(account) => self.engine.account_rejoined(&account, now),
             StreamArrival::Rejoined(local) => self.engine.rejoined(&local, now),
             StreamArrival::Seen(name) => self.engine.partner_seen(&name, now),
             StreamArrival::Opened { .. }
             | StreamArrival::Ended { .. }
             | StreamArrival::Component(_)
+            | StreamArrival::Account(_)
             | StreamArrival::Left(_)
             | StreamArrival::Discovered { .. } => {}
             StreamArrival::Wanted(wanted) => self.streams.want(wanted),
@@ -381,6 +392,7 @@ impl EngineTask {
                 .map(|at| expiry::days_left(at, SystemTime::now())),
             xmpp_inbound: self.streams.inbound_status(),
             xmpp_components: self.streams.component_status(),
+            xmpp_accounts: self.streams.account_status(),
             xmpp_links: self
                 .engine
                 .link_status()

@@ -1,5 +1,6 @@
 //! The running gateway: opens everything, drives the engine, stops cleanly.
 
+mod accounts;
 mod certificates;
 mod engine_task;
 
@@ -13,6 +14,7 @@ use stox_core::time::Entropy;
 use stox_sip::transport::Transport;
 use stox_sip::ua::trust::AddressBlock;
 use stox_xmpp::dialback::DialbackSecret;
+use stox_xmpp::stream::PasswordError;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -57,6 +59,9 @@ pub enum StartError {
     /// The resolver.
     #[error("DNS: {0}; set dns.servers")]
     Dns(#[from] DnsError),
+    /// The password of an account.
+    #[error("the password of an [[xmpp.account]]: {0}")]
+    Password(#[from] PasswordError),
     /// The admin socket.
     #[error("admin socket {path}: {error}; set gateway.admin_socket")]
     Admin {
@@ -80,11 +85,14 @@ struct Listeners {
     msrp_tls: Vec<TcpListener>,
 }
 
-/// Runs until SIGTERM or SIGINT.
+/// Reads the settings anew.
+pub type Reread = Box<dyn Fn() -> Result<Config, config::Problems> + Send>;
+
+/// Runs until SIGTERM or SIGINT. SIGHUP has the TLS files read anew, and the accounts of `reread`.
 ///
 /// # Errors
 /// What kept it from starting, and what to do.
-pub async fn serve(config: Config) -> Result<(), StartError> {
+pub async fn serve(config: Config, reread: Reread) -> Result<(), StartError> {
     let clock = Clock::start();
     let tls = TlsSettings::load(&config.tls, &config.sip)?;
     let findings = config::findings(&config).into_iter();
@@ -102,6 +110,8 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     if let Some(msrp) = &mut settings.sip.msrp {
         msrp.fingerprint = Some(tls.fingerprint.clone());
     }
+    let software = settings.software.clone();
+    let accounts = streams::account_plans(&config, &software)?;
     let rules = Rules::new(&config, DialbackSecret::new(secret.as_bytes()));
     let left = left_unnamed(&kept, &rules);
     let mut engine = Engine::new(settings, || Box::new(OsEntropy::default()));
@@ -174,6 +184,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     spawn_signals(stop)?;
     let following = tls.follow();
     certificates::spawn(tls, config.clone())?;
+    let changed = accounts::spawn(reread, software)?;
 
     let inputs = Inputs {
         sip,
@@ -182,6 +193,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         stored,
         resolved,
         asked,
+        accounts: changed,
         stopping,
         tls: following,
     };
@@ -190,7 +202,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         version = env!("CARGO_PKG_VERSION"),
         "stoxgate is ready"
     );
-    EngineTask::new(
+    let mut task = EngineTask::new(
         engine,
         clock,
         sockets,
@@ -200,9 +212,9 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         dns,
         resolving,
         (transports, unnamed_networks(&config)),
-    )
-    .run(inputs, config.gateway.stop_within)
-    .await;
+    );
+    task.set_accounts(accounts);
+    task.run(inputs, config.gateway.stop_within).await;
     tracing::info!("stoxgate has stopped");
     Ok(())
 }

@@ -578,7 +578,7 @@ impl Task<'_> {
 
 /// The answer to what is not taken; none to what must not be answered (RFC 6120 §8.3.1), nor to presence that asks for
 /// nothing.
-fn refusal(element: &Element, why: &Failure) -> Option<Element> {
+pub(super) fn refusal(element: &Element, why: &Failure) -> Option<Element> {
     match (element.name(), element.attr("type")) {
         (_, Some("error" | "result")) => return None,
         ("presence", kind) if kind != Some("subscribe") => return None,

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rustls::pki_types::CertificateDer;
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{ClientConfig, ProtocolVersion, ServerConfig};
 use stox_xmpp::stream::TlsInfo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+use zeroize::Zeroizing;
 
 use crate::net::peer_certificate::judge_xmpp;
 use crate::net::tls::{TlsSettings, server_name};
@@ -49,8 +50,12 @@ pub(super) enum Opening {
 
 /// The type of a TLS handshake record (RFC 8446 §5.1). No XML begins with it.
 const TLS_HANDSHAKE: u8 = 0x16;
-/// The protocol inside TLS, where a connection begins with it (XEP-0368 §2).
+/// The protocol inside TLS, where a connection between servers begins with it (XEP-0368 §2).
 const ALPN: &[u8] = b"xmpp-server";
+/// The same of a client's connection.
+const CLIENT_ALPN: &[u8] = b"xmpp-client";
+/// What a client binds its login to (RFC 9266 §4.2).
+const BINDING: (&[u8], usize) = (b"EXPORTER-Channel-Binding", 32);
 
 /// Which end of the handshake we are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,6 +174,42 @@ impl Connection {
                 Ok(info)
             }
         }
+    }
+
+    /// Shakes hands with the server of an account in this domain. Our certificate is not shown: an account has a password.
+    /// Beside what is known of the peer comes what a login can be bound to (RFC 9266), where the connection has it.
+    ///
+    /// # Errors
+    /// Why it failed, in words.
+    pub(super) async fn start_client_tls(
+        &mut self,
+        domain: &str,
+        start: Start,
+        tls: &TlsSettings,
+    ) -> Result<(TlsInfo, Option<Zeroizing<Vec<u8>>>), String> {
+        let Wire::Plain(stream) = std::mem::replace(&mut self.wire, Wire::Gone) else {
+            return Err("TLS is already on".to_owned());
+        };
+        let mut settings = ClientConfig::clone(&tls.xmpp_account);
+        if start == Start::Direct {
+            settings.alpn_protocols = vec![CLIENT_ALPN.to_vec()];
+        }
+        let stream = TlsConnector::from(Arc::new(settings))
+            .connect(server_name(domain)?, stream)
+            .await
+            .map_err(|error| error.to_string())?;
+        let connection = stream.get_ref().1;
+        let info = judge(connection.peer_certificates(), tls);
+        let (label, octets) = BINDING;
+        let binds = connection.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+        let exporter = binds
+            .then(|| Zeroizing::new(vec![0; octets]))
+            .and_then(|mut space| {
+                let made = connection.export_keying_material(&mut *space, label, Some(&[]));
+                made.is_ok().then_some(space)
+            });
+        self.wire = Wire::Client(Box::new(stream));
+        Ok((info, exporter))
     }
 
     /// The chain that the peer has shown, its own certificate first.

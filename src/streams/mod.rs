@@ -1,6 +1,7 @@
-//! XMPP connections to other servers, and to those of which we are a component: accepting, dialling, TLS, and the tasks
-//! that drive the stream machines.
+//! XMPP connections to other servers, to those of which we are a component, and to those at which users of ours have
+//! accounts: accepting, dialling, TLS, and the tasks that drive the stream machines.
 
+mod account;
 mod advice;
 mod complaints;
 mod component;
@@ -25,7 +26,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::admin::{ComponentStatus, DiscoveredStatus, InboundStatus};
+use crate::admin::{AccountStatus, ComponentStatus, DiscoveredStatus, InboundStatus};
 use crate::clock::Clock;
 use crate::engine::LinkName;
 use crate::net::dane::Verdict;
@@ -35,6 +36,7 @@ use crate::net::posh::Posh;
 use crate::net::tls::CurrentTls;
 use crate::sockets::admission::Admission;
 
+pub use account::{AccountNews, AccountPlan, account_plans};
 use complaints::Complaints;
 pub use component::{Plan, plans};
 pub use rules::Rules;
@@ -110,7 +112,11 @@ pub enum StreamArrival {
     Rejoined(String),
     /// How a component is.
     Component(ComponentStatus),
-    /// The component of that domain takes nothing more, after [`Streams::leave`].
+    /// How an account is.
+    Account(AccountNews),
+    /// That account has a new session: what was said since the last one, nobody took.
+    SignedInAgain(Arc<str>),
+    /// The component of that domain, or the account of that name, takes nothing more, after [`Streams::leave`].
     Left(String),
     /// Somebody wants to know whether we speak for a domain that no rule names. To be given to [`Streams::want`].
     Wanted(Wanted),
@@ -218,6 +224,7 @@ pub struct Streams {
     bidirectional: BTreeMap<LinkName, (u64, mpsc::Sender<Arc<Element>>)>,
     inbound: BTreeMap<u64, InboundStatus>,
     components: component::Components,
+    accounts: account::Accounts,
     worlds: Worlds,
     seeking: Seeking,
     listeners: JoinSet<()>,
@@ -276,6 +283,7 @@ impl Streams {
             bidirectional: BTreeMap::new(),
             inbound: BTreeMap::new(),
             components: component::Components::default(),
+            accounts: account::Accounts::default(),
             seeking: Seeking::default(),
             listeners: JoinSet::new(),
             tasks: JoinSet::new(),
@@ -295,8 +303,39 @@ impl Streams {
         self.tasks.spawn(task);
     }
 
+    /// Signs in with an account and keeps it signed in.
+    pub fn sign_in(&mut self, plan: AccountPlan) {
+        let task = self.accounts.enter(plan, self.shared.clone());
+        self.spawn(task);
+    }
+
+    /// Signs an account out, in order.
+    pub fn sign_out(&mut self, name: &str) {
+        for (name, attempt) in self.accounts.remove(name) {
+            self.lose(name, attempt, Local::Unreachable);
+        }
+    }
+
+    /// From now on there are these accounts: those that are gone are signed out, new ones in, and changed ones again.
+    pub fn set_accounts(&mut self, plans: Vec<AccountPlan>) {
+        for name in self.accounts.stale(&plans) {
+            self.sign_out(&name);
+        }
+        for plan in plans {
+            if !self.accounts.has(&plan.way.name) {
+                self.sign_in(plan);
+            }
+        }
+    }
+
     /// Gets a stream for a link: the partner's own, where that may be written to, or a new one.
     pub fn connect(&mut self, name: LinkName, attempt: Attempt) {
+        if name.account.is_some() {
+            if !self.accounts.join(name.clone(), attempt) {
+                self.lose(name, attempt, Local::Unreachable);
+            }
+            return;
+        }
         if self.components.has(&name) {
             if !self.components.join(name.clone(), attempt) {
                 self.lose(name, attempt, Local::Overloaded);
@@ -370,6 +409,12 @@ impl Streams {
     /// Writes to a link's stream. A dialled stream that is gone reports its loss by itself, and the link writes again; a
     /// partner's stream does not know who writes to it.
     pub fn write(&mut self, name: &LinkName, element: Arc<Element>) {
+        if name.account.is_some() {
+            if let Some(attempt) = self.accounts.write(name, element) {
+                self.lose(name.clone(), attempt, Local::Overloaded);
+            }
+            return;
+        }
         if self.components.has(name) {
             if let Some(attempt) = self.components.write(name, element) {
                 self.lose(name.clone(), attempt, Local::Overloaded);
@@ -407,6 +452,7 @@ impl Streams {
 
     fn forget_route(&mut self, name: &LinkName, attempt: Attempt) {
         self.components.leave(name, attempt);
+        self.accounts.leave(name, attempt);
         if self
             .outbound
             .get(name)
@@ -454,10 +500,15 @@ impl Streams {
             StreamArrival::Ended { stream } => self.forget_accepted(*stream),
             StreamArrival::Lost(name, attempt, _) => self.forget_route(name, *attempt),
             StreamArrival::Component(status) => self.components.note(status),
-            StreamArrival::Left(local) => self.components.note_left(local),
+            StreamArrival::Account(news) => self.accounts.note(news),
+            StreamArrival::Left(name) => {
+                self.components.note_left(name);
+                self.accounts.note_left(name);
+            }
             StreamArrival::Ready { .. }
             | StreamArrival::Seen(_)
             | StreamArrival::Rejoined(_)
+            | StreamArrival::SignedInAgain(_)
             | StreamArrival::Wanted(_) => {}
             StreamArrival::Stanza { name, .. } => {
                 self.worlds.heard(&name.partner, self.shared.now());
@@ -579,6 +630,12 @@ impl Streams {
         self.components.status()
     }
 
+    /// The accounts.
+    #[must_use]
+    pub fn account_status(&self) -> Vec<AccountStatus> {
+        self.accounts.status()
+    }
+
     /// The domains that no rule names, as far as they are known.
     #[must_use]
     pub fn discovered_status(&self) -> Vec<DiscoveredStatus> {
@@ -590,6 +647,7 @@ impl Streams {
     pub fn leave(&mut self) {
         self.listeners.abort_all();
         self.components.leave_all();
+        self.accounts.leave_all();
         // Where no stream is accepted nobody listens.
         _ = self.stop.send(());
     }
@@ -600,10 +658,10 @@ impl Streams {
         self.shared.tls.get().expires
     }
 
-    /// Whether all streams to us have ended, and no component takes anything any more.
+    /// Whether all streams to us have ended, and no component or account takes anything any more.
     #[must_use]
     pub fn is_left(&self) -> bool {
-        self.inbound.is_empty() && self.components.have_left()
+        self.inbound.is_empty() && self.components.have_left() && self.accounts.have_left()
     }
 
     /// Lets all streams end in order, and waits for that until `deadline`.
@@ -611,6 +669,7 @@ impl Streams {
         self.leave();
         self.outbound.clear();
         self.components.end();
+        self.accounts.end();
         self.bidirectional.clear();
         let drained = async {
             while self.tasks.join_next().await.is_some() {}

@@ -279,7 +279,8 @@ impl ClientStream {
         }
     }
 
-    /// Sends a stanza of the session. With stream management it is kept until the server has acknowledged it.
+    /// Sends a stanza of the session. With stream management it is kept until the server has acknowledged it; while it is
+    /// not known yet whether the session goes on, it is kept and goes out when it does.
     ///
     /// # Errors
     /// [`SendError`]: nothing was sent or kept.
@@ -288,10 +289,13 @@ impl ClientStream {
     }
 
     fn send_wire(&mut self, wire: String, now: Now) -> Result<(), SendError> {
-        if self.state != State::Ready {
-            return Err(SendError::NoSession);
-        }
         let session = self.session.as_mut().ok_or(SendError::NoSession)?;
+        if self.state != State::Ready {
+            if !session.is_resumable() {
+                return Err(SendError::NoSession);
+            }
+            return session.keep(wire).map(|_| ());
+        }
         if !self.carrier.is_open() && !session.is_managed() {
             return Err(SendError::NoSession);
         }
@@ -315,6 +319,15 @@ impl ClientStream {
         let answer = self.session.as_mut().and_then(|s| s.handle(number));
         if let Some(answer) = answer.filter(|_| self.state == State::Ready) {
             self.carrier.write(answer, now);
+        }
+    }
+
+    /// What is not acknowledged is not written again on another stream: [`Session::forget`].
+    pub fn forget(&mut self) {
+        if self.state != State::Ready
+            && let Some(session) = &mut self.session
+        {
+            session.forget();
         }
     }
 

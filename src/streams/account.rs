@@ -1,0 +1,249 @@
+//! Accounts: one task for each SIP user's account at another XMPP server. It stays signed in, and carries the stanzas of all
+//! the account's links.
+
+mod dial;
+mod task;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use minidom::Element;
+use stox_core::address::canonical_domain;
+use stox_xmpp::account;
+use stox_xmpp::link::Attempt;
+use stox_xmpp::server::Software;
+use stox_xmpp::stream::{
+    ClientSettings, Limits, Password, PasswordError, Timing, domain::normal_domain,
+};
+use tokio::sync::mpsc;
+
+use super::Shared;
+use crate::admin::AccountStatus;
+use crate::config::{self, Config};
+use crate::engine::{self, LinkName};
+
+/// What waits for one account's task. Each link keeps far less in flight.
+const QUEUE: usize = 4_096;
+
+/// What one account's task needs.
+#[derive(Clone)]
+pub struct AccountPlan {
+    /// Which links go through it.
+    pub way: engine::Account,
+    config: config::Account,
+    client: Arc<ClientSettings>,
+    translation: account::Settings,
+}
+
+/// The accounts of the settings.
+///
+/// # Errors
+/// A password that the settings should not have let in.
+pub fn account_plans(
+    config: &Config,
+    software: &Software,
+) -> Result<Vec<AccountPlan>, PasswordError> {
+    let own_domains = config.sip.domains.iter();
+    let own_domains = own_domains
+        .map(|domain| canonical_domain(&domain.domain))
+        .collect();
+    let plan = |account: &config::Account| {
+        let domain = &account.jid.domain;
+        let client = ClientSettings {
+            user: account.jid.local.clone().unwrap_or_default(),
+            domain: normal_domain(domain).unwrap_or_else(|| canonical_domain(domain)),
+            password: Password::new(account.password.reveal())?,
+            plain: account.plain,
+            limits: Limits {
+                octets_after_auth: config.limits.stanza,
+                ..Limits::default()
+            },
+            timing: Timing {
+                keep_alive: config.xmpp.keepalive,
+                ..Timing::default()
+            },
+        };
+        Ok(AccountPlan {
+            way: engine::Account::new(&account.jid, &account.user, &account.domains),
+            config: account.clone(),
+            client: Arc::new(client),
+            translation: account::Settings {
+                account: account.jid.clone(),
+                user: account.user.clone(),
+                domains: account.domains.clone(),
+                own_domains: std::collections::BTreeSet::clone(&own_domains),
+                software: software.clone(),
+            },
+        })
+    };
+    config.xmpp.accounts.iter().map(plan).collect()
+}
+
+/// A word to an account's task.
+enum Word {
+    /// The link wants to write.
+    Join(LinkName, Attempt),
+    /// It has nothing more to write.
+    Part(LinkName, Attempt),
+    /// Written only while the attempt holds: what was meant for a lost session, its link writes again.
+    Write(LinkName, Attempt, Arc<Element>),
+    /// The gateway stops: nothing that comes from now on is taken.
+    Leave,
+}
+
+/// How an account is. The number tells the task from an earlier one of the same account.
+#[derive(Debug, Clone)]
+pub struct AccountNews {
+    name: Arc<str>,
+    number: u64,
+    status: AccountStatus,
+}
+
+/// The accounts as the engine's side sees them.
+#[derive(Default)]
+pub(super) struct Accounts {
+    handles: BTreeMap<Arc<str>, Handle>,
+    last: u64,
+}
+
+struct Handle {
+    number: u64,
+    config: config::Account,
+    words: mpsc::Sender<Word>,
+    links: BTreeMap<LinkName, Attempt>,
+    /// Whatever its task has taken is here.
+    left: bool,
+    status: AccountStatus,
+}
+
+impl Accounts {
+    /// Enters an account and returns its task.
+    pub(super) fn enter(
+        &mut self,
+        plan: AccountPlan,
+        shared: Arc<Shared>,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let (sender, words) = mpsc::channel(QUEUE);
+        self.last += 1;
+        let status = AccountStatus {
+            user: plan.config.user.to_string(),
+            jid: plan.config.jid.to_string(),
+            state: "signing in".to_owned(),
+            since: shared.clock.now().wall.as_secs(),
+            resumable: false,
+            contacts: 0,
+        };
+        let handle = Handle {
+            number: self.last,
+            config: plan.config.clone(),
+            words: sender,
+            links: BTreeMap::new(),
+            left: false,
+            status: status.clone(),
+        };
+        self.handles.insert(plan.way.name.clone(), handle);
+        task::run(shared, plan, words, (self.last, status))
+    }
+
+    /// Accounts that are not in `plans`, or not as they are.
+    pub(super) fn stale(&self, plans: &[AccountPlan]) -> Vec<Arc<str>> {
+        let is_kept = |name: &Arc<str>, handle: &Handle| {
+            let mut plans = plans.iter();
+            plans.any(|plan| plan.way.name == *name && plan.config == handle.config)
+        };
+        let stale = self
+            .handles
+            .iter()
+            .filter(|(name, handle)| !is_kept(name, handle));
+        stale.map(|(name, _)| name.clone()).collect()
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.handles.contains_key(name)
+    }
+
+    /// Ends an account's task in order. What comes back has lost its way.
+    pub(super) fn remove(&mut self, name: &str) -> Vec<(LinkName, Attempt)> {
+        let handle = self.handles.remove(name);
+        handle
+            .map(|handle| handle.links)
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
+    fn of(&mut self, name: &LinkName) -> Option<&mut Handle> {
+        self.handles.get_mut(name.account.as_ref()?)
+    }
+
+    /// `false`: there is no such account, or its task takes no more, and the link has to be told.
+    pub(super) fn join(&mut self, name: LinkName, attempt: Attempt) -> bool {
+        let Some(handle) = self.of(&name) else {
+            return false;
+        };
+        handle.links.insert(name.clone(), attempt);
+        handle.words.try_send(Word::Join(name, attempt)).is_ok()
+    }
+
+    /// Writes for a link. What comes back is the attempt that is lost, since the task takes no more.
+    pub(super) fn write(&mut self, name: &LinkName, element: Arc<Element>) -> Option<Attempt> {
+        let handle = self.of(name)?;
+        let attempt = *handle.links.get(name)?;
+        let word = Word::Write(name.clone(), attempt, element);
+        if handle.words.try_send(word).is_ok() {
+            return None;
+        }
+        handle.links.remove(name);
+        Some(attempt)
+    }
+
+    /// The link has let go, or has lost that attempt.
+    pub(super) fn leave(&mut self, name: &LinkName, attempt: Attempt) {
+        if let Some(handle) = self.of(name)
+            && handle.links.get(name) == Some(&attempt)
+        {
+            handle.links.remove(name);
+            // A full queue forgets it; the next attempt has another number.
+            _ = handle.words.try_send(Word::Part(name.clone(), attempt));
+        }
+    }
+
+    /// Keeps what a task says of itself.
+    pub(super) fn note(&mut self, news: &AccountNews) {
+        if let Some(handle) = self.handles.get_mut(&news.name)
+            && handle.number == news.number
+        {
+            handle.status = news.status.clone();
+        }
+    }
+
+    /// Takes nothing more. Each task confirms that with [`StreamArrival::Left`](super::StreamArrival::Left), behind the
+    /// last that it has taken.
+    pub(super) fn leave_all(&mut self) {
+        for handle in self.handles.values_mut() {
+            handle.left = handle.words.try_send(Word::Leave).is_err();
+        }
+    }
+
+    /// A task has left.
+    pub(super) fn note_left(&mut self, name: &str) {
+        if let Some(handle) = self.handles.get_mut(name) {
+            handle.left = true;
+        }
+    }
+
+    /// Whether all tasks have.
+    pub(super) fn have_left(&self) -> bool {
+        self.handles.values().all(|handle| handle.left)
+    }
+
+    pub(super) fn status(&self) -> Vec<AccountStatus> {
+        let handles = self.handles.values();
+        handles.map(|handle| handle.status.clone()).collect()
+    }
+
+    /// Lets all sessions end in order.
+    pub(super) fn end(&mut self) {
+        self.handles.clear();
+    }
+}
