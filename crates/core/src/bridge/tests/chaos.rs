@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+#[cfg(test)]
 use proptest::prelude::*;
 
 use super::*;
@@ -351,63 +352,106 @@ fn pair(direction: Direction, xmpp: &Jid, sip: &Jid) -> Pair {
     }
 }
 
-fn script() -> impl Strategy<Value = Vec<(u8, usize)>> {
+/// What happens, and to whom.
+type Events = Vec<(u8, usize)>;
+
+/// Messages in any order of events, and perhaps a stop at the end.
+pub(crate) fn every_message_has_one_outcome(events: Events, stop: bool) {
+    let mut world = World::new();
+    let mut mail = Mail::default();
+    for (event, pick) in events {
+        mail.play(&mut world, event, pick);
+        mail.collect(&mut world);
+    }
+    if stop {
+        world.bridge.shutdown(world.now);
+        mail.collect(&mut world);
+        assert!(mail.waiting.is_empty());
+        // Refused before they were sent: settled, whatever the store still says.
+        for reference in mail.keeping.clone() {
+            mail.failed.insert(mail.names[&reference].clone());
+        }
+    }
+    while !(mail.keeping.is_empty() && mail.at_sip.is_empty() && mail.at_xmpp.is_empty()) {
+        for event in [2, 4, 6] {
+            mail.play(&mut world, event, 0);
+            mail.collect(&mut world);
+        }
+    }
+    world.is_settled();
+    assert!(world.bridge.sip_domains().is_empty());
+    assert!(mail.waiting.is_empty());
+    assert_eq!(mail.ledger.len(), mail.came);
+    let status = world.bridge.status();
+    assert_eq!(status.outcomes.values().sum::<u64>(), mail.came as u64);
+    for (reference, name) in &mail.names {
+        assert_eq!(mail.settled.get(reference), Some(&1));
+        let failed = mail.failed.contains(name);
+        let errors = mail.errors.get(name).copied().unwrap_or_default();
+        assert!(errors <= 1 && (errors == 1 || !failed));
+        assert!(errors == 0 || failed || mail.reported.contains(name));
+    }
+}
+
+/// Presence in any order of events, and a stop at the end.
+pub(crate) fn the_store_agrees_and_nobody_sees_too_much(events: Events) {
+    let mut world = World::new();
+    let mut ledger = Ledger::default();
+    for (event, pick) in events {
+        ledger.play(&mut world, event, pick);
+        ledger.collect(&mut world);
+        assert!(ledger.unanswered.is_empty());
+        assert_eq!(world.bridge.status().watchers, ledger.watchers.len());
+        assert!(world.bridge.status().subscriptions <= ledger.dialogs.len());
+    }
+    world.bridge.shutdown(world.now);
+    ledger.collect(&mut world);
+    assert!(ledger.watchers.is_empty());
+    assert_eq!(world.bridge.poll_timeout(), None);
+}
+
+/// As the fuzz target has it: the first octet chooses messages or presence, then three are an event.
+pub(crate) fn script(octets: &[u8]) {
+    let Some((kind, octets)) = octets.split_first() else {
+        return;
+    };
+    let event = |event: &[u8]| {
+        let pick = u16::from_be_bytes([event[1], event[2]]);
+        (event[0] % EVENTS.end, usize::from(pick) % 720)
+    };
+    let events = octets.chunks_exact(3).take(200).map(event).collect();
+    match kind % 3 {
+        0 => every_message_has_one_outcome(events, false),
+        1 => every_message_has_one_outcome(events, true),
+        _ => the_store_agrees_and_nobody_sees_too_much(events),
+    }
+}
+
+#[test]
+fn the_corpus_of_the_fuzz_target() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/bridge");
+    let entries = std::fs::read_dir(folder).unwrap();
+    let scripts: Vec<Vec<u8>> = entries
+        .map(|entry| std::fs::read(entry.unwrap().path()).unwrap())
+        .collect();
+    assert!(scripts.len() >= 4);
+    scripts.iter().for_each(|octets| script(octets));
+}
+
+#[cfg(test)]
+fn events() -> impl Strategy<Value = Events> {
     prop::collection::vec((EVENTS, 0usize..720), 0..120)
 }
 
+#[cfg(test)]
 proptest! {
     #[test]
-    fn every_message_has_one_outcome(script in script(), stop in any::<bool>()) {
-        let mut world = World::new();
-        let mut mail = Mail::default();
-        for (event, pick) in script {
-            mail.play(&mut world, event, pick);
-            mail.collect(&mut world);
-        }
-        if stop {
-            world.bridge.shutdown(world.now);
-            mail.collect(&mut world);
-            prop_assert!(mail.waiting.is_empty());
-            // Refused before they were sent: settled, whatever the store still says.
-            for reference in mail.keeping.clone() {
-                mail.failed.insert(mail.names[&reference].clone());
-            }
-        }
-        while !(mail.keeping.is_empty() && mail.at_sip.is_empty() && mail.at_xmpp.is_empty()) {
-            for event in [2, 4, 6] {
-                mail.play(&mut world, event, 0);
-                mail.collect(&mut world);
-            }
-        }
-        world.is_settled();
-        prop_assert!(world.bridge.sip_domains().is_empty());
-        prop_assert!(mail.waiting.is_empty());
-        prop_assert_eq!(mail.ledger.len(), mail.came);
-        let status = world.bridge.status();
-        prop_assert_eq!(status.outcomes.values().sum::<u64>(), mail.came as u64);
-        for (reference, name) in &mail.names {
-            prop_assert_eq!(mail.settled.get(reference), Some(&1));
-            let failed = mail.failed.contains(name);
-            let errors = mail.errors.get(name).copied().unwrap_or_default();
-            prop_assert!(errors <= 1 && (errors == 1 || !failed));
-            prop_assert!(errors == 0 || failed || mail.reported.contains(name));
-        }
+    fn messages_in_any_order(events in events(), stop in any::<bool>()) {
+        every_message_has_one_outcome(events, stop);
     }
 
     #[test]
-    fn the_store_agrees_and_nobody_sees_too_much(script in script()) {
-        let mut world = World::new();
-        let mut ledger = Ledger::default();
-        for (event, pick) in script {
-            ledger.play(&mut world, event, pick);
-            ledger.collect(&mut world);
-            prop_assert!(ledger.unanswered.is_empty());
-            prop_assert_eq!(world.bridge.status().watchers, ledger.watchers.len());
-            prop_assert!(world.bridge.status().subscriptions <= ledger.dialogs.len());
-        }
-        world.bridge.shutdown(world.now);
-        ledger.collect(&mut world);
-        prop_assert!(ledger.watchers.is_empty());
-        prop_assert_eq!(world.bridge.poll_timeout(), None);
+    fn presence_in_any_order(events in events()) {
+        the_store_agrees_and_nobody_sees_too_much(events);
     }
 }
