@@ -47,6 +47,7 @@ XMPP_DOMAINS: dict[str, tuple[str, SipRecords, str]] = {
     "tcp.jabber.test": ("xmpp.jabber.test", TCP, "gw.ocs.test"),
     "tls.jabber.test": ("xmpp.jabber.test", TLS, "gw.ocs.test"),
     "v6.jabber.test": ("xmpp6.jabber.test", ALL, "gw6.ocs.test"),
+    "closed.jabber.test": ("xmpp.jabber.test", ALL, "gw.ocs.test"),
     "rooms.jabber.test": ("xmpp.jabber.test", ALL, "gw.ocs.test"),
     "ejabberd.test": ("xmpp.ejabberd.test", ALL, "gw.ocs.test"),
     **{f"{label}.{domain}": (f"xmpp.{domain}", ALL, "gw.ocs.test")

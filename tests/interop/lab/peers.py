@@ -34,8 +34,9 @@ def dnsmasq(network: Network, folder: Path) -> Service:
     return Service("dns", network.exec(DNS, *command), folder / "log")
 
 
-# How prosody trusts its partners on the domains that begin so; elsewhere dialback will do.
-PROSODY_LINKS = {"ext": '  s2s_secure_auth = true\n  modules_disabled = { "dialback" }\n',
+# How prosody trusts its partners on the domains that begin so; elsewhere dialback will do. `closed.` federates with nobody.
+PROSODY_LINKS = {"closed": '  modules_disabled = { "s2s", "dialback" }\n',
+                 "ext": '  s2s_secure_auth = true\n  modules_disabled = { "dialback" }\n',
                  "bidi": '  modules_enabled = { "s2s_bidi" }\n'}
 
 

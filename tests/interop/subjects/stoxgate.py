@@ -8,6 +8,7 @@ import re
 import time
 from pathlib import Path
 
+from agents.accounts import PASSWORD
 from lab.commands import LabError, Service, run
 from lab.hosts import DNS, GATEWAY, KAMAILIO, UA_SERVER, v4, v6
 from lab.names import COMPONENT_DOMAINS, KAMAILIO_DOMAINS, OCS_DOMAINS, SIP_DOMAINS
@@ -17,6 +18,7 @@ from subjects.options import Options
 
 DEFAULT = Path(__file__).resolve().parents[3] / "target" / "release" / "stoxgate"
 READY_LIMIT = 10.0
+PASSWORD_FILE = "account-password"
 PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
 
 
@@ -51,6 +53,8 @@ class Stoxgate:
     def start(self, options: Options, folder: Path) -> None:
         (folder / "state").mkdir()
         self.config = config = folder / "gateway.toml"
+        (folder / PASSWORD_FILE).touch(mode=0o600)
+        (folder / PASSWORD_FILE).write_text(PASSWORD)
         config.write_text(configuration(options, self.world.authority.folder, folder / "state"))
         command = self.world.network.exec(GATEWAY, str(self.binary), "serve", "--config", str(config))
         self.service = Service(self.name, command, folder / "log", cwd=folder,
@@ -123,7 +127,7 @@ def configuration(options: Options, certificates: Path, state: Path) -> str:
              *_partners(),
              "[[xmpp.partner]]", 'domain = "*"', 'tls = "required"',
              f'certificate = "{options.xmpp_certificate}"',
-             *_component(options.component),
+             *_component(options.component), *_account(options.account),
              "[subscriptions]", 'notify_interval = "1s"', 'restart_spread = "2s"',
              "[sip]", f'client_certificate = "{options.sip_tls_client}"',
              *(f'{kind} = ["0.0.0.0:{port}", "[::]:{port}"]' for kind, port in PORTS.items()),
@@ -157,6 +161,13 @@ def _component(server: str) -> list[str]:
         return []
     return ["[[xmpp.component]]", f'domain = "{COMPONENT_DOMAINS[server]}"',
             f'server = "{PEER_HOSTS[server].v4}:{COMPONENT_PORT}"', f'secret = "{COMPONENT_SECRET}"']
+
+
+def _account(account: str) -> list[str]:
+    if not account:
+        return []
+    user, jid = account.split()
+    return ["[[xmpp.account]]", f'user = "sip:{user}"', f'jid = "{jid}"', f'password_file = "{PASSWORD_FILE}"']
 
 
 def _ocs(domain: str, options: Options) -> list[str]:
