@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use minidom::Element;
-use stox_core::address::Jid;
+use stox_core::address::{Jid, Scheme, SipAddress};
 use stox_core::failure::{Failure, Local};
 use stox_core::policy::DomainPattern;
 use stox_core::time::{Now, SeededEntropy};
-use stox_core::vocab::{StoreIn, StoreOut};
+use stox_core::vocab::{Direction, Grant, Pair, StoreIn, StoreOut};
 use stox_sip::transport::{FlowId, Source, Target, Transport};
 use stox_xmpp::account::{self, AccountNote, Command};
 use stox_xmpp::link::{Attempt, Loss};
@@ -533,6 +533,39 @@ fn a_contact_sees_the_sip_user() {
         !said.contains(&"<presence><show>xa</show></presence>".to_owned()),
         "{said:?}"
     );
+}
+
+/// What was granted before a restart counts again, where the account was named first.
+#[test]
+fn authorisations_outlive_the_gateway() {
+    let pair = |sip: &str| Pair {
+        direction: Direction::XmppWatchesSip,
+        xmpp: jid("romeo@net.test"),
+        sip: SipAddress {
+            scheme: Scheme::Sip,
+            user: Some(sip.to_owned()),
+            host: "ocs.test".to_owned(),
+            gr: None,
+        },
+    };
+    let mut world = World::new();
+    let grants = vec![
+        (pair("alice"), Grant::Granted),
+        (pair("bob"), Grant::Granted),
+    ];
+    world.engine.restore(grants, Vec::new(), &[], world.now);
+    let watching = world.engine.bridge_status().watching;
+    assert_eq!(watching.values().sum::<usize>(), 1, "{watching:?}");
+    world.log_in(BOTH);
+    world.server("<presence xmlns='jabber:client' from='romeo@net.test/x' to='alice@net.test'/>");
+    let subscribe = world.answer("SUBSCRIBE", "200 OK");
+    assert!(
+        subscribe.starts_with("SUBSCRIBE sip:alice@ocs.test"),
+        "{subscribe}"
+    );
+    world.xmpp.clear();
+    world.notify(&subscribe, 1, "open");
+    assert_eq!(world.stanzas(), ["<presence/>"]);
 }
 
 #[test]

@@ -124,6 +124,9 @@ pub async fn serve(config: Config, reread: Reread) -> Result<(), StartError> {
     for domain in &left {
         engine.admit(domain);
     }
+    // Contacts whom only an account reaches are restored, too.
+    let ways = accounts.iter().map(|account| account.way.clone());
+    engine.set_accounts(ways.collect(), clock.now());
     engine.restore(
         kept.authorisations,
         kept.unsettled,
