@@ -21,8 +21,8 @@ class Options:
     conferences: a SIP domain whose users are rooms.
     component: the server, `prosody` or `ejabberd`, of which a SIP domain is a component, `prosody.ocs.test` or
         `ejabberd.ocs.test`.
-    account: a SIP user and the account of that user at an XMPP server, two addresses. The account is a user of the case, too, who is
-        not online.
+    account: a SIP user and the account of that user at an XMPP server, two addresses, and further domains that
+        are reached so. The account is a user of the case, too, who is not online.
     edge_route: `next_hop` (the Edge by its name) or `dns` (its federation record).
     """
 

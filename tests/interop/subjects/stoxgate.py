@@ -166,8 +166,9 @@ def _component(server: str) -> list[str]:
 def _account(account: str) -> list[str]:
     if not account:
         return []
-    user, jid = account.split()
-    return ["[[xmpp.account]]", f'user = "sip:{user}"', f'jid = "{jid}"', f'password_file = "{PASSWORD_FILE}"']
+    user, jid, *domains = account.split()
+    return ["[[xmpp.account]]", f'user = "sip:{user}"', f'jid = "{jid}"', f'password_file = "{PASSWORD_FILE}"',
+            f"domains = {json.dumps(domains)}"]
 
 
 def _ocs(domain: str, options: Options) -> list[str]:
