@@ -184,6 +184,7 @@ fn a_stanza_is_acknowledged_when_it_is_kept() {
 #[test]
 fn a_cut_loses_nothing_and_doubles_nothing() {
     let (mut stage, mut line) = Stage::signed_in("cut");
+    line.answers = false;
     stage.write("m1", "before the cut");
     line.hear("before the cut");
     let heard = line.heard;
@@ -245,6 +246,24 @@ fn another_session_follows_one_that_the_server_has_forgotten() {
     assert_eq!(attribute(&again, "id"), attribute(&first, "id"));
     line.pass_fence();
     assert_eq!(stage.outcome("m1"), "200");
+}
+
+#[test]
+fn a_message_that_the_server_has_kept_though_it_was_taken_comes_once() {
+    let (mut stage, mut line) = Stage::signed_in("kept");
+    say_to_bob(&mut line, "x1", "once");
+    stage.hear("once").answer("200 OK", stage.sip.address, "");
+    line.cut();
+    let mut line = stage.server.meet();
+    line.hear("<resume ");
+    line.say("<failed xmlns='urn:xmpp:sm:3'/>");
+    line.begin();
+    line.say(
+        "<message type='chat' from='romeo@jabber.test/x' to='bob.ocs@jabber.test' id='x1'><body>once</body>\
+         <delay xmlns='urn:xmpp:delay' from='jabber.test' stamp='2026-11-26T12:00:00Z'/></message>",
+    );
+    say_to_bob(&mut line, "x2", "and another one");
+    stage.hear("and another one");
 }
 
 #[test]

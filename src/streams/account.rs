@@ -1,6 +1,7 @@
 //! Accounts: one task for each SIP user's account at another XMPP server. It stays signed in, and carries the stanzas of all
 //! the account's links.
 
+mod again;
 mod dial;
 mod task;
 

@@ -34,6 +34,8 @@ pub(crate) struct Line {
     /// Stanzas of the gateway's since stream management was enabled.
     pub(crate) heard: u32,
     managed: bool,
+    /// Answers what the gateway asks of its stanzas.
+    pub(crate) answers: bool,
 }
 
 fn hmac(key: &[u8], data: &[u8]) -> Vec<u8> {
@@ -126,6 +128,7 @@ impl ClientServer {
             pieces: Pieces::new(StreamOwned::new(tls, clear.stream)),
             heard: 0,
             managed: false,
+            answers: true,
         };
         let header = line.pieces.next()?;
         assert_eq!(attribute(&header, "from"), "bob.ocs@jabber.test");
@@ -241,8 +244,10 @@ impl Line {
         loop {
             let piece = self.pieces.next()?;
             if piece.starts_with("<r ") {
-                let heard = self.heard;
-                self.say(&format!("<a xmlns='urn:xmpp:sm:3' h='{heard}'/>"));
+                if self.answers {
+                    let heard = self.heard;
+                    self.say(&format!("<a xmlns='urn:xmpp:sm:3' h='{heard}'/>"));
+                }
                 continue;
             }
             let is_stanza = ["<message", "<presence", "<iq"]

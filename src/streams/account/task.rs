@@ -18,6 +18,7 @@ use stox_xmpp::stream::{
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
+use super::again::Taken;
 use super::dial::{Trouble, connect};
 use super::{AccountNews, AccountPlan, Word};
 use crate::admin::AccountStatus;
@@ -61,6 +62,7 @@ pub(super) async fn run(
         is_open: false,
         was_open: false,
         pending: BTreeMap::new(),
+        taken: Taken::default(),
         confirm,
         confirmed,
         trouble: None,
@@ -122,6 +124,7 @@ struct Task<'a> {
     was_open: bool,
     /// Stanzas of the session that the engine works on, and in how many pieces.
     pending: BTreeMap<StanzaNumber, usize>,
+    taken: Taken,
     confirm: mpsc::UnboundedSender<StanzaNumber>,
     confirmed: mpsc::UnboundedReceiver<StanzaNumber>,
     /// Why the connection ends.
@@ -457,6 +460,7 @@ impl Task<'_> {
     async fn bound(&mut self, line: &mut Line, address: &str, resumable: bool) {
         self.account.lost();
         self.pending.clear();
+        self.taken.begin_session();
         (self.confirm, self.confirmed) = mpsc::unbounded_channel();
         self.status.resumable = resumable;
         if let Err(why) = self.account.bound(address) {
@@ -515,6 +519,11 @@ impl Task<'_> {
             if !self.status.resumable {
                 self.refuse(line, &element, Local::ShuttingDown);
             }
+            return;
+        }
+        if !self.taken.note(&element) {
+            tracing::debug!(account = %self.plan.config.jid, "a message that was taken in an earlier session comes again");
+            line.machine.handled(number, self.shared.clock.now());
             return;
         }
         self.account.receive(element);

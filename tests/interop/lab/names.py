@@ -48,6 +48,7 @@ XMPP_DOMAINS: dict[str, tuple[str, SipRecords, str]] = {
     "tls.jabber.test": ("xmpp.jabber.test", TLS, "gw.ocs.test"),
     "v6.jabber.test": ("xmpp6.jabber.test", ALL, "gw6.ocs.test"),
     "closed.jabber.test": ("xmpp.jabber.test", ALL, "gw.ocs.test"),
+    "closed.ejabberd.test": ("xmpp.ejabberd.test", ALL, "gw.ocs.test"),
     "rooms.jabber.test": ("xmpp.jabber.test", ALL, "gw.ocs.test"),
     "ejabberd.test": ("xmpp.ejabberd.test", ALL, "gw.ocs.test"),
     **{f"{label}.{domain}": (f"xmpp.{domain}", ALL, "gw.ocs.test")
@@ -104,7 +105,8 @@ def dnsmasq_config(address4: str, address6: str) -> str:
         lines.append(f"host-record={name},{','.join(addresses)},{TTL}")
     for domain, (server, records, gateway) in XMPP_DOMAINS.items():
         lines.append(f"srv-host=_xmpp-client._tcp.{domain},{server},5222,0,5")
-        lines.append(_server(domain, server, 5270))
+        if not domain.startswith("closed."):
+            lines.append(_server(domain, server, 5270))
         lines.extend(_sip(domain, gateway, records))
     for domain, (server, records, gateway) in SIP_DOMAINS.items():
         lines.append(_server(domain, gateway, 5269))

@@ -60,6 +60,9 @@ class Stage:
         for service in self.world.services.values():
             service.mark()
         try:
+            # Before the gateway signs in with it: a wrong password waits for a person.
+            await asyncio.gather(*(self._make(user) for user in self.case.users.values()
+                                   if user.address in self.case.gateway.account.split()[1:]))
             if self.subject is not None:
                 self.folder.mkdir(parents=True)
                 await asyncio.to_thread(self.subject.start, self.case.gateway, self.folder)
@@ -102,13 +105,18 @@ class Stage:
         self.office = Office(self.world, self.folder, self._ladder("OCS"), self._ladder("pidgin-sipe"), self.case.edge)
         await self.office.open()
 
-    async def _enter_xmpp(self, user: User) -> None:
+    async def _make(self, user: User) -> tuple[str, int]:
+        """An XMPP user's account; his server comes back."""
         host = EJABBERD if user.domain in EJABBERD_DOMAINS else PROSODY
         server = (host.v4, 5222)
         # Once for all devices of a user: ejabberd crashes the log-in of an account that is being made twice.
         if user.address not in self._accounts:
             self._accounts[user.address] = asyncio.create_task(create(user.address, server))
         await self._accounts[user.address]
+        return server
+
+    async def _enter_xmpp(self, user: User) -> None:
+        server = await self._make(user)
         agent = XmppUser(user.address, user.name, server, self._ladder("XMPP"))
         self.xmpp[user.name] = agent
         if user.online:

@@ -33,6 +33,8 @@ WORDS = {
     "future": "WARN.*not valid before",
     "usage": "WARN.*may not be used",
     "revoked": "WARN.*revoked",
+    "signed-in": "XMPP account is signed in",
+    "resumed": "has its session again",
 }
 
 
