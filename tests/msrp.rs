@@ -12,6 +12,8 @@
 #[path = "process/harness.rs"]
 #[allow(dead_code, reason = "each test file uses its own part")]
 mod harness;
+#[path = "process/msrp_attacks.rs"]
+mod msrp_attacks;
 #[path = "process/msrp_line.rs"]
 mod msrp_line;
 #[path = "process/sip_peer.rs"]

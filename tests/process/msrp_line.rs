@@ -63,9 +63,19 @@ impl<S: Read + Write> Line<S> {
 
     /// A whole message of plain text, to be sent somehow else.
     pub(crate) fn text(&mut self, id: &str, range: &str, body: &str) -> String {
+        self.chunk(id, range, body, '$')
+    }
+
+    /// A chunk of one.
+    pub(crate) fn chunk(&mut self, id: &str, range: &str, body: &str, flag: char) -> String {
         let more =
             format!("Message-ID: {id}\r\nByte-Range: {range}\r\nContent-Type: text/plain\r\n");
-        self.written("SEND", &more, Some(body), '$').1
+        self.written("SEND", &more, Some(body), flag).1
+    }
+
+    /// The path of the other end.
+    pub(crate) fn path(&self) -> &str {
+        &self.theirs
     }
 
     fn written(
