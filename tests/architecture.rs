@@ -160,3 +160,85 @@ fn files_stay_readable() {
         }
     }
 }
+
+/// Where the clock on the wall is looked at. It may be set at any time, so no timer may hang on it: machines are given the
+/// time since the start, and beside it the date for what is written down or shown.
+const WALL_CLOCK: &[(&str, &str)] = &[
+    ("src/clock.rs", "both clocks are read here"),
+    (
+        "src/net/own_certificate.rs",
+        "the validity of our certificate",
+    ),
+    (
+        "src/run/certificates.rs",
+        "the same, looked at every ten minutes",
+    ),
+    ("src/run/engine_task.rs", "days left, in the status"),
+    ("src/store/writer.rs", "the age of the ledger's entries"),
+];
+
+/// The same for the date that the machines are given.
+const DATES: &[(&str, &str)] = &[
+    ("crates/core/src/bridge/ledger.rs", "the ledger"),
+    ("crates/core/src/bridge/messages.rs", "the ledger"),
+    ("crates/core/src/room/conference.rs", "the ledger"),
+    ("crates/core/src/room/guest.rs", "the ledger"),
+    ("crates/core/src/time.rs", "the type itself"),
+    (
+        "crates/sip/src/adapt/im.rs",
+        "messages that have lost their point (RFC 3428 §7)",
+    ),
+    (
+        "crates/sip/src/adapt/im/receipt.rs",
+        "DateTime of a wrapper",
+    ),
+    (
+        "crates/sip/src/ua/conference/message.rs",
+        "DateTime of a wrapper",
+    ),
+    (
+        "crates/sip/src/ua/notifier/watcher.rs",
+        "timestamps of documents",
+    ),
+    (
+        "crates/sip/src/ua/page_message/threads.rs",
+        "CSeq that grows over a restart",
+    ),
+    ("crates/xmpp/src/adapt/message.rs", "delay stamps"),
+];
+
+#[test]
+fn the_clock_on_the_wall_is_read_in_named_places_only() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = [
+        "crates/core/src",
+        "crates/sip/src",
+        "crates/xmpp/src",
+        "src",
+    ];
+    let files = folders
+        .iter()
+        .flat_map(|folder| sources(&root.join(folder)));
+    let mut found = [Vec::new(), Vec::new()];
+    for file in files {
+        let name = file
+            .strip_prefix(root)
+            .unwrap()
+            .to_string_lossy()
+            .into_owned();
+        let is_test = name.contains("/tests") || name == "src/main.rs";
+        for (words, names) in ["SystemTime::now", ".wall"].iter().zip(&mut found) {
+            let text = fs::read_to_string(&file).unwrap();
+            let own = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+            if !is_test && own.lines().any(|line| line.contains(words)) {
+                names.push(name.clone());
+            }
+        }
+    }
+    for (mut found, named) in found.into_iter().zip([WALL_CLOCK, DATES]) {
+        found.sort();
+        let mut named: Vec<&str> = named.iter().map(|(file, _)| *file).collect();
+        named.sort_unstable();
+        assert_eq!(found, named);
+    }
+}

@@ -26,5 +26,6 @@ mod sip;
 mod sip_sink;
 mod soak;
 mod tls;
+mod want;
 mod xmpp;
 mod xmpp_server;
