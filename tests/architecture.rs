@@ -205,6 +205,8 @@ const DATES: &[(&str, &str)] = &[
         "CSeq that grows over a restart",
     ),
     ("crates/xmpp/src/adapt/message.rs", "delay stamps"),
+    ("src/streams/account.rs", "since when, in the status"),
+    ("src/streams/account/task.rs", "since when, in the status"),
 ];
 
 #[test]
