@@ -12,6 +12,7 @@ class Options:
     xmpp_certificate: `any` (dialback proves a partner) or `verify` (its certificate must).
     sip_tls_client: `required` or `optional` client certificates on the SIP TLS listener.
     trust: `address` (SIP hosts may speak for their domains by their address) or `certificate` (only by mutual TLS).
+    sip_domains: `named` each, or `found` by the DNS only.
     sip_route: `dns` (RFC 3263), or `udp`, `tcp`, `tls` to the domain's host.
     dialect: what the gateway is told about corp.test, the stand-in for OCS: `auto`, `ocs2007r2` or `lcs2005`.
     im: how texts go to the SIP domains that are no OCS: `page` (single messages), or `msrp` (sessions).
@@ -29,6 +30,7 @@ class Options:
     xmpp_certificate: str = "any"
     sip_tls_client: str = "optional"
     trust: str = "address"
+    sip_domains: str = "named"
     sip_route: str = "dns"
     dialect: str = "ocs2007r2"
     edge_route: str = "next_hop"

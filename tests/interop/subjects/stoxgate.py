@@ -136,6 +136,9 @@ def configuration(options: Options, certificates: Path, state: Path) -> str:
              *MSRP[options.msrp]]
     if options.conferences:
         lines += ["[rooms]", f'conferences = ["{options.conferences}"]']
+    if options.sip_domains == "found":
+        # The lab's network is a private one.
+        return "\n".join([*lines, "[[sip.domain]]", 'domain = "*"', 'networks = ["10.9.0.0/24"]']) + "\n"
     for domain in SIP_DOMAINS:
         lines += _ocs(domain, options) if domain in OCS_DOMAINS else _domain(domain, options)
     return "\n".join(lines) + "\n"
