@@ -340,11 +340,19 @@ fn plain_is_used_only_where_it_is_allowed() {
     assert_eq!(line.try_next(), None);
     stage.refuses("set plain = true");
 
-    let stage = Stage::with("plain-too", "jabber", "plain = true");
+    let mut stage = Stage::with("plain-too", "jabber", "plain = true");
     let mut line = stage.server.encrypted().unwrap();
     line.offer("PLAIN");
     let auth = line.hear("<auth ");
     assert_eq!(attribute(&auth, "mechanism"), "PLAIN");
+    line.say("<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/></failure>");
+    stage.refuses("not-authorized");
+    let shown = client_server::text(&auth);
+    let log = stage.gateway.log.join("\n");
+    assert!(
+        log.contains("XMPP out: of a login") && !log.contains(shown),
+        "{shown}"
+    );
 }
 
 #[test]

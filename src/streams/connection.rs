@@ -119,6 +119,16 @@ impl Connection {
     /// Writes all of it.
     pub(super) async fn write(&mut self, octets: &[u8]) -> Result<(), Lost> {
         tracing::trace!(octets = %String::from_utf8_lossy(octets), "XMPP out");
+        self.send(octets).await
+    }
+
+    /// The same with what may hold a password, or what proves one: it is in no log.
+    pub(super) async fn write_secret(&mut self, octets: &[u8]) -> Result<(), Lost> {
+        tracing::trace!(octets = octets.len(), "XMPP out: of a login");
+        self.send(octets).await
+    }
+
+    async fn send(&mut self, octets: &[u8]) -> Result<(), Lost> {
         let written = async {
             match &mut self.wire {
                 Wire::Plain(stream) => stream.write_all(octets).await,

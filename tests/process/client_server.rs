@@ -61,15 +61,14 @@ fn encode(text: &str) -> String {
     BASE64_STANDARD.encode(text)
 }
 
+/// What an element without children says.
+pub(crate) fn text(element: &str) -> &str {
+    let behind = element.split('>').nth(1).unwrap();
+    behind.split('<').next().unwrap()
+}
+
 fn decode(element: &str) -> String {
-    let text = element
-        .split('>')
-        .nth(1)
-        .unwrap()
-        .split('<')
-        .next()
-        .unwrap();
-    String::from_utf8(BASE64_STANDARD.decode(text).unwrap()).unwrap()
+    String::from_utf8(BASE64_STANDARD.decode(text(element)).unwrap()).unwrap()
 }
 
 /// The nonce of a request to sign in.

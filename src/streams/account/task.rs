@@ -103,6 +103,16 @@ struct Line {
     connection: Connection,
 }
 
+impl Line {
+    async fn write(&mut self, octets: &[u8]) -> Result<(), Lost> {
+        if self.machine.is_signing_in() {
+            self.connection.write_secret(octets).await
+        } else {
+            self.connection.write(octets).await
+        }
+    }
+}
+
 struct Task<'a> {
     shared: &'a Shared,
     plan: &'a AccountPlan,
@@ -390,7 +400,7 @@ impl Task<'_> {
                 continue;
             }
             let writes = !octets.is_empty();
-            if writes && line.connection.write(&octets.split()).await.is_err() {
+            if writes && line.write(&octets.split()).await.is_err() {
                 line.machine.connection_lost();
             }
             match command {

@@ -346,6 +346,12 @@ impl ClientStream {
         self.carrier.end(CloseReason::ConnectionLost);
     }
 
+    /// What is written now may hold a password.
+    #[must_use]
+    pub fn is_signing_in(&self) -> bool {
+        self.login.is_some()
+    }
+
     /// The session, where it can go on.
     #[must_use]
     pub fn into_session(self) -> Option<Session> {
