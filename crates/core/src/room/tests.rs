@@ -9,9 +9,14 @@ use crate::policy::{DomainPattern, Policy, SipDomain};
 use crate::time::{Now, SeededEntropy};
 use crate::vocab::*;
 
-mod chaos;
+// The fuzz target `rooms` takes in this file and that one; from there, too, this path is right.
+#[path = "tests/chaos.rs"]
+pub(crate) mod chaos;
+#[cfg(test)]
 mod conferences;
+#[cfg(test)]
 mod guests;
+#[cfg(test)]
 mod invitations;
 
 const JULIET: &str = "juliet@xmpp.example/balcony";

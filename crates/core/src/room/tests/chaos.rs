@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+#[cfg(test)]
 use proptest::prelude::*;
 
 use super::*;
@@ -714,44 +715,82 @@ impl Focus {
     }
 }
 
+/// What happens, and to whom: numbers below 14 and 1000.
+type Events = Vec<(u8, usize)>;
+
+pub(crate) fn conferences(events: Events) {
+    let mut world = World::new();
+    let mut conference = Conference::default();
+    for (event, pick) in events {
+        conference.play(&mut world, event, pick);
+    }
+    conference.quiesce(&mut world);
+    conference.check();
+    for _ in 0..2 {
+        for leg in conference.seats.keys().copied().collect::<Vec<_>>() {
+            conference.end(&mut world, leg, End::Over { reason: None });
+        }
+        conference.quiesce(&mut world);
+    }
+    conference.check();
+    world.is_empty();
+}
+
+pub(crate) fn rooms(events: Events) {
+    let mut world = World::new();
+    let mut focus = Focus::default();
+    for (event, pick) in events {
+        focus.play(&mut world, event, pick);
+    }
+    focus.quiesce(&mut world);
+    focus.check();
+    for leg in focus.inside.keys().copied().collect::<Vec<_>>() {
+        focus.left(&mut world, leg);
+    }
+    focus.quiesce(&mut world);
+    focus.check();
+    world.is_empty();
+}
+
+/// As the fuzz target has it: the first octet chooses the kind of room, then three are an event.
+pub(crate) fn script(octets: &[u8]) {
+    let Some((kind, octets)) = octets.split_first() else {
+        return;
+    };
+    let event = |event: &[u8]| {
+        let pick = u16::from_be_bytes([event[1], event[2]]);
+        (event[0] % 14, usize::from(pick) % 1000)
+    };
+    let events = octets.chunks_exact(3).take(200).map(event).collect();
+    if kind % 2 == 0 {
+        conferences(events);
+    } else {
+        rooms(events);
+    }
+}
+
+#[test]
+fn rooms_over_the_corpus() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/rooms");
+    let paths = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let scripts: Vec<Vec<u8>> = paths.map(|path| std::fs::read(path).unwrap()).collect();
+    assert!(scripts.len() >= 4);
+    scripts.iter().for_each(|octets| script(octets));
+}
+
+#[cfg(test)]
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn conferences_in_any_order(events in prop::collection::vec((0_u8..14, 0_usize..1000), 0..150)) {
-        let mut world = World::new();
-        let mut conference = Conference::default();
-        for (event, pick) in events {
-            conference.play(&mut world, event, pick);
-        }
-        conference.quiesce(&mut world);
-        conference.check();
-        for leg in conference.seats.keys().copied().collect::<Vec<_>>() {
-            conference.end(&mut world, leg, End::Over { reason: None });
-        }
-        conference.quiesce(&mut world);
-        for leg in conference.seats.keys().copied().collect::<Vec<_>>() {
-            conference.end(&mut world, leg, End::Over { reason: None });
-        }
-        conference.quiesce(&mut world);
-        conference.check();
-        world.is_empty();
+        conferences(events);
     }
 
     #[test]
     fn rooms_in_any_order(events in prop::collection::vec((0_u8..14, 0_usize..1000), 0..150)) {
-        let mut world = World::new();
-        let mut focus = Focus::default();
-        for (event, pick) in events {
-            focus.play(&mut world, event, pick);
-        }
-        focus.quiesce(&mut world);
-        focus.check();
-        for leg in focus.inside.keys().copied().collect::<Vec<_>>() {
-            focus.left(&mut world, leg);
-        }
-        focus.quiesce(&mut world);
-        focus.check();
-        world.is_empty();
+        rooms(events);
     }
 }
