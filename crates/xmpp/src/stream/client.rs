@@ -517,6 +517,8 @@ impl ClientStream {
         match login.receive(element) {
             Ok(Move::Write(text)) => self.carrier.write(text, now),
             Ok(Move::Derive(request)) => self.carrier.event(ClientEvent::Derive(request)),
+            // A stream that closes does not begin anew.
+            Ok(Move::Done) if !self.carrier.is_open() => {}
             Ok(Move::Done) => {
                 self.login = None;
                 self.signed_in = true;

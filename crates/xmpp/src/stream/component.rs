@@ -266,8 +266,9 @@ impl ComponentStream {
                 "this is the stream of a component (jabber:component:accept)",
             ));
         }
-        // A refusal may follow a header without id, and says more than that there is none.
-        if let Some(id) = header.id.as_deref().filter(|id| !id.is_empty()) {
+        // A stream that closes is not begun. A refusal may follow a header without id, and says more than that there is none.
+        let id = header.id.as_deref().filter(|id| !id.is_empty());
+        if let Some(id) = id.filter(|_| self.carrier.is_open()) {
             let mut out = Markup::new();
             out.open("handshake")
                 .text(&self.settings.secret.handshake(id))

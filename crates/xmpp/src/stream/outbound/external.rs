@@ -51,6 +51,8 @@ impl OutboundStream {
 
     pub(super) fn sasl(&mut self, element: &Element, now: Now) -> Result<(), StreamError> {
         match (element.name(), &self.external) {
+            // A stream that closes does not begin anew.
+            ("success", _) if !self.carrier.is_open() => Ok(()),
             ("success", _) => {
                 self.external = External::Done;
                 self.carrier.restart(now);

@@ -98,6 +98,13 @@ impl Client {
 
     /// Behind the login, before the features.
     fn signed_in(session: Option<Session>) -> Self {
+        let mut client = Self::answering(session);
+        assert_eq!(client.take(&sasl("success", END)), [wrote(OURS)]);
+        client
+    }
+
+    /// Before the server's last word of the login.
+    fn answering(session: Option<Session>) -> Self {
         let mut client = Self::in_tls(session);
         let offer = mechanisms("PLAIN SCRAM-SHA-256 SCRAM-SHA-256-PLUS");
         let begin = format!(
@@ -112,7 +119,6 @@ impl Client {
         let key = request.derive(&Password::new("pencil").unwrap());
         client.stream.derived(&key, client.now);
         assert_eq!(client.seen(), [wrote(sasl("response", PROOF))]);
-        assert_eq!(client.take(&sasl("success", END)), [wrote(OURS)]);
         client
     }
 
@@ -452,5 +458,20 @@ fn old_servers_get_the_session_that_they_ask_for() {
     assert_eq!(
         client.take("<iq type='result' id='stoxgate-session'/>"),
         [bound(false)]
+    );
+}
+
+#[test]
+fn a_stream_that_closes_does_not_begin_anew() {
+    let mut client = Client::answering(None);
+    client.stream.close(client.now);
+    assert_eq!(client.seen(), [wrote(CLOSING)]);
+    assert_eq!(client.take(&sasl("success", END)), []);
+    assert_eq!(
+        client.take(CLOSING),
+        [
+            Seen::Said(ClientEvent::Closed(CloseReason::Requested)),
+            Seen::Close
+        ]
     );
 }

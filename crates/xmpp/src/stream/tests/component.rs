@@ -367,6 +367,21 @@ fn a_server_that_sent_the_echo_back_once_must_do_it_again() {
 }
 
 #[test]
+fn a_stream_that_closes_is_not_begun() {
+    let mut component = Component::new();
+    component.stream.close(component.now);
+    assert_eq!(component.seen(), [wrote(OURS.to_owned() + CLOSING)]);
+    assert_eq!(component.take(THEIRS), []);
+    assert_eq!(
+        component.take("<handshake/>"),
+        [
+            Seen::Said(ComponentEvent::Closed(CloseReason::Requested)),
+            Seen::Close
+        ]
+    );
+}
+
+#[test]
 fn closes_in_order_and_takes_what_still_comes() {
     let mut component = Component::ready();
     component.stream.close(component.now);

@@ -276,3 +276,18 @@ fn an_answer_that_does_not_come_ends_the_stream() {
     gone.stream.connection_lost();
     assert!(gone.stream.is_authenticating());
 }
+
+#[test]
+fn a_stream_that_closes_does_not_begin_anew() {
+    let mut dialled = asked(|_| ());
+    dialled.stream.close(at(1));
+    assert_eq!(dialled.seen(), [wrote(CLOSING)]);
+    assert_eq!(dialled.take(SUCCESS), []);
+    assert_eq!(
+        dialled.take(CLOSING),
+        [
+            Seen::Said(OutboundEvent::Closed(CloseReason::Requested)),
+            Seen::Close
+        ]
+    );
+}
