@@ -54,7 +54,45 @@ fn stanzas_over_the_corpus() {
         .for_each(|octets| machine_invariants::stanzas(octets));
 }
 
+/// One of the corpus with some octets changed, taken out and said again.
+fn damaged(name: &'static str) -> impl Strategy<Value = Vec<u8>> {
+    let change = (any::<prop::sample::Index>(), any::<u8>(), 0_u8..4);
+    let changes = proptest::collection::vec(change, 1..6);
+    (prop::sample::select(corpus(name)), changes).prop_map(|(mut octets, changes)| {
+        for (at, octet, kind) in changes {
+            let at = at.index(octets.len() + 1);
+            let end = (at + usize::from(octet % 16)).min(octets.len());
+            match kind {
+                0 => octets.insert(at, octet),
+                1 => drop(octets.drain(at..end)),
+                2 => octets.extend_from_within(at..end),
+                _ => octets
+                    .iter_mut()
+                    .skip(at)
+                    .take(1)
+                    .for_each(|old| *old = octet),
+            }
+        }
+        octets
+    })
+}
+
 proptest! {
+    #[test]
+    fn damaged_streams(script in damaged("xmpp_machines")) {
+        machine_invariants::stream(&script);
+    }
+
+    #[test]
+    fn damaged_links(script in damaged("link")) {
+        machine_invariants::link(&script);
+    }
+
+    #[test]
+    fn damaged_stanzas(octets in damaged("xmpp_stanzas")) {
+        machine_invariants::stanzas(&octets);
+    }
+
     #[test]
     fn streams_whatever_happens(script in proptest::collection::vec(any::<u8>(), 0..200)) {
         machine_invariants::stream(&script);
