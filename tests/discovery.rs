@@ -187,3 +187,56 @@ fn a_domain_that_a_rule_names_is_reached_whatever_dns_says() {
     assert!(shown(&gateway).is_empty());
     assert_eq!(names.count("_sips._tcp.both.test"), 0);
 }
+
+#[test]
+fn who_wants_to_watch_a_user_of_a_sip_domain_is_told_that_there_is_none() {
+    let folder = Folder::new("discovery-watch");
+    let names = NameServer::start(zone(5269));
+    let settings = SETTINGS
+        .replace(
+            "127.0.0.1:9\"]\ntimeout = \"200ms\"",
+            &format!("{}\"]\ntimeout = \"5s\"", names.address),
+        )
+        .replace("address = \"127.0.0.1:9\"\n", "");
+    let gateway = Gateway::start_with(&folder, &settings);
+    let socket = peer();
+    let own = socket.local_addr().unwrap();
+    let ask = |branch: &str| {
+        let more =
+            format!("Event: presence\r\nExpires: 600\r\nContact: <sip:bob@{own}>\r\nMax-Forwards");
+        let text = request("SUBSCRIBE", "romeo@voice.test", branch, "")
+            .replace("Max-Forwards", &more)
+            .replace("127.0.0.1:5060", &own.to_string());
+        socket.send_to(text.as_bytes(), gateway.udp).unwrap();
+    };
+    // The first one is taken before DNS has said anything, and ended when it has.
+    ask("first");
+    let mut heard = Vec::new();
+    while !heard
+        .iter()
+        .any(|text: &String| text.contains("Subscription-State: terminated"))
+    {
+        let text = receive(&socket);
+        if text.starts_with("NOTIFY ") {
+            let lines = text.lines().filter(|line| {
+                ["Via:", "From:", "To:", "Call-ID:", "CSeq:"]
+                    .iter()
+                    .any(|name| line.starts_with(name))
+            });
+            let head: Vec<&str> = lines.collect();
+            let answer = format!(
+                "SIP/2.0 200 OK\r\n{}\r\nContent-Length: 0\r\n\r\n",
+                head.join("\r\n")
+            );
+            socket.send_to(answer.as_bytes(), gateway.udp).unwrap();
+        }
+        heard.push(text);
+    }
+    assert!(heard[0].starts_with("SIP/2.0 200"), "{heard:#?}");
+    ask("second");
+    let answer = receive(&socket);
+    assert!(
+        answer.starts_with("SIP/2.0 404 By its DNS records this is a SIP domain"),
+        "{answer}"
+    );
+}

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use minidom::Element;
 use stox_core::address::canonical_domain;
 use stox_core::failure::{Failure, Local};
 use stox_core::time::{Entropy, Now};
@@ -64,6 +65,7 @@ pub struct Links {
     timeouts: BTreeSet<(Duration, LinkName)>,
     timeout_of: BTreeMap<LinkName, Duration>,
     settled: VecDeque<(Ref, Result<(), Failure>)>,
+    unaskable: VecDeque<(Arc<Element>, Failure)>,
     effects: VecDeque<Effect>,
 }
 
@@ -83,6 +85,7 @@ impl Links {
             timeouts: BTreeSet::new(),
             timeout_of: BTreeMap::new(),
             settled: VecDeque::new(),
+            unaskable: VecDeque::new(),
             effects: VecDeque::new(),
         }
     }
@@ -162,6 +165,20 @@ impl Links {
     /// The next fate of a message.
     pub(super) fn poll_settled(&mut self) -> Option<(Ref, Result<(), Failure>)> {
         self.settled.pop_front()
+    }
+
+    /// The next request to subscribe whose partner's name leads nowhere.
+    pub(super) fn poll_unaskable(&mut self) -> Option<(Arc<Element>, Failure)> {
+        self.unaskable.pop_front()
+    }
+
+    /// Why nobody can be asked there, where that was found out a moment ago: the name leads nowhere.
+    pub(super) fn leads_nowhere(&self, name: &LinkName, now: Now) -> Option<Failure> {
+        let status = self.links.get(name)?.status();
+        let holds = matches!(status.state, LinkState::Refusing { until } if until > now.mono);
+        let nowhere = [Local::SipDomain, Local::DomainNotFound].map(Failure::Local);
+        let failure = status.last_failure.filter(|_| holds)?;
+        nowhere.contains(&failure).then_some(failure)
     }
 
     pub(super) fn poll_effect(&mut self) -> Option<Effect> {
@@ -248,6 +265,9 @@ impl Links {
                 }
                 LinkCommand::Settled { reference, outcome } => {
                     self.settled.push_back((reference, outcome))
+                }
+                LinkCommand::Unaskable { element, failure } => {
+                    self.unaskable.push_back((element, failure));
                 }
                 LinkCommand::Oversized {
                     octets,

@@ -18,7 +18,8 @@ use stox_core::address::{Jid, canonical_domain};
 use stox_core::bridge::{self, Bridge, Snapshot};
 use stox_core::time::{Entropy, Now};
 use stox_core::vocab::{
-    Command, Grant, Input, Lesson, Pair, Ref, StoreIn, StoreOut, Unsettled, XmppIn, XmppOut,
+    Command, Grant, Input, Lesson, Pair, Ref, SipIn, SipOut, StoreIn, StoreOut, Unsettled,
+    WatcherEvent, XmppIn, XmppOut,
 };
 use stox_sip::dialect::{Learned, Profile, Word};
 use stox_sip::message::{Message, Request};
@@ -469,13 +470,46 @@ impl Engine {
         self.bridge.handle(input, now);
     }
 
+    /// The refusal of somebody who wants to watch a user of a domain that is known to lead nowhere: 404 at once, where the
+    /// subscription would only end a moment later.
+    fn refuses_watcher(&self, input: &SipIn, now: Now) -> Option<SipOut> {
+        let SipIn::Watcher {
+            reference,
+            event:
+                WatcherEvent::Arrived {
+                    watcher,
+                    presentity,
+                    ..
+                },
+        } = input
+        else {
+            return None;
+        };
+        let [local, partner] = [watcher, presentity].map(|who| canonical_domain(&who.host));
+        let name = LinkName::new(&local, &partner);
+        let failure = self.links.leads_nowhere(&name, now)?;
+        Some(SipOut::RefuseWatcher {
+            reference: *reference,
+            failure,
+        })
+    }
+
     /// Carries words between the machines until none has anything left to say.
     fn settle(&mut self, now: Now) {
         loop {
             let mut idle = true;
             while let Some(input) = self.sip.poll_input() {
                 idle = false;
-                self.tell(Input::Sip(input), now);
+                match self.refuses_watcher(&input, now) {
+                    Some(refusal) => self.carry_out(Command::Sip(refusal), now),
+                    None => self.tell(Input::Sip(input), now),
+                }
+            }
+            while let Some((element, failure)) = self.links.poll_unaskable() {
+                idle = false;
+                if let Some(error) = adapt::unaskable(&element, &failure) {
+                    self.tell(Input::Xmpp(error), now);
+                }
             }
             while let Some((reference, outcome)) = self.links.poll_settled() {
                 idle = false;

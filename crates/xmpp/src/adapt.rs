@@ -17,7 +17,7 @@ pub(crate) mod xml;
 
 use minidom::Element;
 use stox_core::address::Jid;
-use stox_core::failure::Condition;
+use stox_core::failure::{Condition, Failure, to_stanza};
 use stox_core::time::Now;
 use stox_core::vocab::{XmppIn, XmppOut};
 use xmpp_parsers::ns;
@@ -79,6 +79,17 @@ pub fn read(stanza: &Element) -> Inbound {
         Ok(to) => read_kind(stanza, from, to),
         Err(_) => refuse_recipient(stanza, &from, to),
     }
+}
+
+/// What it means for a request to subscribe that it could not be sent: the error that the partner's server would send.
+#[must_use]
+pub fn unaskable(request: &Element, failure: &Failure) -> Option<XmppIn> {
+    let jid = |name| Jid::parse(request.attr(name)?).ok();
+    Some(XmppIn::PresenceError {
+        from: jid("to")?,
+        to: jid("from")?,
+        error: to_stanza(failure),
+    })
 }
 
 /// Writes what the core asks for. `now` is for delay stamps.

@@ -99,6 +99,13 @@ pub enum LinkCommand {
         /// It goes, shortened.
         goes: bool,
     },
+    /// A request to subscribe was given up because the partner's name leads nowhere; it has no reference.
+    Unaskable {
+        /// The request.
+        element: Arc<Element>,
+        /// Why.
+        failure: Failure,
+    },
     /// The stream is not wanted any more; nothing has to be reported about it.
     CloseStream {
         /// Which.
@@ -216,7 +223,8 @@ impl Link {
             _ => None,
         };
         if let Some(failure) = refusal {
-            return self.fail(outgoing.reference, failure);
+            let element = Arc::new(outgoing.element);
+            return self.give_up(outgoing.reference, &element, failure);
         }
         self.enqueue(outgoing, now);
         self.make_progress(now);
@@ -475,8 +483,21 @@ impl Link {
 
     fn fail_all(&mut self, failure: &Failure) {
         for item in self.queue.drain() {
-            self.fail(item.reference, failure.clone());
+            self.give_up(item.reference, item.element(), failure.clone());
         }
+    }
+
+    /// Fails a stanza for good. Whoever wants to subscribe at a name that leads nowhere hears of it.
+    fn give_up(&mut self, reference: Option<Ref>, element: &Arc<Element>, failure: Failure) {
+        let nowhere = [Local::SipDomain, Local::DomainNotFound].map(Failure::Local);
+        let asks = element.name() == "presence" && element.attr("type") == Some("subscribe");
+        if asks && nowhere.contains(&failure) {
+            self.commands.push_back(LinkCommand::Unaskable {
+                element: Arc::clone(element),
+                failure: failure.clone(),
+            });
+        }
+        self.fail(reference, failure);
     }
 
     fn fail(&mut self, reference: Option<Ref>, failure: Failure) {

@@ -62,6 +62,11 @@ pub(super) struct Item {
 }
 
 impl Item {
+    /// The stanza.
+    pub(super) fn element(&self) -> &Arc<Element> {
+        &self.element
+    }
+
     pub(super) fn new(reference: Option<Ref>, element: Element, deadline: Duration) -> Self {
         Self {
             reference,

@@ -165,6 +165,10 @@ impl Bench {
                 goes: true,
             } => format!("{octets} > {limit}, shortened"),
             LinkCommand::Oversized { octets, limit, .. } => format!("{octets} > {limit}"),
+            LinkCommand::Unaskable { element, failure } => {
+                let id = element.attr("id").unwrap_or_default();
+                format!("unaskable {id} {failure:?}")
+            }
             LinkCommand::CloseStream { attempt, reason } => {
                 format!("close {} {reason:?}", attempt.0)
             }
@@ -1162,6 +1166,7 @@ impl Witness {
                 }
                 LinkCommand::CloseStream { .. } => self.stream.clear(),
                 LinkCommand::Oversized { octets, limit, .. } => assert!(octets > limit),
+                LinkCommand::Unaskable { .. } => {}
             }
         }
     }

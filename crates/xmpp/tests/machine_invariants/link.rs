@@ -207,6 +207,13 @@ impl World {
                     assert!(proved || outcome.is_err(), "{reference:?}");
                 }
                 LinkCommand::Oversized { octets, limit, .. } => assert!(octets > limit),
+                LinkCommand::Unaskable { element, failure } => {
+                    assert_eq!(element.attr("type"), Some("subscribe"));
+                    assert!(matches!(
+                        failure,
+                        Failure::Local(Local::SipDomain | Local::DomainNotFound)
+                    ));
+                }
                 LinkCommand::CloseStream { attempt, .. } => {
                     assert_eq!(attempt, self.attempt);
                     (self.connecting, self.up) = (false, false);
