@@ -26,6 +26,7 @@ mod sip;
 mod sip_sink;
 mod soak;
 mod tls;
+mod torture;
 mod want;
 mod xmpp;
 mod xmpp_server;
