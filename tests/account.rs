@@ -283,7 +283,13 @@ fn a_wrong_password_waits_for_a_person() {
     stage.write("m1", "no way");
     let code = stage.outcome("m1");
     assert!(code.starts_with(['4', '5']), "{code}");
-    // A person corrects it.
+    // A person corrects it at the server, and then here.
+    signal(stage.gateway.id(), "HUP");
+    let mut line = stage.server.encrypted().unwrap();
+    line.offer("SCRAM-SHA-256");
+    line.hear("<auth ");
+    line.say("<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/></failure>");
+    stage.refuses("correct xmpp.account.jid or its password");
     stage.folder.write("password", "another one");
     signal(stage.gateway.id(), "HUP");
     let mut line = stage.server.encrypted().unwrap();

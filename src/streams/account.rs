@@ -98,6 +98,8 @@ pub struct AccountNews {
     name: Arc<str>,
     number: u64,
     status: AccountStatus,
+    /// A person has to do something before it is tried again.
+    waits_for_person: bool,
 }
 
 /// The accounts as the engine's side sees them.
@@ -115,6 +117,7 @@ struct Handle {
     /// Whatever its task has taken is here.
     left: bool,
     status: AccountStatus,
+    waits_for_person: bool,
 }
 
 impl Accounts {
@@ -141,16 +144,18 @@ impl Accounts {
             links: BTreeMap::new(),
             left: false,
             status: status.clone(),
+            waits_for_person: false,
         };
         self.handles.insert(plan.way.name.clone(), handle);
         task::run(shared, plan, words, (self.last, status))
     }
 
-    /// Accounts that are not in `plans`, or not as they are.
+    /// Accounts that are not in `plans`, or not as they are, or that a person may have mended elsewhere.
     pub(super) fn stale(&self, plans: &[AccountPlan]) -> Vec<Arc<str>> {
         let is_kept = |name: &Arc<str>, handle: &Handle| {
-            let mut plans = plans.iter();
-            plans.any(|plan| plan.way.name == *name && plan.config == handle.config)
+            let is_same =
+                |plan: &AccountPlan| plan.way.name == *name && plan.config == handle.config;
+            !handle.waits_for_person && plans.iter().any(is_same)
         };
         let stale = self
             .handles
@@ -215,6 +220,7 @@ impl Accounts {
             && handle.number == news.number
         {
             handle.status = news.status.clone();
+            handle.waits_for_person = news.waits_for_person;
         }
     }
 

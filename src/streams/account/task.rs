@@ -66,6 +66,7 @@ pub(super) async fn run(
         confirm,
         confirmed,
         trouble: None,
+        waits_for_person: false,
         leaving: false,
         ended: false,
     };
@@ -139,6 +140,7 @@ struct Task<'a> {
     confirmed: mpsc::UnboundedReceiver<StanzaNumber>,
     /// Why the connection ends.
     trouble: Option<Trouble>,
+    waits_for_person: bool,
     /// Nothing is taken any more.
     leaving: bool,
     /// Nobody holds the handle any more.
@@ -233,6 +235,11 @@ impl Task<'_> {
     }
 
     async fn tell_state(&mut self, state: &str) {
+        self.waits_for_person = false;
+        self.note_state(state).await;
+    }
+
+    async fn note_state(&mut self, state: &str) {
         self.status.state = state.to_owned();
         self.status.since = self.shared.clock.now().wall.as_secs();
         self.tell_status().await;
@@ -243,6 +250,7 @@ impl Task<'_> {
             name: self.plan.way.name.clone(),
             number: self.number,
             status: self.status.clone(),
+            waits_for_person: self.waits_for_person,
         };
         self.tell(StreamArrival::Account(news)).await;
     }
@@ -298,7 +306,8 @@ impl Task<'_> {
         match trouble.lasting {
             Some(name) => {
                 tracing::error!(%account, "XMPP account is not signed in: {words}");
-                self.tell_state(&format!("{name} ({words}), waiting")).await;
+                self.waits_for_person = true;
+                self.note_state(&format!("{name} ({words}), waiting")).await;
             }
             None => {
                 let domain = &self.plan.client.domain;
