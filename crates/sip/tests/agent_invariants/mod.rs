@@ -4,19 +4,25 @@
 //! The octets are steps with a line `%%` between them: what is heard, as in the scenes of sessions, or a word of [`WORDS`]
 //! behind `!`, a number behind some.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use stox_core::failure::{Failure, Local};
+use stox_core::time::Now;
 use stox_core::vocab::{
     ChatState, Document, EndReason, Ref, SipIn, SipOut, SubscriptionEvent, Trace, Tuple,
     WatcherEvent, WatcherState,
 };
 use stox_sip::dialect::Overrides;
+use stox_sip::digest::Credential;
 use stox_sip::header::{HeaderValue, NameAddr};
 use stox_sip::message::Message;
+use stox_sip::method::Method;
 use stox_sip::target::TargetError;
 use stox_sip::transport::{Destination, FlowId, Transport};
+use stox_sip::ua::Registration;
+use stox_sip::ua::settings::Settings;
 use stox_sip::ua::trust::SipDomain;
 
 use crate::agent::session::{im, ocs_world, sends, shows};
@@ -26,6 +32,8 @@ use crate::session_invariants::Words;
 /// Steps at most.
 const MOST: usize = 40;
 const STRANGER: &str = "203.0.113.66:5061";
+const PROVIDER: &str = "provider.example";
+const PASSWORD: &str = "correct horse";
 
 type Step = fn(&mut World, u64);
 
@@ -66,13 +74,40 @@ const ENDED: WatcherState = WatcherState::Terminated {
 pub(crate) fn check(octets: &[u8]) {
     let text = String::from_utf8_lossy(octets);
     let mut steps = text.split("%%\n").take(MOST).peekable();
-    let with_sessions = steps.next_if(|step| step.trim_end() == "!ocs").is_some();
-    let mut world = World::new(with_sessions);
+    let mut is_in = |name: &str| steps.next_if(|step| step.trim_end() == name).is_some();
+    let settings = if is_in("!ocs") {
+        ocs_world(Overrides::default())
+    } else if is_in("!provider") {
+        provider()
+    } else {
+        world()
+    };
+    let mut world = World::new(settings);
     for step in steps {
         world.step(step);
         world.told();
     }
     world.ends();
+}
+
+/// A world with a line at a provider.
+fn provider() -> Settings {
+    let mut settings = world();
+    settings.sip_domains.push(SipDomain::new(PROVIDER));
+    settings.registrations = vec![Registration {
+        user: "gateway".to_owned(),
+        domain: PROVIDER.to_owned(),
+        registrar: None,
+        expires: Duration::from_secs(600),
+    }];
+    settings.credentials = vec![Credential {
+        domain: PROVIDER.to_owned(),
+        realm: PROVIDER.to_owned(),
+        username: "gateway".to_owned(),
+        password: PASSWORD.to_owned(),
+        over_plain: true,
+    }];
+    settings
 }
 
 struct World {
@@ -88,6 +123,9 @@ struct World {
     subscriptions: BTreeMap<Ref, bool>,
     watchers: BTreeMap<Ref, Watcher>,
     waiting: Vec<Ref>,
+    began: Now,
+    /// The numbers of our REGISTERs.
+    registers: BTreeSet<u32>,
 }
 
 #[derive(PartialEq)]
@@ -98,15 +136,15 @@ enum Watcher {
 }
 
 impl World {
-    fn new(with_sessions: bool) -> Self {
-        let mut settings = if with_sessions {
-            ocs_world(Overrides::default())
-        } else {
-            world()
-        };
+    fn new(mut settings: Settings) -> Self {
         settings.sip_domains.push(SipDomain::new("other.example"));
+        let mut agent = Agent::with(settings);
+        // A line is asked for at once.
+        agent.passes(Duration::ZERO);
         Self {
-            agent: Agent::with(settings),
+            began: agent.now,
+            registers: BTreeSet::new(),
+            agent,
             words: Words::default(),
             last: None,
             is_stranger: false,
@@ -132,13 +170,30 @@ impl World {
                 self.agent.hears(&text);
             }
         }
-        let said = self.agent.said();
+        let said = self.said();
         self.words.look(&said);
-        said.iter().for_each(within_bounds);
         self.last = said
             .last()
             .map(|sent| sent.destination.clone())
             .or(self.last.take());
+    }
+
+    /// What went out, looked at.
+    fn said(&mut self) -> Vec<Sent> {
+        let said = self.agent.said();
+        for sent in &said {
+            within_bounds(sent);
+            if let Message::Request(request) = &sent.message
+                && request.method == Method::REGISTER
+            {
+                self.registers
+                    .extend(request.headers.cseq().map(|cseq| cseq.number));
+            }
+        }
+        let passed = self.agent.now.mono.saturating_sub(self.began.mono);
+        let most = 8 + passed.as_secs() / 10;
+        assert!(self.registers.len() as u64 <= most, "{:?}", self.registers);
+        said
     }
 
     fn message(&mut self, number: u64) {
@@ -265,7 +320,10 @@ impl World {
                 }
                 SipIn::Subscription { reference, event } => self.subscription(reference, &event),
                 SipIn::Watcher { reference, event } => self.watcher(reference, event),
-                SipIn::ChatState { from, .. } => self.believed(&from.host),
+                // The end of it comes with time, too, whoever speaks by then.
+                SipIn::ChatState { from, state, .. } if state == ChatState::Composing => {
+                    self.believed(&from.host);
+                }
                 SipIn::MessageGone { reference } => self.waiting.retain(|one| *one != reference),
                 _ => {}
             }
@@ -316,8 +374,13 @@ impl World {
             assert!(before.is_none(), "{reference:?} arrived twice");
             return;
         }
+        // One that nobody has answered in time may break, too.
         let state = self.watchers.get(&reference);
-        assert!(state == Some(&Watcher::Watches), "{event:?} of nobody");
+        let breaks = event == WatcherEvent::Broken && state == Some(&Watcher::Unanswered);
+        assert!(
+            breaks || state == Some(&Watcher::Watches),
+            "{event:?} of nobody"
+        );
         match event {
             WatcherEvent::Broken => drop(self.watchers.insert(reference, Watcher::Over)),
             WatcherEvent::Left | WatcherEvent::Expired => {
@@ -346,10 +409,12 @@ impl World {
         for reference in live.map(|(reference, _)| *reference).collect::<Vec<_>>() {
             self.agent.does(SipOut::Unsubscribe { reference });
         }
+        self.agent.ua.shut_down(self.agent.now);
+        self.agent.pump();
         for _ in 0..100 {
             self.told();
             self.agent.passes_seconds(60);
-            self.agent.said().iter().for_each(within_bounds);
+            self.said();
         }
         self.told();
         assert!(
@@ -366,14 +431,22 @@ impl World {
     }
 }
 
-/// What we write has one of each field that there is one of, and a request of ours names addresses that can be read.
+/// A request of ours has one of each field that there is one of, and names addresses that can be read. No password goes out.
 fn within_bounds(sent: &Sent) {
-    let headers = sent.message.headers();
+    let octets = sent.message.to_bytes();
+    assert!(
+        !String::from_utf8_lossy(&octets).contains(PASSWORD),
+        "{sent:?}"
+    );
+    // An answer, and the ACK of one, repeat what the peer wrote.
+    let Message::Request(request) = &sent.message else {
+        return;
+    };
+    let headers = &request.headers;
     for name in ["From", "To", "Call-ID", "CSeq"] {
         assert_eq!(headers.fields(name).count(), 1, "{name} in {sent:?}");
     }
-    // An answer repeats what the peer wrote.
-    let is_ours = matches!(sent.message, Message::Request(_));
+    let is_ours = request.method != Method::ACK;
     for name in ["From", "To"].into_iter().filter(|_| is_ours) {
         let value = headers.get(name).unwrap_or_default();
         assert!(NameAddr::parse(value).is_ok(), "{value:?} in {sent:?}");
