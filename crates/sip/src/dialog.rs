@@ -73,7 +73,7 @@ impl Dialog {
     /// The dialog that a 2xx to a request of ours sets up (RFC 3261 §12.1.2). `local` was its `From`.
     ///
     /// # Errors
-    /// A field is missing in the response.
+    /// A field is missing in the response, or its `To` cannot be read: requests in the dialog would have to repeat it.
     pub fn from_response(
         local: &str,
         call_id: &str,
@@ -81,13 +81,14 @@ impl Dialog {
         response: &Response,
     ) -> Result<Self, DialogError> {
         let remote = field(&response.headers, "To")?.to_owned();
+        let to = NameAddr::parse(&remote).map_err(|_| DialogError::Field("To"))?;
         let mut routes = record_routes(&response.headers);
         routes.reverse();
         Ok(Self {
             call_id: call_id.to_owned(),
             local_tag: tag(local).ok_or(DialogError::Field("From"))?,
             local: local.to_owned(),
-            remote_tag: tag(&remote).unwrap_or_default(),
+            remote_tag: to.tag().unwrap_or_default().to_owned(),
             remote,
             local_cseq: cseq,
             remote_cseq: None,

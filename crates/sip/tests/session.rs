@@ -914,3 +914,23 @@ fn whether_a_forbidden_message_opens_a_session_is_a_habit_of_its_own() {
         }
     }
 }
+
+#[test]
+fn a_to_that_cannot_be_read_sets_up_no_session() {
+    let mut agent = ocs(Overrides::default());
+    sends(&mut agent, 1, im("hello", Some("t-1")));
+    let invite = agent.says_request("INVITE");
+    let (via, from) = (invite.field("Via"), invite.field("From"));
+    let (call_id, cseq) = (invite.field("Call-ID"), invite.field("CSeq"));
+    let body = described(IN_DIALOG);
+    let length = body.len();
+    agent.hears(&format!(
+        "SIP/2.0 200 OK\r\nVia: {via}\r\nFrom: {from}\r\nTo: <sip;bruno@ocs.example>;tag=b1\r\nCall-ID: {call_id}\r\n\
+         CSeq: {cseq}\r\n{GRUU}{SDP}Content-Length: {length}\r\n\r\n{body}"
+    ));
+    assert!(matches!(settled(&mut agent), (1, Err(_))));
+    agent.passes_seconds(2000);
+    let repeats = |request: &stox_sip::message::Request| request.field("To").contains("sip;bruno");
+    assert!(!agent.says_requests().iter().any(repeats));
+    assert!(agent.ua.is_empty());
+}
