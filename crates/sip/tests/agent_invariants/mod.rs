@@ -321,7 +321,11 @@ impl World {
                 SipIn::Subscription { reference, event } => self.subscription(reference, &event),
                 SipIn::Watcher { reference, event } => self.watcher(reference, event),
                 // The end of it comes with time, too, whoever speaks by then.
-                SipIn::ChatState { from, state, .. } if state == ChatState::Composing => {
+                SipIn::ChatState {
+                    from,
+                    state: ChatState::Composing,
+                    ..
+                } => {
                     self.believed(&from.host);
                 }
                 SipIn::MessageGone { reference } => self.waiting.retain(|one| *one != reference),
