@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use minidom::Element;
-use stox_core::address::{Jid, canonical_domain};
+use stox_core::address::{Jid, canonical_domain, sip_to_jid};
 use stox_core::bridge::{self, Bridge, Snapshot};
 use stox_core::time::{Entropy, Now};
 use stox_core::vocab::{
@@ -485,8 +485,8 @@ impl Engine {
         else {
             return None;
         };
-        let [local, partner] = [watcher, presentity].map(|who| canonical_domain(&who.host));
-        let name = LinkName::new(&local, &partner);
+        let (from, to) = (sip_to_jid(watcher).ok()?, sip_to_jid(presentity).ok()?);
+        let name = self.way(&from, &to);
         let failure = self.links.leads_nowhere(&name, now)?;
         Some(SipOut::RefuseWatcher {
             reference: *reference,
