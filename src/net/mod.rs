@@ -10,7 +10,7 @@ pub mod msrp_tls;
 pub mod own_certificate;
 pub mod peer_certificate;
 pub mod posh;
-mod public_address;
+pub(crate) mod public_address;
 pub mod sip_identity;
 pub mod sip_tls;
 #[cfg(test)]

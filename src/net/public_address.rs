@@ -21,7 +21,7 @@ const SPECIAL_V6: &[(Ipv6Addr, u32)] = &[
 ];
 
 /// Whether the address is a host's on the public Internet.
-pub(super) fn is_public(address: IpAddr) -> bool {
+pub(crate) fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => {
             let special = |(base, prefix): &(Ipv4Addr, u32)| {
@@ -34,10 +34,61 @@ pub(super) fn is_public(address: IpAddr) -> bool {
                 || SPECIAL_V4.iter().any(special))
         }
         IpAddr::V6(address) => {
+            // An IPv4 address behind NAT64 (RFC 6052 §2.1).
+            if let [0x64, 0xff9b, 0, 0, 0, 0, high, low] = address.segments() {
+                let bits = u32::from(high) << 16 | u32::from(low);
+                return is_public(IpAddr::V4(Ipv4Addr::from_bits(bits)));
+            }
             let special = |(base, prefix): &(Ipv6Addr, u32)| {
                 address.to_bits() >> (128 - prefix) == base.to_bits() >> (128 - prefix)
             };
             address.to_bits() >> 125 == 1 && !SPECIAL_V6.iter().any(special)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_hosts_of_the_public_internet_are_public() {
+        let rows = [
+            ("8.8.8.8", true),
+            ("2a00:1450::1", true),
+            ("::ffff:8.8.8.8", true),
+            ("64:ff9b::8.8.8.8", true),
+            ("0.0.0.0", false),
+            ("10.1.2.3", false),
+            ("100.64.0.1", false),
+            ("127.0.0.1", false),
+            ("169.254.169.254", false),
+            ("172.16.0.1", false),
+            ("192.0.0.8", false),
+            ("192.168.1.1", false),
+            ("198.18.0.1", false),
+            ("203.0.113.1", false),
+            ("224.0.0.1", false),
+            ("240.0.0.1", false),
+            ("255.255.255.255", false),
+            ("::", false),
+            ("::1", false),
+            ("::ffff:127.0.0.1", false),
+            ("::127.0.0.1", false),
+            ("64:ff9b::7f00:1", false),
+            ("64:ff9b::10.0.0.1", false),
+            ("64:ff9b:1::1", false),
+            ("2001::1", false),
+            ("2001:db8::1", false),
+            ("2002:7f00:1::", false),
+            ("2002:c0a8:101::1", false),
+            ("fc00::1", false),
+            ("fe80::1", false),
+            ("fec0::1", false),
+            ("ff02::1", false),
+        ];
+        for (address, expected) in rows {
+            assert_eq!(is_public(address.parse().unwrap()), expected, "{address}");
         }
     }
 }

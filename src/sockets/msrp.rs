@@ -3,7 +3,7 @@
 //! [`MsrpSockets`] belongs to the engine's task; each connection is a task of its own that reports as [`MsrpArrival`]s.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use super::accept::accept;
 use super::admission::{Admission, Admitted};
 use crate::net::dns::Dns;
 use crate::net::msrp_tls::MsrpTls;
+use crate::net::public_address::is_public;
 use crate::net::sip_tls::Octets;
 use crate::net::warnings::{Kind, Warnings};
 
@@ -315,45 +316,6 @@ async fn addresses(shared: &Shared, host: &str) -> Result<Vec<IpAddr>, String> {
         .collect())
 }
 
-/// Whether an address is one of the public Internet (RFC 6890).
-fn is_public(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(address) => {
-            let [first, second, ..] = address.octets();
-            let shared = first == 100 && (64..128).contains(&second);
-            !(address.is_private()
-                || address.is_loopback()
-                || address.is_link_local()
-                || address.is_multicast()
-                || first == 0
-                || first >= 240
-                || shared)
-        }
-        IpAddr::V6(address) => {
-            let inner = match address.segments() {
-                // IPv4 in other clothes: compatible, by NAT64 (RFC 6052 §2.1), by 6to4 (RFC 3056 §2).
-                [0, 0, 0, 0, 0, 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
-                    Some((high, low))
-                }
-                [0x2002, high, low, ..] => Some((high, low)),
-                _ => None,
-            };
-            if let Some((high, low)) = inner {
-                let bits = u32::from(high) << 16 | u32::from(low);
-                return is_public(IpAddr::V4(Ipv4Addr::from_bits(bits)));
-            }
-            let [first, second, third, ..] = address.segments();
-            let site_local = first & 0xffc0 == 0xfec0;
-            let local_nat64 = [first, second, third] == [0x64, 0xff9b, 1];
-            !(address.is_multicast()
-                || address.is_unique_local()
-                || address.is_unicast_link_local()
-                || site_local
-                || local_nat64)
-        }
-    }
-}
-
 /// Moves octets until either side is done.
 async fn converse(
     shared: &Shared,
@@ -408,47 +370,4 @@ async fn write_all(
         }
     }
     _ = timeout(WRITE_TIMEOUT, writer.shutdown()).await;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_lead_to_public_addresses_only() {
-        for public in [
-            "192.0.2.1",
-            "2001:db8::1",
-            "8.8.8.8",
-            "::ffff:8.8.8.8",
-            "64:ff9b::8.8.8.8",
-        ] {
-            assert!(is_public(public.parse().unwrap()), "{public}");
-        }
-        for inside in [
-            "127.0.0.1",
-            "10.0.0.1",
-            "192.168.1.1",
-            "172.16.0.1",
-            "169.254.169.254",
-            "100.64.0.1",
-            "0.0.0.0",
-            "255.255.255.255",
-            "224.0.0.1",
-            "::1",
-            "::",
-            "fe80::1",
-            "fd00::1",
-            "::ffff:127.0.0.1",
-            "::127.0.0.1",
-            "64:ff9b::10.0.0.1",
-            "64:ff9b:1::1",
-            "2002:7f00:1::1",
-            "2002:c0a8:101::1",
-            "fec0::1",
-            "240.0.0.1",
-        ] {
-            assert!(!is_public(inside.parse().unwrap()), "{inside}");
-        }
-    }
 }
