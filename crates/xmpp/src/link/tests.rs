@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use stox_core::failure::{Condition, StanzaError};
 use stox_core::time::SeededEntropy;
-use stox_core::vocab::{Im, PresenceKind, Trace};
+use stox_core::vocab::{Im, PresenceKind, Trace, XmppOut};
 
 use super::*;
 

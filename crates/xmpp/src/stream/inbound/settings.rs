@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What all accepted streams of one listener share. All domains are in their normal form
-/// ([`normal_domain`]).
+/// ([`normal_domain`](crate::stream::domain::normal_domain)).
 #[derive(Debug, Clone)]
 pub struct InboundSettings {
     /// The domains that this gateway speaks for on XMPP.
