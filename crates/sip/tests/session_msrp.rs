@@ -14,9 +14,9 @@ use agent::session::{GRUU, SDP, described, im, sends, settled};
 use agent::{Agent, Fields, from_bruno, world};
 use bytes::Bytes;
 use stox_core::failure::{Condition, Failure, StanzaError};
-use stox_core::vocab::{Im, Ref, SipIn, SipOut};
+use stox_core::vocab::{Im, Ref, SipIn, SipOut, Trace};
 use stox_sip::dialect::{ImMode, Learned, Overrides, Profile, Rule, Weight};
-use stox_sip::message::Response;
+use stox_sip::message::{Request, Response};
 use stox_sip::msrp::endpoint;
 use stox_sip::transport::FlowId;
 use stox_sip::ua::settings::{Msrp, Settings};
@@ -207,6 +207,11 @@ fn talks(agent: &mut Agent) -> String {
 
 /// Bruno writes; what the bridge is told.
 fn hears_text(agent: &mut Agent, path: &str, transaction: &str, text: &str) -> Ref {
+    hears_im(agent, path, transaction, text).0
+}
+
+/// The same, with all of it.
+fn hears_im(agent: &mut Agent, path: &str, transaction: &str, text: &str) -> (Ref, Im) {
     let length = text.len();
     let send = format!(
         "MSRP {transaction} SEND\r\nTo-Path: {path}\r\nFrom-Path: {THEIRS}\r\nMessage-ID: id-{transaction}\r\n\
@@ -217,7 +222,7 @@ fn hears_text(agent: &mut Agent, path: &str, transaction: &str, text: &str) -> R
     match agent.tells() {
         SipIn::Message { reference, im, .. } => {
             assert_eq!(im.bodies[0].text, text);
-            reference
+            (reference, im)
         }
         other => panic!("{other:?}"),
     }
@@ -549,11 +554,8 @@ fn a_missing_connection_teaches_nothing_of_the_domain() {
     assert_eq!(agent.ua.poll_learned(), None);
 }
 
-#[test]
-fn a_peer_may_connect_before_its_answer_to_our_offer_is_here() {
-    let mut agent = agent();
-    sends(&mut agent, 1, im("hello", None));
-    let invite = agent.says_request("INVITE");
+/// Bruno connects before his answer to our INVITE is here; where we are in the session.
+fn connects_early(agent: &mut Agent, invite: &Request) -> String {
     let offer = std::str::from_utf8(&invite.body).unwrap().to_owned();
     let path = offer.split("a=path:").nth(1).unwrap();
     let path = path.lines().next().unwrap().to_owned();
@@ -567,13 +569,56 @@ fn a_peer_may_connect_before_its_answer_to_our_offer_is_here() {
     let media = format!(
         "m=message 9 TCP/MSRP *\r\na=accept-types:text/plain\r\na=setup:active\r\na=path:{THEIRS}"
     );
-    agent.hears_answer_with(&invite, 200, &format!("{GRUU}{SDP}"), &described(&media));
+    agent.hears_answer_with(invite, 200, &format!("{GRUU}{SDP}"), &described(&media));
     agent.says_request("ACK");
-    assert!(writes(&mut agent).starts_with("MSRP bind0001 200"));
+    assert!(writes(agent).starts_with("MSRP bind0001 200"));
+    path
+}
+
+#[test]
+fn a_peer_may_connect_before_its_answer_to_our_offer_is_here() {
+    let mut agent = agent();
+    sends(&mut agent, 1, im("hello", None));
+    let invite = agent.says_request("INVITE");
+    let path = connects_early(&mut agent, &invite);
     let send = writes(&mut agent);
     assert!(send.contains("\r\n\r\nhello\r\n"), "{send}");
     let local = send.lines().nth(2).unwrap();
     assert_eq!(local, format!("From-Path: {path}"));
     answers(&mut agent, &send, "200 OK", &path);
     assert_eq!(settled(&mut agent), (1, Ok(())));
+}
+
+#[test]
+fn only_what_comes_in_their_sessions_has_crossed_what_crossed_the_invite() {
+    let crossed = |text: &str| Trace::parse(text);
+    let mut agent = agent();
+    let mut hello = im("hello", None);
+    hello.trace = crossed("other, own");
+    sends(&mut agent, 1, hello);
+    let invite = agent.says_request("INVITE");
+    assert_eq!(invite.field("Stoxgate-Trace"), "other, own");
+    let path = connects_early(&mut agent, &invite);
+    writes(&mut agent);
+    let (_, im) = hears_im(&mut agent, &path, "text0001", "one");
+    assert_eq!(im.trace, crossed(""), "in a session of ours");
+
+    let mut agent = self::agent();
+    let media = format!(
+        "m=message 9 TCP/MSRP *\r\na=accept-types:text/plain\r\na=path:{THEIRS}\r\na=setup:active"
+    );
+    let more = format!("{GRUU}{SDP}Stoxgate-Trace: other\r\n");
+    agent.hears(&from_bruno(
+        "INVITE",
+        "i1",
+        1,
+        "",
+        &more,
+        &described(&media),
+    ));
+    let answer = agent.says_response(200);
+    acknowledges(&mut agent, &answer);
+    connects(&mut agent, &answer);
+    let (_, im) = hears_im(&mut agent, &self::path(&answer), "text0001", "one");
+    assert_eq!(im.trace, crossed("other"), "in a session of theirs");
 }

@@ -127,8 +127,10 @@ struct Session {
     message_id: Option<String>,
     /// The thread that the XMPP user gave the conversation.
     thread: Option<String>,
-    /// The gateways that its INVITE, or the message that led to it, has crossed.
-    trace: Trace,
+    /// The gateways that the message has crossed for which we opened it: our INVITE says so.
+    our_trace: Trace,
+    /// The gateways that their INVITE has crossed; so have their messages over MSRP, which cannot say so.
+    their_trace: Trace,
     /// What the peer takes.
     accepted: Accepted,
     /// The peer's own connection.

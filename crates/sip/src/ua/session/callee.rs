@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use stox_core::address::SipAddress;
 use stox_core::failure::Failure;
-use stox_core::vocab::{ChatState, Im, ImKind, Ref, SipIn};
+use stox_core::vocab::{ChatState, Im, ImKind, Ref, SipIn, Trace};
 
 use super::caller::own_user;
 use super::medium::Medium;
@@ -160,7 +160,8 @@ impl Sessions {
             sending: None,
             message_id: None,
             thread: None,
-            trace: adapt::trace::read(&asked.request.headers),
+            our_trace: Trace::default(),
+            their_trace: adapt::trace::read(&asked.request.headers),
             accepted: accepted.map(Accepted::parse).unwrap_or_default(),
             over: leads_back(asked).then(|| asked.source.clone()),
             answered_from: Some(asked.source.clone()),

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use stox_core::failure::{Failure, Local};
+use stox_core::vocab::Trace;
 
 use super::medium::{self, Medium};
 use super::{Pair, Session, SessionId, Sessions, State, Step, Timer};
@@ -120,7 +121,8 @@ impl Sessions {
             sending: None,
             message_id: None,
             thread: first.im.thread.clone(),
-            trace: first.im.trace.clone(),
+            our_trace: first.im.trace.clone(),
+            their_trace: Trace::default(),
             accepted: Accepted::default(),
             over: None,
             answered_from: None,
@@ -417,7 +419,7 @@ fn invitation(session: &Session, env: &mut Env<'_>) -> Request {
     headers.push("To", format!("<{user}>"));
     headers.push("Call-ID", &session.call_id);
     headers.push("CSeq", format!("{} INVITE", session.cseq));
-    adapt::trace::write(headers, &session.trace);
+    adapt::trace::write(headers, &session.our_trace);
     headers.push("User-Agent", &env.settings.product);
     headers.push("Allow", refusals::allow());
     // COMPAT(ocs, lync): the same word in two live sessions of one client makes it refuse the second.

@@ -291,7 +291,7 @@ impl Sessions {
         match adapt::im::read_content(media_type, &message.body, env.now) {
             Ok(Inbound::Message(im, wanted)) => {
                 let mut im = in_session(*im, &session.thread());
-                im.trace = session.trace.clone();
+                im.trace = session.their_trace.clone();
                 im.wants.delivered |= message.success_report;
                 let owed = (message.success_report || wanted.is_some()).then(|| Owed {
                     session: id,
