@@ -2,6 +2,7 @@
 
 mod accept;
 pub mod admission;
+pub(crate) mod linger;
 pub mod listen;
 pub mod msrp;
 pub mod sip;

@@ -22,6 +22,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::FlowIds;
 use super::accept::accept;
 use super::admission::{Admission, Admitted};
+use super::linger::linger;
 use crate::net::sip_tls::{Octets, Secured, SipTls};
 use crate::net::warnings::{Kind, Warnings};
 
@@ -37,8 +38,6 @@ const FIRST_MESSAGE: Duration = Duration::from_secs(30);
 const WHOLE_MESSAGE: Duration = Duration::from_secs(30);
 /// A connection that has spoken may be quiet for this long.
 const IDLE: Duration = Duration::from_secs(1800);
-/// What a peer may go on saying after a refusal, so that it reads that before the reset.
-const LINGER_OCTETS: usize = 1 << 20;
 /// A write that does not finish in this time means a dead peer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The answer to a keep-alive double CRLF (RFC 5626 §3.5.1).
@@ -591,21 +590,6 @@ impl Patience {
         }
         self.is_mid_message = is_mid_message;
     }
-}
-
-/// Reads on without looking, for a moment, so that a refusal reaches the peer before the reset.
-async fn linger(reader: &mut (impl AsyncRead + Unpin)) {
-    let mut sink = vec![0; 4096];
-    let drain = async {
-        let mut left = LINGER_OCTETS;
-        while left > 0 {
-            match reader.read(&mut sink).await {
-                Ok(count) if count > 0 => left = left.saturating_sub(count),
-                _ => return,
-            }
-        }
-    };
-    _ = timeout(Duration::from_secs(1), drain).await;
 }
 
 async fn write_all(

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::net::peer_certificate::judge_xmpp;
 use crate::net::tls::{TlsSettings, server_name};
+use crate::sockets::linger::linger;
 
 /// A write that does not finish in this time means a dead peer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -243,6 +244,16 @@ impl Connection {
             }
         };
         _ = timeout(Duration::from_secs(2), done).await;
+    }
+
+    /// After [`Self::shutdown`]: lets the peer read why, though it is still writing.
+    pub(super) async fn linger(&mut self) {
+        match &mut self.wire {
+            Wire::Plain(stream) => linger(stream).await,
+            Wire::Client(stream) => linger(stream.get_mut().0).await,
+            Wire::Server(stream) => linger(stream.get_mut().0).await,
+            Wire::Gone => {}
+        }
     }
 }
 

@@ -76,6 +76,7 @@ async fn serve(
         .arrivals
         .send(StreamArrival::Ended { stream: number })
         .await;
+    task.connection.linger().await;
 }
 
 type Verdict = (VerifyId, Result<bool, Trouble>);
