@@ -16,9 +16,9 @@ use stox_xmpp::server::Software;
 use stox_xmpp::stream::{
     ClientSettings, Limits, Password, PasswordError, Timing, domain::normal_domain,
 };
-use tokio::sync::mpsc;
 
 use super::Shared;
+use super::carried::Carried;
 use crate::admin::AccountStatus;
 use crate::config::{self, Config};
 use crate::engine::{self, LinkName};
@@ -80,18 +80,6 @@ pub fn account_plans(
     config.xmpp.accounts.iter().map(plan).collect()
 }
 
-/// A word to an account's task.
-enum Word {
-    /// The link wants to write.
-    Join(LinkName, Attempt),
-    /// It has nothing more to write.
-    Part(LinkName, Attempt),
-    /// Written only while the attempt holds: what was meant for a lost session, its link writes again.
-    Write(LinkName, Attempt, Arc<Element>),
-    /// The gateway stops: nothing that comes from now on is taken.
-    Leave,
-}
-
 /// How an account is. The number tells the task from an earlier one of the same account.
 #[derive(Debug, Clone)]
 pub struct AccountNews {
@@ -112,10 +100,7 @@ pub(super) struct Accounts {
 struct Handle {
     number: u64,
     config: config::Account,
-    words: mpsc::Sender<Word>,
-    links: BTreeMap<LinkName, Attempt>,
-    /// Whatever its task has taken is here.
-    left: bool,
+    carried: Carried,
     status: AccountStatus,
     waits_for_person: bool,
 }
@@ -127,7 +112,7 @@ impl Accounts {
         plan: AccountPlan,
         shared: Arc<Shared>,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let (sender, words) = mpsc::channel(QUEUE);
+        let (carried, words) = Carried::new(QUEUE);
         self.last += 1;
         let status = AccountStatus {
             user: plan.config.user.to_string(),
@@ -140,9 +125,7 @@ impl Accounts {
         let handle = Handle {
             number: self.last,
             config: plan.config.clone(),
-            words: sender,
-            links: BTreeMap::new(),
-            left: false,
+            carried,
             status: status.clone(),
             waits_for_person: false,
         };
@@ -172,7 +155,7 @@ impl Accounts {
     pub(super) fn remove(&mut self, name: &str) -> Vec<(LinkName, Attempt)> {
         let handle = self.handles.remove(name);
         handle
-            .map(|handle| handle.links)
+            .map(|handle| handle.carried.end())
             .into_iter()
             .flatten()
             .collect()
@@ -187,30 +170,18 @@ impl Accounts {
         let Some(handle) = self.of(&name) else {
             return false;
         };
-        handle.links.insert(name.clone(), attempt);
-        handle.words.try_send(Word::Join(name, attempt)).is_ok()
+        handle.carried.join(name, attempt)
     }
 
     /// Writes for a link. What comes back is the attempt that is lost, since the task takes no more.
     pub(super) fn write(&mut self, name: &LinkName, element: Arc<Element>) -> Option<Attempt> {
-        let handle = self.of(name)?;
-        let attempt = *handle.links.get(name)?;
-        let word = Word::Write(name.clone(), attempt, element);
-        if handle.words.try_send(word).is_ok() {
-            return None;
-        }
-        handle.links.remove(name);
-        Some(attempt)
+        self.of(name)?.carried.write(name, element)
     }
 
     /// The link has let go, or has lost that attempt.
     pub(super) fn leave(&mut self, name: &LinkName, attempt: Attempt) {
-        if let Some(handle) = self.of(name)
-            && handle.links.get(name) == Some(&attempt)
-        {
-            handle.links.remove(name);
-            // A full queue forgets it; the next attempt has another number.
-            _ = handle.words.try_send(Word::Part(name.clone(), attempt));
+        if let Some(handle) = self.of(name) {
+            handle.carried.leave(name, attempt);
         }
     }
 
@@ -228,20 +199,22 @@ impl Accounts {
     /// last that it has taken.
     pub(super) fn leave_all(&mut self) {
         for handle in self.handles.values_mut() {
-            handle.left = handle.words.try_send(Word::Leave).is_err();
+            handle.carried.close();
         }
     }
 
     /// A task has left.
     pub(super) fn note_left(&mut self, name: &str) {
         if let Some(handle) = self.handles.get_mut(name) {
-            handle.left = true;
+            handle.carried.note_left();
         }
     }
 
     /// Whether all tasks have.
     pub(super) fn have_left(&self) -> bool {
-        self.handles.values().all(|handle| handle.left)
+        self.handles
+            .values()
+            .all(|handle| handle.carried.has_left())
     }
 
     pub(super) fn status(&self) -> Vec<AccountStatus> {

@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::dial::{Trouble, dial};
+use super::carried::{Carried, Word};
 use super::connection::{Connection, Lost};
 use super::{Handled, Rules, Shared, StreamArrival};
 use crate::admin::ComponentStatus;
@@ -80,18 +81,6 @@ pub fn plans(config: &Config, rules: &Rules) -> Vec<Plan> {
     config.xmpp.components.iter().map(plan).collect()
 }
 
-/// A word to a component's task.
-enum Word {
-    /// The link wants to write.
-    Join(LinkName, Attempt),
-    /// It has nothing more to write.
-    Part(LinkName, Attempt),
-    /// Written only while the attempt holds: what was meant for a lost connection, its link writes again.
-    Write(LinkName, Attempt, Arc<Element>),
-    /// The gateway stops: nothing that comes from now on is taken.
-    Leave,
-}
-
 /// The components as the engine's side sees them.
 #[derive(Default)]
 pub(super) struct Components {
@@ -99,10 +88,7 @@ pub(super) struct Components {
 }
 
 struct Handle {
-    words: mpsc::Sender<Word>,
-    links: BTreeMap<LinkName, Attempt>,
-    /// Whatever its task has taken is here.
-    left: bool,
+    carried: Carried,
     status: ComponentStatus,
 }
 
@@ -113,11 +99,9 @@ impl Components {
         plan: Plan,
         shared: Arc<Shared>,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let (sender, words) = mpsc::channel(QUEUE);
+        let (carried, words) = Carried::new(QUEUE);
         let handle = Handle {
-            words: sender,
-            links: BTreeMap::new(),
-            left: false,
+            carried,
             status: status(&plan, "connecting".to_owned()),
         };
         self.handles.insert(plan.local.clone(), handle);
@@ -134,30 +118,19 @@ impl Components {
         let Some(handle) = self.handles.get_mut(&name.local) else {
             return false;
         };
-        handle.links.insert(name.clone(), attempt);
-        handle.words.try_send(Word::Join(name, attempt)).is_ok()
+        handle.carried.join(name, attempt)
     }
 
     /// Writes for a link. What comes back is the attempt that is lost, since the task takes no more.
     pub(super) fn write(&mut self, name: &LinkName, element: Arc<Element>) -> Option<Attempt> {
         let handle = self.handles.get_mut(&name.local)?;
-        let attempt = *handle.links.get(name)?;
-        let word = Word::Write(name.clone(), attempt, element);
-        if handle.words.try_send(word).is_ok() {
-            return None;
-        }
-        handle.links.remove(name);
-        Some(attempt)
+        handle.carried.write(name, element)
     }
 
     /// The link has let go, or has lost that attempt.
     pub(super) fn leave(&mut self, name: &LinkName, attempt: Attempt) {
-        if let Some(handle) = self.handles.get_mut(&name.local)
-            && handle.links.get(name) == Some(&attempt)
-        {
-            handle.links.remove(name);
-            // A full queue forgets it; the next attempt has another number.
-            _ = handle.words.try_send(Word::Part(name.clone(), attempt));
+        if let Some(handle) = self.handles.get_mut(&name.local) {
+            handle.carried.leave(name, attempt);
         }
     }
 
@@ -171,20 +144,22 @@ impl Components {
     /// Takes nothing more. Each task confirms that with [`StreamArrival::Left`], behind the last that it has taken.
     pub(super) fn leave_all(&mut self) {
         for handle in self.handles.values_mut() {
-            handle.left = handle.words.try_send(Word::Leave).is_err();
+            handle.carried.close();
         }
     }
 
     /// A task has left.
     pub(super) fn note_left(&mut self, local: &str) {
         if let Some(handle) = self.handles.get_mut(local) {
-            handle.left = true;
+            handle.carried.note_left();
         }
     }
 
     /// Whether all tasks have.
     pub(super) fn have_left(&self) -> bool {
-        self.handles.values().all(|handle| handle.left)
+        self.handles
+            .values()
+            .all(|handle| handle.carried.has_left())
     }
 
     pub(super) fn status(&self) -> Vec<ComponentStatus> {

@@ -3,6 +3,7 @@
 
 mod account;
 mod advice;
+mod carried;
 mod complaints;
 mod component;
 mod connection;

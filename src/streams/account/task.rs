@@ -20,10 +20,11 @@ use tokio::time::{Instant, timeout};
 
 use super::again::Taken;
 use super::dial::{Trouble, connect};
-use super::{AccountNews, AccountPlan, Word};
+use super::{AccountNews, AccountPlan};
 use crate::admin::AccountStatus;
 use crate::engine::LinkName;
 use crate::entropy::OsEntropy;
+use crate::streams::carried::Word;
 use crate::streams::component::refusal;
 use crate::streams::connection::{Connection, Lost, Start};
 use crate::streams::outbound::sleep_until;
