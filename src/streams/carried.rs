@@ -2,12 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use minidom::Element;
+use stox_core::time::Entropy;
 use stox_xmpp::link::Attempt;
 use tokio::sync::mpsc;
 
 use crate::engine::LinkName;
+use crate::entropy::OsEntropy;
+
+/// How long to wait after so many failures: doubled each time up to `latest`, and then between half of it and all of it, so
+/// that many gateways do not knock at the same time.
+pub(super) fn delay(failures: u32, first: Duration, latest: Duration) -> Duration {
+    let factor = 1_u32.checked_shl(failures).unwrap_or(u32::MAX);
+    let doubled = first.saturating_mul(factor).min(latest);
+    let share = u32::try_from(OsEntropy::default().next_u64() % 1024).unwrap_or(0);
+    doubled / 2 + doubled / 2 * share / 1024
+}
 
 /// A word to such a task.
 pub(super) enum Word {

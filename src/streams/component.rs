@@ -11,7 +11,6 @@ use bytes::BytesMut;
 use minidom::Element;
 use stox_core::address::{Jid, canonical_domain};
 use stox_core::failure::{Failure, Local, to_stanza};
-use stox_core::time::Entropy;
 use stox_xmpp::adapt;
 use stox_xmpp::link::{Attempt, Loss};
 use stox_xmpp::stream::{
@@ -22,13 +21,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::dial::{Trouble, dial};
-use super::carried::{Carried, Word};
+use super::carried::{Carried, Word, delay};
 use super::connection::{Connection, Lost};
 use super::{Handled, Rules, Shared, StreamArrival};
 use crate::admin::ComponentStatus;
 use crate::config::{Component, ComponentTls, Config};
 use crate::engine::LinkName;
-use crate::entropy::OsEntropy;
 
 /// What waits for one component's task. Each link keeps far less in flight.
 const QUEUE: usize = 16_384;
@@ -211,20 +209,12 @@ async fn run(shared: Arc<Shared>, plan: Plan, words: mpsc::Receiver<Word>) {
         };
         task.lose(trouble.local).await;
         if !task.ended {
-            task.wait(delay(failures, trouble.latest()), trouble.local)
+            task.wait(delay(failures, RETRY, trouble.latest()), trouble.local)
                 .await;
             failures = failures.saturating_add(1);
         }
     }
     task.refuse_late().await;
-}
-
-/// Between half of it and all of it, so that many gateways do not knock at the same time.
-fn delay(failures: u32, latest: Duration) -> Duration {
-    let factor = 1_u32.checked_shl(failures).unwrap_or(u32::MAX);
-    let doubled = RETRY.saturating_mul(factor).min(latest);
-    let share = u32::try_from(OsEntropy::default().next_u64() % 1024).unwrap_or(0);
-    doubled / 2 + doubled / 2 * share / 1024
 }
 
 /// A connection on which stanzas flow.

@@ -24,7 +24,7 @@ use super::{AccountNews, AccountPlan};
 use crate::admin::AccountStatus;
 use crate::engine::LinkName;
 use crate::entropy::OsEntropy;
-use crate::streams::carried::Word;
+use crate::streams::carried::{Word, delay};
 use crate::streams::component::refusal;
 use crate::streams::connection::{Connection, Lost, Start};
 use crate::streams::outbound::sleep_until;
@@ -79,24 +79,20 @@ pub(super) async fn run(
             failures = 0;
         }
         if !task.ended {
-            task.wait(delay(failures, &trouble), &trouble).await;
+            task.wait(pause(failures, &trouble), &trouble).await;
             failures = failures.saturating_add(1);
         }
     }
     tracing::info!(account = %plan.config.jid, "XMPP account is signed out");
 }
 
-/// Between half of it and all of it, so that many accounts do not knock at the same time; a lasting fault is never tried
-/// again before its time.
-fn delay(failures: u32, trouble: &Trouble) -> Duration {
+/// A lasting fault is never tried again before its time.
+fn pause(failures: u32, trouble: &Trouble) -> Duration {
     let (first, latest) = trouble.delays();
-    if trouble.lasting.is_some() {
-        return first;
+    match trouble.lasting {
+        Some(_) => first,
+        None => delay(failures, first, latest),
     }
-    let factor = 1_u32.checked_shl(failures).unwrap_or(u32::MAX);
-    let doubled = first.saturating_mul(factor).min(latest);
-    let share = u32::try_from(OsEntropy::default().next_u64() % 1024).unwrap_or(0);
-    doubled / 2 + doubled / 2 * share / 1024
 }
 
 /// A connection and what is spoken on it.
