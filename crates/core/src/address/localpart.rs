@@ -31,12 +31,12 @@ pub(super) fn from_text(text: &str) -> Result<String, AddressError> {
     Ok(local)
 }
 
-/// Refuses a localpart that RFC 7622 §3.3 does not allow.
+/// Refuses a localpart that RFC 7622 §3.3 does not allow, as it is written or folded: some characters grow when they are.
 pub(super) fn check(local: &str) -> Result<(), AddressError> {
     if local.is_empty() {
         return Err(AddressError::EmptyPart);
     }
-    if local.len() > MAX_PART {
+    if local.len() > MAX_PART || (!local.is_ascii() && fold(local).len() > MAX_PART) {
         return Err(AddressError::TooLong);
     }
     if !local.chars().all(localpart_allows) {

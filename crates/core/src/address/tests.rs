@@ -215,6 +215,8 @@ fn what_cannot_cross_is_refused() {
 #[test]
 fn malformed_jids_are_refused() {
     let long = format!("{}@jabber.example", "u".repeat(1024));
+    // Two octets that become four when they are folded.
+    let growing = format!("{}@jabber.example", "\u{344}".repeat(256));
     let rows = [
         ("alma@jabber.example/", AddressError::EmptyPart),
         ("@jabber.example", AddressError::EmptyPart),
@@ -227,6 +229,7 @@ fn malformed_jids_are_refused() {
         ("a\u{200b}b@jabber.example", AddressError::Forbidden),
         ("alma@jabber.example/a\r\nb", AddressError::Forbidden),
         (long.as_str(), AddressError::TooLong),
+        (growing.as_str(), AddressError::TooLong),
     ];
     for (text, expected) in rows {
         assert_eq!(Jid::parse(text), Err(expected), "{text}");
