@@ -18,7 +18,8 @@ mod http;
 #[cfg(test)]
 mod tests;
 
-use self::document::{Descriptor, Document};
+pub use self::document::{Descriptor, Document};
+pub use self::http::body;
 use super::dane::Verdict;
 use super::dns::{Dns, DnsError};
 use super::peer_certificate::CertificateFault;

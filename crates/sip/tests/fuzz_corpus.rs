@@ -1,4 +1,5 @@
-//! What the fuzz targets of values and of the transaction layer check, on their corpora and on random steps.
+//! What the fuzz targets of values, of the transaction layer and of the way to a peer check, on their corpora and on random
+//! steps.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -7,6 +8,7 @@
     reason = "helpers of tests may fail a test"
 )]
 
+mod target_invariants;
 mod transaction_invariants;
 mod value_invariants;
 
@@ -42,7 +44,26 @@ fn transactions() {
         .for_each(|octets| transaction_invariants::check(octets));
 }
 
+#[test]
+fn targets() {
+    let found = corpus("sip_targets", 9);
+    let targets: usize = found
+        .iter()
+        .map(|octets| target_invariants::check(octets))
+        .sum();
+    assert!(targets >= 6, "{targets}");
+}
+
 proptest! {
+    #[test]
+    fn any_answers_lead_somewhere_or_nowhere(
+        hop in "sips?:[a-c.]{1,9}(:[0-9]{1,5})?(;transport=(tls|tcp|udp))?( (TLS|TCP|UDP|-)){0,3}",
+        answers in proptest::collection::vec("(S [0-2] [0-9] [0-9]{1,4} [a-c.]{1,6}\n|N 1 [0-3] s SIP\\+D2T [a-c.]{1,6}\n|A 192.0.2.[1-9]\n|!\n){0,4}", 0..8),
+    ) {
+        let text = format!("{hop}\n\n{}", answers.join("\n\n"));
+        target_invariants::check(text.as_bytes());
+    }
+
     #[test]
     fn any_text_is_some_value(kind in any::<u8>(), text in ".{0,60}") {
         value_invariants::check(&[vec![kind], text.into_bytes()].concat());

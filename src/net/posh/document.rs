@@ -12,14 +12,15 @@ use super::PoshError;
 
 /// The digests of one certificate; at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Descriptor {
+pub struct Descriptor {
     sha256: Option<Vec<u8>>,
     sha512: Option<Vec<u8>>,
 }
 
 impl Descriptor {
     /// Whether every digest is this certificate's.
-    pub(super) fn is_of(&self, certificate: &CertificateDer<'_>) -> bool {
+    #[must_use]
+    pub fn is_of(&self, certificate: &CertificateDer<'_>) -> bool {
         let is_256 = |digest: &Vec<u8>| *digest == Sha256::digest(certificate).as_slice();
         let is_512 = |digest: &Vec<u8>| *digest == Sha512::digest(certificate).as_slice();
         self.sha256.as_ref().is_none_or(is_256) && self.sha512.as_ref().is_none_or(is_512)
@@ -28,14 +29,21 @@ impl Descriptor {
 
 /// What a web server says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Document {
+pub enum Document {
     /// Certificates that it vouches for.
     Fingerprints {
+        /// At least one.
         of: Vec<Descriptor>,
+        /// How long that counts; above zero.
         lifetime: Duration,
     },
-    /// Where another document is.
-    Reference { url: String, lifetime: Duration },
+    /// Another document counts.
+    Reference {
+        /// Where it is, as it was written.
+        url: String,
+        /// How long that counts; above zero.
+        lifetime: Duration,
+    },
 }
 
 /// As it is written; unknown members are passed over.
@@ -55,7 +63,11 @@ struct WireDescriptor {
 }
 
 impl Document {
-    pub(super) fn read(octets: &[u8]) -> Result<Self, PoshError> {
+    /// Reads the JSON.
+    ///
+    /// # Errors
+    /// [`PoshError::Document`]: what is wrong with it.
+    pub fn read(octets: &[u8]) -> Result<Self, PoshError> {
         let wire: Wire = serde_json::from_slice(octets).map_err(|_| {
             PoshError::Document("it is not JSON, or a member of it is of the wrong type")
         })?;

@@ -57,8 +57,11 @@ enum Length {
     Open,
 }
 
-/// The body, when it is complete; `ended` where nothing more comes.
-pub(super) fn body(heard: &[u8], ended: bool) -> Result<Option<Vec<u8>>, PoshError> {
+/// The body of a response of which this has come, when it is complete: 64 KiB at most. `ended` where nothing more comes.
+///
+/// # Errors
+/// It is no HTTP response, not one with status 200, or too long.
+pub fn body(heard: &[u8], ended: bool) -> Result<Option<Vec<u8>>, PoshError> {
     let mut headers = [EMPTY_HEADER; MAX_HEADERS];
     let mut response = Response::new(&mut headers);
     let head = match response.parse(heard) {
