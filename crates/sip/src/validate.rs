@@ -244,14 +244,22 @@ pub fn validate_support(request: &Request, offer: &Offer<'_>) -> Result<(), Reje
     Err(Rejection::new(420, "Bad Extension").with("Unsupported", unsupported.join(", ")))
 }
 
-/// Checks a response that came back to a request of ours: mandatory header fields, addresses, `CSeq`, and exactly one
-/// `Via` value, ours (RFC 3261 §8.1.3.3, §18.1.2).
+/// Checks a response that came back to a request of ours: mandatory header fields once each, addresses, `CSeq`, and exactly
+/// one `Via` value, ours (RFC 3261 §8.1.3.3, §18.1.2). What it may repeat or leave out besides takes nothing from what it
+/// says of the request.
 ///
 /// # Errors
 /// [`Unusable`]: drop it.
 pub fn validate_response(response: &Response) -> Result<(), Unusable> {
     let headers = &response.headers;
-    check_presence(headers).map_err(|_| Unusable("missing or repeated header field"))?;
+    for name in MANDATORY {
+        if headers.get(name).is_none_or(str::is_empty) {
+            return Err(Unusable("missing header field"));
+        }
+        if name != "Via" && headers.get_all(name).nth(1).is_some() {
+            return Err(Unusable("repeated header field"));
+        }
+    }
     let mut vias = headers.values("Via");
     if vias.next().is_none_or(|via| Via::parse(via).is_err()) {
         return Err(Unusable("malformed Via"));

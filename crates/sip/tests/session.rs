@@ -928,6 +928,8 @@ fn a_to_that_cannot_be_read_sets_up_no_session() {
         "SIP/2.0 200 OK\r\nVia: {via}\r\nFrom: {from}\r\nTo: <sip;bruno@ocs.example>;tag=b1\r\nCall-ID: {call_id}\r\n\
          CSeq: {cseq}\r\n{GRUU}{SDP}Content-Length: {length}\r\n\r\n{body}"
     ));
+    // No answer that counts.
+    agent.passes_seconds(60);
     assert!(matches!(settled(&mut agent), (1, Err(_))));
     agent.passes_seconds(2000);
     let repeats = |request: &stox_sip::message::Request| request.field("To").contains("sip;bruno");

@@ -12,6 +12,7 @@ use super::{ClientId, FailureCause, Hop, Route, Shared, TransactionEvent, Tx};
 use crate::message::{Request, Response};
 use crate::method::Method;
 use crate::transport::{Destination, Source, Target, Transport};
+use crate::validate::validate_response;
 
 /// What a UDP datagram can carry over IPv4.
 const MAX_DATAGRAM: usize = 65_507;
@@ -159,6 +160,11 @@ impl Clients {
             shared.counters.stray_responses += 1;
             return;
         };
+        if validate_response(&response).is_err() {
+            shared.counters.unreadable_responses += 1;
+            self.live.insert(id, client);
+            return;
+        }
         match client.response(id, index, source, response, shared, now) {
             Next::Nothing => {}
             Next::Hop(refusal) => {

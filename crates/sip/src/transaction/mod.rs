@@ -242,6 +242,8 @@ pub struct Counters {
     pub repeated_requests: u64,
     /// Responses dropped because they match nothing that we sent to that peer.
     pub stray_responses: u64,
+    /// Responses to requests of ours dropped because a mandatory header field of theirs cannot be read.
+    pub unreadable_responses: u64,
     /// ACKs dropped because they match no response of ours.
     pub stray_acks: u64,
     /// Requests that came a second way and got 482 (RFC 3261 §8.2.2.2).

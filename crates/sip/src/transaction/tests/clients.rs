@@ -122,6 +122,33 @@ fn responses_from_elsewhere_are_dropped_and_counted() {
 }
 
 #[test]
+fn responses_that_cannot_be_read_are_dropped_and_counted() {
+    let mut layer = layer();
+    send(&mut layer, Method::MESSAGE, &[(Transport::Udp, A)]);
+    let request = last_request(&mut layer);
+    let good = response(&request, 200);
+    let here = source(Transport::Udp, A);
+    let mut twice = good.clone();
+    twice.headers.push("To", "<sip:other@ocs.test>;tag=other");
+    let mut without = good.clone();
+    without.headers.remove("Call-ID");
+    let mut broken = good.clone();
+    broken.headers.set("To", "<sip:bruno@ocs.test");
+    for unreadable in [twice, without, broken] {
+        layer.receive(&here, unreadable, at(10));
+    }
+    assert_eq!(told(&mut layer), [""; 0]);
+    assert_eq!(layer.counters().unreadable_responses, 3);
+    // What else is said twice takes nothing from it.
+    let mut sloppy = good;
+    sloppy.headers.push("Content-Length", "0");
+    sloppy.headers.push("Server", "a");
+    sloppy.headers.push("Server", "b");
+    layer.receive(&here, sloppy, at(20));
+    assert_over(&mut layer, &["response 200"]);
+}
+
+#[test]
 fn a_response_comes_over_the_connection_that_carried_the_request() {
     let mut layer = layer();
     let from = source(Transport::Tls, A);
