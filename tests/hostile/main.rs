@@ -25,6 +25,7 @@ mod security_document;
 mod sip;
 mod sip_sink;
 mod soak;
+mod spoofed;
 mod tls;
 mod torture;
 mod want;

@@ -46,8 +46,13 @@ impl World {
         (Self::start_towards(folder, sip.address), sip)
     }
 
-    /// With this next hop for `sip.example`.
+    /// With this next hop for `sip.example`, over TCP.
     pub(crate) fn start_towards(folder: &Folder, next_hop: SocketAddr) -> Self {
+        Self::start_by(folder, &format!("sip:{next_hop};transport=tcp"))
+    }
+
+    /// With this URI as next hop for `sip.example`.
+    pub(crate) fn start_by(folder: &Folder, next_hop: &str) -> Self {
         let xmpp = XmppServer::start("xmpp.example", "sip.example");
         let settings = SETTINGS
             .replace(
@@ -59,7 +64,7 @@ impl World {
             )
             .replace("domain = \"ocs.test\"", "domain = \"sip.example\"")
             .replace("[\"127.0.0.1\"]\n", "[\"127.0.0.0/9\"]\n")
-            .replace("sip:127.0.0.1:9", &format!("sip:{next_hop};transport=tcp"))
+            .replace("sip:127.0.0.1:9", next_hop)
             // TCP and TLS share the connections: 2,000 idle ones on each, and who asks meanwhile.
             + "[limits]\nmessages_per_second = 1000\nconnections = 4100\n";
         let gateway = Gateway::start_with(folder, &settings);
