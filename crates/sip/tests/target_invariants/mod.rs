@@ -35,8 +35,14 @@ pub(crate) fn check(octets: &[u8]) -> usize {
     let Some(hop) = hop(uri) else {
         return 0;
     };
+    let mut listed: Vec<Transport> = Vec::new();
+    for transport in transports.split(' ').filter_map(transport) {
+        if !listed.contains(&transport) {
+            listed.push(transport);
+        }
+    }
     let policy = TransportPolicy {
-        transports: transports.split(' ').filter_map(transport).collect(),
+        transports: listed,
         naptr: !transports.contains('-'),
     };
     let answers: Vec<Answer> = blocks.map(answer).collect();
