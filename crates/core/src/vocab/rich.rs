@@ -121,7 +121,8 @@ impl Link {
         let legal = !rest.is_empty()
             && uri.len() <= Self::MAX_OCTETS
             && uri.chars().all(|c| !c.is_whitespace() && !c.is_control())
-            && !uri.contains(['<', '>', '"', '`', '\\', '{', '}']);
+            // The last two are no characters of XML.
+            && !uri.contains(['<', '>', '"', '`', '\\', '{', '}', '\u{fffe}', '\u{ffff}']);
         (known && legal).then(|| Self(uri.into()))
     }
 
@@ -201,6 +202,8 @@ mod tests {
             "http://a\u{7}b",
             "http://a\"onclick=x",
             "http://a<b>",
+            "http://a\u{ffff}b",
+            "http://a\u{fffe}b",
             "",
         ] {
             assert_eq!(Link::parse(bad), None, "{bad}");
