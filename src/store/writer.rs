@@ -20,6 +20,10 @@ const LEDGER_SHARE: usize = 128;
 const PRUNE_STEP: u64 = 200;
 /// Between two steps, for messages.
 const PRUNE_PAUSE: Duration = Duration::from_millis(5);
+/// Commands that are owed at most: each was to be written once and could not be.
+const MAX_OWED: usize = 10_000;
+/// Until they are tried again.
+const RETRY: Duration = Duration::from_secs(1);
 /// Until the next look for entries to take away, where the last one has found all there were.
 const PRUNE_REST: Duration = Duration::from_secs(60);
 
@@ -64,6 +68,8 @@ impl StoreWriter {
             written,
             retention,
             prune_at: Instant::now(),
+            owed: Vec::new(),
+            retry_at: Instant::now(),
         };
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
@@ -146,6 +152,9 @@ struct Writer {
     written: Written,
     retention: Retention,
     prune_at: Instant,
+    /// What nobody asks for again, and what the store has not taken yet, in order.
+    owed: Vec<StoreOut>,
+    retry_at: Instant,
 }
 
 impl Writer {
@@ -153,9 +162,12 @@ impl Writer {
         loop {
             let batch = self.next_batch();
             if !batch.is_empty() {
-                self.write(&batch);
+                self.write(batch);
             } else if !self.wait() {
                 return;
+            }
+            if !self.owed.is_empty() && self.retry_at <= Instant::now() {
+                self.pay();
             }
             if self.prune_at <= Instant::now() {
                 self.prune();
@@ -175,32 +187,38 @@ impl Writer {
 
     /// Waits until there is something to do; false when there never will be.
     fn wait(&mut self) -> bool {
-        let rest = self.prune_at.saturating_duration_since(Instant::now());
+        let next = match self.owed.as_slice() {
+            [] => self.prune_at,
+            _ => self.prune_at.min(self.retry_at),
+        };
+        let rest = next.saturating_duration_since(Instant::now());
         match self.jobs.recv_timeout(rest) {
             Ok(Some(command)) => {
                 let mut batch = vec![command];
                 batch.extend(self.next_batch());
-                self.write(&batch);
+                self.write(batch);
                 true
             }
             Ok(None) | Err(RecvTimeoutError::Timeout) => true,
             // Both queues end together.
             Err(RecvTimeoutError::Disconnected) => {
                 let rest: Vec<StoreOut> = self.ledger.try_iter().collect();
-                self.write(&rest);
+                self.write(rest);
+                self.pay();
                 false
             }
         }
     }
 
-    fn write(&mut self, batch: &[StoreOut]) {
-        let kept = match self.store.apply(batch) {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::error!(%error, commands = batch.len(), "cannot write to the store: messages are refused until it works again; check disk space and permissions of gateway.state_dir");
-                false
-            }
-        };
+    /// One transaction. What it fails to take is answered, owed or left out.
+    fn write(&mut self, mut batch: Vec<StoreOut>) {
+        // Behind what is owed, or a withdrawal would come before what it withdraws.
+        if !self.owed.is_empty() {
+            let (later, now) = batch.into_iter().partition(is_state);
+            self.owe(later);
+            batch = now;
+        }
+        let kept = self.apply(&batch);
         for reference in batch.iter().filter_map(kept_reference) {
             (self.written)(if kept {
                 StoreIn::Kept(reference)
@@ -208,6 +226,44 @@ impl Writer {
                 StoreIn::NotKept(reference)
             });
         }
+        if !kept {
+            self.retry_at = Instant::now() + RETRY;
+            self.owe(batch.into_iter().filter(is_state).collect());
+        }
+    }
+
+    fn apply(&mut self, batch: &[StoreOut]) -> bool {
+        if batch.is_empty() {
+            return true;
+        }
+        match self.store.apply(batch) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(%error, commands = batch.len(), "cannot write to the store: messages are refused until it works again; check disk space and permissions of gateway.state_dir");
+                false
+            }
+        }
+    }
+
+    fn owe(&mut self, commands: Vec<StoreOut>) {
+        let room = MAX_OWED.saturating_sub(self.owed.len());
+        if commands.len() > room {
+            tracing::error!(
+                left_out = commands.len() - room,
+                "the store has failed for so long that outcomes and subscriptions are forgotten at the next start"
+            );
+        }
+        self.owed.extend(commands.into_iter().take(room));
+    }
+
+    /// Tries again.
+    fn pay(&mut self) {
+        let owed = std::mem::take(&mut self.owed);
+        if self.apply(&owed) {
+            return;
+        }
+        self.owed = owed;
+        self.retry_at = Instant::now() + RETRY;
     }
 
     /// One step.
@@ -235,6 +291,16 @@ fn kept_reference(command: &StoreOut) -> Option<Ref> {
         | StoreOut::Learn(_)
         | StoreOut::Record(_)
         | StoreOut::Amend(_) => None,
+    }
+}
+
+/// What stands in the store until it is changed.
+fn is_state(command: &StoreOut) -> bool {
+    match command {
+        StoreOut::Put { .. } | StoreOut::Remove(_) | StoreOut::Settle(_) | StoreOut::Learn(_) => {
+            true
+        }
+        StoreOut::Keep(_) | StoreOut::Record(_) | StoreOut::Amend(_) => false,
     }
 }
 
@@ -318,6 +384,68 @@ mod tests {
             answered.iter().collect::<Vec<_>>(),
             [StoreIn::NotKept(Ref(5))]
         );
+    }
+
+    /// Fails as often as it is told to, and hands on what it takes.
+    struct Failing {
+        times: usize,
+        taken: SyncSender<Vec<StoreOut>>,
+    }
+
+    impl Store for Failing {
+        fn load(&mut self) -> Result<Kept, StoreError> {
+            Ok(Kept::default())
+        }
+        fn apply(&mut self, batch: &[StoreOut]) -> Result<(), StoreError> {
+            if self.times > 0 {
+                self.times -= 1;
+                return Err(StoreError::Newer { found: 2, known: 1 });
+            }
+            self.taken.send(batch.to_vec()).unwrap();
+            Ok(())
+        }
+        fn prune(&mut self, _: Retention, _: Duration, _: u64) -> Result<bool, StoreError> {
+            Ok(false)
+        }
+        fn secret(
+            &mut self,
+            _: &str,
+            make: &mut dyn FnMut() -> String,
+        ) -> Result<String, StoreError> {
+            Ok(make())
+        }
+    }
+
+    #[test]
+    fn outcomes_are_written_when_the_store_works_again_and_messages_do_not_wait_for_that() {
+        let (taken, take) = sync_channel(100);
+        let (answers, answered) = channel();
+        let writer = StoreWriter::start(
+            Box::new(Failing { times: 1, taken }),
+            8,
+            RETENTION,
+            Box::new(move |answer| answers.send(answer).unwrap()),
+        )
+        .unwrap();
+        writer.send(StoreOut::Settle(Ref(1))).unwrap();
+        // The first batch has failed when the next is answered.
+        writer.send(keep(2)).unwrap();
+        let first = answered.recv().unwrap();
+        writer.send(keep(3)).unwrap();
+        assert_eq!(answered.recv().unwrap(), StoreIn::Kept(Ref(3)));
+        writer.send(StoreOut::Settle(Ref(3))).unwrap();
+        let mut written = Vec::new();
+        while !written.contains(&StoreOut::Settle(Ref(3))) {
+            written.extend(take.recv().unwrap());
+        }
+        let mut expected = vec![keep(3), StoreOut::Settle(Ref(1)), StoreOut::Settle(Ref(3))];
+        // In a batch of its own, or in the one that failed.
+        if first == StoreIn::Kept(Ref(2)) {
+            expected.insert(0, keep(2));
+        }
+        assert_eq!(written, expected);
+        drop(writer);
+        assert!(take.recv().is_err(), "nothing is written twice");
     }
 
     fn record(number: u64) -> StoreOut {

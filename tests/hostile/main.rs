@@ -26,6 +26,7 @@ mod sip;
 mod sip_sink;
 mod soak;
 mod spoofed;
+mod store;
 mod tls;
 mod torture;
 mod want;

@@ -42,7 +42,7 @@ fn serve(mut stream: TcpStream, sender: &Sender<String>) {
 }
 
 /// 200 to a request.
-fn answer(request: &str) -> String {
+pub(crate) fn answer(request: &str) -> String {
     let mut lines = String::new();
     for name in ["Via", "From", "To", "Call-ID", "CSeq"] {
         let tag = if name == "To" && !field(request, "To").contains(";tag=") {
