@@ -1,7 +1,11 @@
 //! Dialled streams: the originating server of RFC 6120 and XEP-0220, and the receiving server's question to an
 //! authoritative server.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+    time::Duration,
+};
 
 use minidom::Element;
 use stox_core::time::Now;
@@ -266,23 +270,34 @@ impl OutboundStream {
     /// Asks for a pair: its stanzas may be sent after [`OutboundEvent::Ready`]. Several pairs share a stream
     /// (XEP-0220 §2.6).
     pub fn authorise(&mut self, pair: DomainPair, now: Now) {
-        if !self.carrier.is_open() && !self.carrier.is_in_handshake() {
-            self.carrier
-                .event(OutboundEvent::PairRefused(pair, PairError::Closed));
-        } else {
-            self.pairs.entry(pair).or_insert(Progress::Wanted);
-            self.ask(now);
+        let takes = self.carrier.is_open() || self.carrier.is_in_handshake();
+        // One that is open already is told of the end with all others.
+        match self.pairs.entry(pair) {
+            Entry::Occupied(_) => {}
+            Entry::Vacant(place) if takes => {
+                place.insert(Progress::Wanted);
+                self.ask(now);
+            }
+            Entry::Vacant(place) => {
+                let event = OutboundEvent::PairRefused(place.into_key(), PairError::Closed);
+                self.carrier.event(event);
+            }
         }
     }
 
     /// Asks about a key, as the receiving server that it was shown to.
     pub fn verify(&mut self, request: VerifyRequest, now: Now) {
-        if !self.carrier.is_open() && !self.carrier.is_in_handshake() {
-            self.carrier
-                .event(OutboundEvent::Verified(request, Err(VerifyError::Closed)));
-        } else {
-            self.questions.entry(request).or_insert(Progress::Wanted);
-            self.ask(now);
+        let takes = self.carrier.is_open() || self.carrier.is_in_handshake();
+        match self.questions.entry(request) {
+            Entry::Occupied(_) => {}
+            Entry::Vacant(place) if takes => {
+                place.insert(Progress::Wanted);
+                self.ask(now);
+            }
+            Entry::Vacant(place) => {
+                let event = OutboundEvent::Verified(place.into_key(), Err(VerifyError::Closed));
+                self.carrier.event(event);
+            }
         }
     }
 

@@ -945,6 +945,26 @@ fn requests_to_a_closed_stream_are_answered_at_once() {
 }
 
 #[test]
+fn a_pair_that_is_asked_for_again_while_the_stream_closes_is_settled_once() {
+    let mut dialled = Dialled::ready(outbound_settings("sip.test", "jabber.test"));
+    let wanted = pair("sip.test", "x.test");
+    dialled.stream.authorise(wanted.clone(), at(1));
+    dialled.seen();
+    dialled.stream.close(at(1));
+    dialled.stream.authorise(wanted.clone(), at(1));
+    dialled.stream.authorise(wanted, at(1));
+    assert_eq!(dialled.seen(), [wrote(CLOSING)]);
+    let end = "<db:result from='x.test' to='sip.test' type='invalid'/></stream:stream>";
+    let told = dialled.take(end).into_iter().filter(|seen| {
+        matches!(
+            seen,
+            Seen::Said(OutboundEvent::PairRefused(..) | OutboundEvent::Closed(_))
+        )
+    });
+    assert_eq!(told.count(), 2, "the answer, and the end");
+}
+
+#[test]
 fn compares_certificate_names() {
     let cases = [
         ("jabber.test", "jabber.test", true),
