@@ -16,6 +16,9 @@ use stox_sip::method::Method;
 use stox_sip::msrp::uri::{parse_path, print_path, same_path};
 use stox_sip::uri::{AnyUri, Uri};
 
+/// Parameters of a URI at most.
+const MOST_PARAMS: usize = 64;
+
 type Check = fn(&str, &[u8]);
 
 const CHECKS: [Check; 12] = [
@@ -61,7 +64,13 @@ fn uri(text: &str, _: &[u8]) {
         read.set_param("x", Some(text));
         let printed = read.to_string();
         one_line(&printed);
-        assert_eq!(Uri::parse(&printed).as_ref(), Ok(&read));
+        // One more than is read has no place.
+        let fits = read.params.len() <= MOST_PARAMS;
+        assert_eq!(Uri::parse(&printed).is_ok(), fits);
+        assert!(
+            !fits || Uri::parse(&printed).as_ref() == Ok(&read),
+            "{printed}"
+        );
     }
     // A name that anybody may have chosen becomes a user part and nothing else.
     let made = Uri::sip(Some(text), "a.example");
