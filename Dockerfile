@@ -22,10 +22,11 @@ RUN apt-get update \
 COPY --from=build /out/stoxgate /usr/local/bin/stoxgate
 # Secrets are mounted into containers for everybody to read, of whom there is one.
 ENV STOXGATE_TLS__LAX_KEY_PERMISSIONS=true
+ENV STOXGATE_CONFIG=/etc/stoxgate/gateway.toml
 USER stoxgate
 VOLUME /var/lib/stoxgate
 # XMPP server-to-server; SIP over UDP and TCP; SIP over TLS
 EXPOSE 5269/tcp 5060/udp 5060/tcp 5061/tcp
-HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["stoxgate", "status", "--config", "/etc/stoxgate/gateway.toml", "--quiet"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["stoxgate", "status", "--quiet"]
 ENTRYPOINT ["stoxgate"]
-CMD ["serve", "--config", "/etc/stoxgate/gateway.toml"]
+CMD ["serve"]

@@ -1,6 +1,6 @@
 //! The gateway program.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -99,10 +99,16 @@ fn status(settings: &Settings, json: bool, quiet: bool) -> ExitCode {
         },
         Ok(status) => say(admin::describe(&status).trim_end()),
         Err(_) if quiet => ExitCode::FAILURE,
-        Err(error) => fail(&format!(
-            "no gateway answers at {}: {error}; is it running with these settings?",
-            socket.display()
-        )),
+        Err(error) => {
+            let hint = match error.kind() {
+                ErrorKind::PermissionDenied => {
+                    "ask as the user that the gateway runs as, or as root"
+                }
+                _ => "is it running with these settings?",
+            };
+            let socket = socket.display();
+            fail(&format!("no gateway answers at {socket}: {error}; {hint}"))
+        }
     }
 }
 

@@ -101,7 +101,7 @@ fn log(table: &mut Table) -> Log {
         .parse::<tracing_subscriber::filter::Targets>()
         .is_err()
     {
-        table.problem("level", "is not a level; write error, warn, info, debug, trace, or a filter such as info,stoxgate::sip=debug");
+        table.problem("level", "is not a level; write error, warn, info, debug, trace, or a filter such as info,stoxgate::engine=debug");
     }
     Log {
         filter,
@@ -162,7 +162,7 @@ fn xmpp(table: &mut Table, folder: &Path, environment: &Environment) -> Xmpp {
     let accounts = table.each("account", |table| {
         account::account(table, folder, environment)
     });
-    if partners.is_empty() {
+    if partners.is_empty() && accounts.is_empty() {
         table.problem("partner", "is missing: name at least one XMPP domain that may use the gateway, or \"*\" for every one, in [[xmpp.partner]]");
     }
     let mut seen = BTreeSet::new();

@@ -1,5 +1,6 @@
 //! Takes keys out of a table one by one and remembers every problem, so that all are reported at once.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -106,7 +107,7 @@ impl Table {
         match serde_json::from_value(value) {
             Ok(value) => Some(value),
             Err(error) => {
-                self.problem(key, error.to_string());
+                self.problem(key, with_advice(error.to_string()));
                 None
             }
         }
@@ -201,6 +202,17 @@ impl Table {
         }
         self.map.clear();
         std::mem::take(&mut self.problems)
+    }
+}
+
+/// What the library says of an address tells nobody how to write one.
+fn with_advice(message: String) -> String {
+    let of_library = "".parse::<SocketAddr>().map_err(|error| error.to_string());
+    match of_library {
+        Err(words) if message.contains(&words) => format!(
+            "{message}; write address and port, as in 192.0.2.7:5269 or [2001:db8::7]:5269, not a host name"
+        ),
+        _ => message,
     }
 }
 

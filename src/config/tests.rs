@@ -387,6 +387,36 @@ fn a_typing_mistake_gets_a_hint() {
 }
 
 #[test]
+fn xmpp_is_reached_by_a_rule_or_an_account() {
+    let with = |account: &str| {
+        read(&format!(
+            r#"
+            [gateway]
+            host = "gw.test"
+            state_dir = "state"
+            [tls]
+            certificate = "c.pem"
+            key = "k.pem"
+            [sip]
+            tls = ["0.0.0.0:5061"]
+            [[sip.domain]]
+            domain = "ocs.test"
+            {account}
+            "#
+        ))
+    };
+    let account = r#"
+        [[xmpp.account]]
+        user = "sip:alice@ocs.test"
+        jid = "alice@jabber.test"
+        password_env = "ALICE_PASSWORD"
+    "#;
+    assert!(with(account).unwrap().xmpp.partners.is_empty());
+    let refused = with("").unwrap_err().to_string();
+    assert!(refused.contains("xmpp.partner: is missing"), "{refused}");
+}
+
+#[test]
 fn all_problems_are_reported_at_once() {
     let text = r#"
         [gateway]
@@ -402,6 +432,7 @@ fn all_problems_are_reported_at_once() {
         listen = ["nowhere"]
         [[xmpp.partner]]
         domain = "ocs.test"
+        address = "xmpp.ocs.test"
         tls = "optional"
         certificate = "verify"
         [sip]
@@ -418,7 +449,8 @@ fn all_problems_are_reported_at_once() {
         "gateway.host: `not a host` is not a domain name",
         "dns.trust_anchor: is of use only where dane is true",
         "tls.posh_networks: is of use only where posh is true",
-        "xmpp.listen: `nowhere`:",
+        "xmpp.listen: `nowhere`: invalid socket address syntax; write address and port, as in 192.0.2.7:5269",
+        "xmpp.partner[0].address: invalid socket address syntax; write address and port",
         "xmpp.partner[0].certificate: cannot be \"verify\" unless",
         "sip.domain[0].next_hop: is not a SIP URI",
         "sip.domain[0].trusted_addresses: `10.0.0.0/99`",

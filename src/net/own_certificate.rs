@@ -1,7 +1,7 @@
 //! A look at our own certificate, before partners refuse it without saying why.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::CertificateDer;
@@ -10,6 +10,7 @@ use stox_sip::dialect::Profile;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
+use super::peer_certificate::{is_for, xmpp_names};
 use super::sip_identity::Identity;
 use super::tls::dns_names;
 use crate::config::Config;
@@ -22,7 +23,9 @@ const SOON: Duration = Duration::from_secs(30 * 24 * 3600);
 #[must_use]
 pub fn findings(config: &Config) -> Vec<String> {
     let mut findings = judged(config);
-    findings.extend(config.private_files.iter().filter_map(|file| exposed(file)));
+    let is_told = |file: &&PathBuf| !config.tls.lax_key_permissions || **file != config.tls.key;
+    let files = config.private_files.iter().filter(is_told);
+    findings.extend(files.filter_map(|file| exposed(file)));
     findings
 }
 
@@ -35,7 +38,8 @@ pub(super) fn is_exposed(file: &Path) -> bool {
 fn exposed(file: &Path) -> Option<String> {
     is_exposed(file).then(|| {
         let file = file.display();
-        format!("{file}: it holds a secret, and every user of this machine can read it; chmod 640 {file}")
+        format!("{file}: it holds a secret, and every user of this machine can read it: give it to the user that \
+             the gateway runs as (chown) and chmod 600 {file}")
     })
 }
 
@@ -44,8 +48,12 @@ fn judged(config: &Config) -> Vec<String> {
     let Ok(certificate) = CertificateDer::from_pem_file(file) else {
         return Vec::new();
     };
+    let domains = config.sip.domains.iter().map(|one| one.domain.as_str());
     let wants = Wants {
         host: &config.gateway.host,
+        domains: domains
+            .filter(|domain| !config.is_component(domain))
+            .collect(),
         rsa: !config.sip.tls.is_empty() && may_need_rsa(config),
         now: SystemTime::now(),
     };
@@ -65,6 +73,8 @@ fn may_need_rsa(config: &Config) -> bool {
 /// What a certificate is looked at for.
 struct Wants<'a> {
     host: &'a str,
+    /// Those that it speaks for on streams of its own.
+    domains: Vec<&'a str>,
     rsa: bool,
     now: SystemTime,
 }
@@ -78,6 +88,7 @@ fn judge(file: &Path, der: &CertificateDer<'_>, wants: &Wants<'_>) -> Vec<String
         server_usage(&certificate),
         client_usage(&certificate),
         names(der, wants.host),
+        domains(der, &wants.domains),
         key(&certificate).filter(|_| wants.rsa),
     ]
     .into_iter()
@@ -158,6 +169,22 @@ fn names(der: &CertificateDer<'_>, host: &str) -> Option<String> {
     ))
 }
 
+fn domains(der: &CertificateDer<'_>, wanted: &[&str]) -> Option<String> {
+    let names = xmpp_names(der);
+    let missing: Vec<&str> = wanted
+        .iter()
+        .copied()
+        .filter(|domain| !is_for(&names, domain))
+        .collect();
+    (!missing.is_empty()).then(|| {
+        format!(
+            "does not name {}: XMPP partners that want a valid certificate for the SIP domains that we speak for will refuse \
+             us, others take dialback; have it issued with these names, too",
+            missing.join(", ")
+        )
+    })
+}
+
 fn key(certificate: &X509Certificate<'_>) -> Option<String> {
     let rsa = matches!(certificate.public_key().parsed(), Ok(PublicKey::RSA(_)));
     (!rsa).then(|| {
@@ -190,6 +217,7 @@ mod tests {
     fn said(certificate: &CertificateDer<'_>, rsa: bool, day: u64) -> Vec<String> {
         let wants = Wants {
             host: "gw.example.org",
+            domains: vec!["ocs.example"],
             rsa,
             // 2024-12-31 is the day 20088 since 1970.
             now: UNIX_EPOCH + Duration::from_secs((20_088 + day) * 24 * 3600),
@@ -209,7 +237,7 @@ mod tests {
             BOTH.to_vec(),
             vec![ExtendedKeyUsagePurpose::Any],
         ] {
-            let good = made(&["x.example", "gw.example.org"], |params| {
+            let good = made(&["*.example", "gw.example.org"], |params| {
                 params.extended_key_usages = usages;
             });
             assert_eq!(said(&good, false, 10), Vec::<String>::new());
@@ -228,30 +256,42 @@ mod tests {
         };
         assert_eq!((with(0o600), with(0o640)), (None, None));
         let said = with(0o644).unwrap();
-        assert!(said.contains("chmod 640"), "{said}");
+        assert!(said.contains("chmod 600"), "{said}");
         std::fs::remove_file(&file).unwrap();
         assert_eq!(exposed(&file), None);
+    }
+
+    #[test]
+    fn one_without_names_is_said_to_be_so() {
+        let said = said(&made(&[], |_| {}), false, 10);
+        assert!(said[0].contains("(it has no subject alternative names)"));
+        assert_eq!(said.len(), 2, "for the host, and for the domain");
     }
 
     #[test]
     fn each_fault_is_named_with_what_to_do() {
         let plain = |names: &[&str]| made(names, |_| {});
         let with = |usage: ExtendedKeyUsagePurpose| {
-            made(&["gw.example.org"], |params| {
+            made(&["gw.example.org", "ocs.example"], |params| {
                 params.extended_key_usages = vec![usage]
             })
         };
-        let good = plain(&["gw.example.org"]);
+        let good = plain(&["gw.example.org", "ocs.example"]);
         let rows = [
             (with(BOTH[1].clone()), false, 10, "lacks serverAuth"),
             (with(BOTH[0].clone()), false, 10, "lacks clientAuth"),
-            (plain(&["*.example.org"]), false, 10, "by a wildcard only"),
-            (plain(&["a.example"]), false, 10, "(it names a.example)"),
             (
-                plain(&[]),
+                plain(&["*.example.org", "ocs.example"]),
                 false,
                 10,
-                "(it has no subject alternative names)",
+                "by a wildcard only",
+            ),
+            (plain(&["ocs.example"]), false, 10, "(it names ocs.example)"),
+            (
+                plain(&["gw.example.org"]),
+                false,
+                10,
+                "does not name ocs.example: XMPP partners",
             ),
             (good.clone(), true, 10, "has no RSA key"),
             (good.clone(), false, 340, "expires on"),

@@ -328,7 +328,10 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         .and_then(Iterator::collect)
         .map_err(|error| problem(format!("cannot be read as PEM certificates: {error}")))?;
     if chain.is_empty() {
-        Err(problem("holds no PEM certificate".to_owned()))
+        Err(problem(format!(
+            "holds no PEM certificate; if it is DER, as Windows exports by default: openssl x509 -inform der -in {} -out FILE",
+            file.display()
+        )))
     } else {
         Ok(chain)
     }
@@ -406,7 +409,12 @@ fn roots(files: &[PathBuf]) -> Result<RootCertStore, TlsError> {
     }
     for file in files {
         for certificate in certificates(file)? {
-            store.add(certificate)?;
+            store.add(certificate).map_err(|error| TlsError::File {
+                file: file.clone(),
+                problem: format!(
+                    "holds an authority that cannot be used ({error}): take it out, or have it exported again"
+                ),
+            })?;
         }
     }
     if store.is_empty() {

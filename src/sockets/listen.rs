@@ -72,6 +72,9 @@ fn v4_is_taken(port: u16, kind: Type, protocol: Protocol) -> bool {
 
 fn explain(protocol: &'static str, address: SocketAddr, error: std::io::Error) -> ListenError {
     let hint = match error.kind() {
+        std::io::ErrorKind::Unsupported if address.is_ipv6() => {
+            "; this machine has no IPv6: listen at 0.0.0.0 instead of [::]"
+        }
         std::io::ErrorKind::AddrInUse => "; another program uses it",
         std::io::ErrorKind::AddrNotAvailable => "; this host does not have that address",
         std::io::ErrorKind::PermissionDenied => {
