@@ -306,6 +306,14 @@ pub fn canonical_domain(domain: &str) -> String {
     host::to_unicode(domain).unwrap_or_else(|_| domain.to_lowercase())
 }
 
+/// A domain in that spelling, for those who have to know whether it is one.
+///
+/// # Errors
+/// [`AddressError::BadHost`].
+pub fn parse_domain(domain: &str) -> Result<String, AddressError> {
+    host::to_unicode(domain)
+}
+
 /// The JID for a SIP address (RFC 7247 §6.4), canonical but for the resource, which is the `gr` value.
 ///
 /// # Errors

@@ -229,6 +229,8 @@ fn wrapper(text: &str, octets: &[u8]) {
         read.recipient();
         read.wanted();
     }
+    // Each control becomes six octets, in each of six fields, and a head that is longer than its limit is not read.
+    let text: &str = &text.chars().take(80).collect::<String>();
     let wanted = Wanted {
         message_id: text.to_owned(),
         delivered: true,
