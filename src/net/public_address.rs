@@ -47,6 +47,17 @@ pub(crate) fn is_public(address: IpAddr) -> bool {
     }
 }
 
+/// What one host usually has: an IPv4 address, or the network of 64 bits around an IPv6 address.
+pub(crate) fn network_of_host(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let network = address.to_bits() & (u128::MAX << 64);
+            IpAddr::V6(Ipv6Addr::from_bits(network))
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

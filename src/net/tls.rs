@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
+use rustls::client::{Resumption, VerifierBuilderError, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::sign;
 use rustls::pki_types::pem::PemObject;
@@ -163,7 +163,7 @@ impl TlsSettings {
                 .dangerous()
                 .with_custom_certificate_verifier(servers)
                 .with_client_cert_resolver(identity.clone());
-            Ok(Arc::new(config))
+            Ok(Arc::new(without_tickets(config)))
         };
         let account = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()?
@@ -173,7 +173,7 @@ impl TlsSettings {
         Ok(Self {
             xmpp_server: server(any.clone())?,
             xmpp_client: client(any)?,
-            xmpp_account: Arc::new(account),
+            xmpp_account: Arc::new(without_tickets(account)),
             sip_server: server(clients)?,
             sip_client: client(Arc::new(AnyName(verifier.servers.clone())))?,
             sip_legacy: LegacyTls::load(tls, &sip.domains)?.map(Arc::new),
@@ -222,10 +222,11 @@ impl Verifier {
     /// Dials web servers, whose certificates must be valid for their names.
     pub(super) fn web_client(&self) -> Result<ClientConfig, rustls::Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        Ok(ClientConfig::builder_with_provider(provider)
+        let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_webpki_verifier(self.servers.clone())
-            .with_no_client_auth())
+            .with_no_client_auth();
+        Ok(without_tickets(config))
     }
 
     /// Whether the chain leads to a trusted authority, for either use in TLS, whoever it is for.
@@ -272,6 +273,13 @@ impl Verifier {
             .map(|_| ())
             .map_err(|error| CertificateFault::of_chain(&error, chain).to_string())
     }
+}
+
+/// A ticket is what a server says that we are to say to whoever has its name next, and DNS says who that is: it could be
+/// a command to a host inside.
+fn without_tickets(mut config: ClientConfig) -> ClientConfig {
+    config.resumption = Resumption::disabled();
+    config
 }
 
 fn unusable_verifier(error: VerifierBuilderError) -> TlsError {

@@ -1,4 +1,4 @@
-//! How many connections may be open, in all and from one address.
+//! How many connections may be open, in all and from one address, or from the network of 64 bits that one host has in IPv6.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+
+use crate::net::public_address::network_of_host;
 
 /// Counts open connections of one protocol.
 #[derive(Debug)]
@@ -19,6 +21,7 @@ pub struct Admission {
 #[derive(Debug, Default)]
 struct Open {
     total: usize,
+    /// By [`network_of_host`].
     by_address: HashMap<IpAddr, usize>,
 }
 
@@ -43,6 +46,7 @@ impl Admission {
 
     /// Counts a connection in, or refuses it.
     pub fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Admitted> {
+        let address = network_of_host(address);
         let mut open = self.open.lock();
         let mine = open.by_address.get(&address).copied().unwrap_or(0);
         if open.total >= self.total || mine >= self.per_address {
@@ -100,5 +104,20 @@ mod tests {
         assert_eq!((admission.open(), admission.refused()), (3, 2));
         drop(first);
         assert!(admission.admit(a).is_some());
+    }
+
+    #[test]
+    fn the_addresses_of_one_host_are_counted_together() {
+        let admission = Admission::new(9, 2);
+        let at = |text: &str| admission.admit(text.parse().unwrap());
+        let first = at("2001:db8::1").unwrap();
+        let _second = at("2001:db8::2").unwrap();
+        assert!(at("2001:db8:0:0:ffff::3").is_none());
+        assert!(at("2001:db8:0:1::1").is_some(), "its neighbour");
+        let _third = at("192.0.2.1").unwrap();
+        let _fourth = at("::ffff:192.0.2.1").unwrap();
+        assert!(at("192.0.2.1").is_none());
+        drop(first);
+        assert!(at("2001:db8::4").is_some());
     }
 }

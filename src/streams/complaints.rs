@@ -2,10 +2,12 @@
 //! lines a minute, whatever names it claims.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+
+use crate::net::public_address::network_of_host;
 
 /// Time between two equal warnings about one partner.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -67,7 +69,7 @@ impl Complaints {
     }
 
     fn hears_at(&self, peer: IpAddr, now: Instant) -> bool {
-        let peer = network(peer);
+        let peer = network_of_host(peer);
         let mut peers = self.peers.lock();
         let is_over = |lines: &Lines| now.duration_since(lines.since) >= PAUSE;
         if peers.len() >= PARTNERS && !peers.contains_key(&peer) {
@@ -117,14 +119,6 @@ impl Complaints {
         }
         complaint.said.push(words.to_owned());
         Some(held_back)
-    }
-}
-
-/// An IPv4 address, or the network that one IPv6 host usually has.
-fn network(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
-        v4 => v4,
     }
 }
 

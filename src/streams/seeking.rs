@@ -1,13 +1,14 @@
 //! SIP domains that no rule names and that XMPP servers ask for: who may have DNS asked, and who waits for its answer.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use stox_xmpp::dialback::Trouble;
 use tokio::sync::oneshot;
 
 use crate::net::discovery::World;
+use crate::net::public_address::network_of_host;
 
 /// The time that look-ups are counted over.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -42,13 +43,7 @@ impl Asker {
     /// Whoever is at that address.
     #[must_use]
     pub fn at(address: IpAddr) -> Self {
-        Self::Address(match address.to_canonical() {
-            IpAddr::V6(address) => {
-                let network = address.to_bits() >> 64 << 64;
-                IpAddr::V6(Ipv6Addr::from_bits(network))
-            }
-            address @ IpAddr::V4(_) => address,
-        })
+        Self::Address(network_of_host(address))
     }
 }
 

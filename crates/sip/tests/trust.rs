@@ -106,6 +106,31 @@ fn no_method_acts_for_a_user_of_a_domain_that_is_not_proved() {
     }
 }
 
+/// Else he fills the table of transactions with INVITEs that he never acknowledges, or has us repeat our answers to an address
+/// that is not his.
+#[test]
+fn nothing_is_remembered_of_a_stranger() {
+    for transport in [Transport::Udp, Transport::Tcp] {
+        let mut settings = two_partners();
+        settings.transactions.max_servers = 2;
+        let mut agent = Agent::with(settings);
+        agent.source = Source {
+            flow: FlowId(9),
+            remote: "198.51.100.9:40123".parse().unwrap(),
+            ..from_edge(transport)
+        };
+        let via = format!("SIP/2.0/{}", transport.row().via);
+        for cseq in [1, 2, 3, 4, 4] {
+            let invite = request("INVITE", cseq, ("", "c1"), "").replace("SIP/2.0/TLS", &via);
+            agent.hears(&invite);
+            agent.says_response(403);
+        }
+        agent.passes_seconds(60);
+        agent.is_silent();
+        assert!(agent.ua.is_empty());
+    }
+}
+
 #[test]
 fn nor_inside_a_dialog_of_that_user() {
     for method in ["MESSAGE", "INFO", "BYE", "UPDATE", "INVITE"] {

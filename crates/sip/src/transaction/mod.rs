@@ -413,6 +413,12 @@ impl TransactionLayer {
             .respond(&mut self.shared, id, response, now.mono);
     }
 
+    /// Remembers nothing of a request that has its final response: one that comes again is told as a new one. For those that
+    /// anybody may send as often as he likes, and that are refused as easily again.
+    pub fn forget(&mut self, id: ServerId) {
+        self.servers.forget(&mut self.shared, id);
+    }
+
     /// Octets for this destination could not be sent, or the connection that was dialled for it could not be opened or
     /// closed again.
     pub fn transport_failed(&mut self, destination: &Destination, now: Now) {

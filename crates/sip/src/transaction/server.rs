@@ -235,6 +235,13 @@ impl Servers {
         self.step(shared, id, |machine| machine.respond(response.status, now));
         if is_free {
             // Answering it again costs nothing; remembering it would let strangers fill the table.
+            self.forget(shared, id);
+        }
+    }
+
+    pub(super) fn forget(&mut self, shared: &mut Shared, id: ServerId) {
+        let is_answered = |server: &Server| !server.machine.is_open();
+        if self.live.get(&id).is_some_and(is_answered) {
             self.step(shared, id, ServerMachine::forget);
         }
     }

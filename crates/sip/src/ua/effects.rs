@@ -1,6 +1,6 @@
 //! What the usages of a user agent are given to work with, and what they hand back.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use stox_core::failure::Failure;
 use stox_core::time::{Entropy, Now};
@@ -89,6 +89,8 @@ pub(super) struct Effects {
     pub(super) requests: VecDeque<Outgoing>,
     /// Answers.
     pub(super) answers: VecDeque<(ServerId, Response)>,
+    /// Those of which nothing is remembered once they have gone out.
+    pub(super) forgotten: BTreeSet<ServerId>,
     /// INVITEs that are not wanted any more.
     pub(super) cancels: VecDeque<Purpose>,
     /// Messages that go another way, because the peer refused the first.

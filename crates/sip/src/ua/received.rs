@@ -35,22 +35,29 @@ impl UserAgent {
             };
         }
         if let Err(refusal) = refusals::check(&asked.request) {
-            return self.refuse(&asked, &refusal, now);
+            return self.refuse_stranger(&asked, &refusal, now);
         }
         match &asked.request.method {
             &Method::OPTIONS => self.take_options(&asked, now),
             &Method::NOTIFY | &Method::BENOTIFY => match self.speaker(&asked, now) {
                 Ok(_) => self.take_notify(&asked, now),
-                Err(refusal) => self.refuse(&asked, &refusal, now),
+                Err(refusal) => self.refuse_stranger(&asked, &refusal, now),
             },
             _ => match self.parties(&asked, now) {
                 Ok((from, to)) => {
                     self.observe(&from.host, dialect::of_request(&asked.request), now);
                     self.take_from(asked, from, to, now);
                 }
-                Err(refusal) => self.refuse(&asked, &refusal, now),
+                Err(refusal) => self.refuse_stranger(&asked, &refusal, now),
             },
         }
+    }
+
+    /// Refuses a request of somebody who may be anybody. Nothing is remembered of it, or strangers would fill the table of
+    /// transactions, and their refused INVITEs would be answered again and again to wherever they seem to come from.
+    fn refuse_stranger(&mut self, asked: &Asked, refusal: &Refusal, now: Now) {
+        self.refuse(asked, refusal, now);
+        self.effects.forgotten.extend(asked.server);
     }
 
     /// Learns from a message of a domain that is left to learning.

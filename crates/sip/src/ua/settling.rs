@@ -17,6 +17,9 @@ impl UserAgent {
         loop {
             if let Some((server, response)) = self.effects.answers.pop_front() {
                 self.transactions.respond(server, &response, now);
+                if self.effects.forgotten.remove(&server) {
+                    self.transactions.forget(server);
+                }
             } else if let Some(outgoing) = self.effects.requests.pop_front() {
                 let lane = self.settings.lane(&outgoing.domain, &self.dialects);
                 let parts = (outgoing, lane);

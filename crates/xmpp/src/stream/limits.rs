@@ -15,6 +15,8 @@ pub struct Limits {
     pub depth: usize,
     /// Attributes of one element.
     pub attributes: usize,
+    /// Attributes in one top-level element: one takes more than ten times its octets in memory.
+    pub attributes_in_all: usize,
     /// Namespace declarations in scope.
     pub namespaces: usize,
     /// Elements in one top-level element.
@@ -40,6 +42,7 @@ impl Default for Limits {
             octets_after_auth: 262_144,
             depth: 64,
             attributes: 128,
+            attributes_in_all: 8_192,
             namespaces: 64,
             elements: 4_096,
             pending_claims: 10,

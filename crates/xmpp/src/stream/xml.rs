@@ -120,6 +120,7 @@ pub struct StreamParser {
     at: At,
     used: usize,
     elements: usize,
+    attributes: usize,
     in_stream: bool,
     content_ns: String,
     scope: Scope,
@@ -145,6 +146,7 @@ impl StreamParser {
             at: At::Gap,
             used: 0,
             elements: 0,
+            attributes: 0,
             in_stream: false,
             content_ns: String::new(),
             scope: Scope::default(),
@@ -373,6 +375,11 @@ impl StreamParser {
                 // None is kept beyond the limit, so that only octets count from here on.
                 return self.exceed(count, self.limits.attributes, "too many attributes");
             }
+            let (in_all, limit) = (self.attributes, self.limits.attributes_in_all);
+            if in_all >= limit {
+                return self.exceed(in_all, limit, "too many attributes");
+            }
+            self.attributes += 1;
             head.attributes.push((name, value));
             return Ok(());
         };
@@ -465,6 +472,7 @@ impl StreamParser {
         self.at = At::Gap;
         self.used = 0;
         self.elements = 0;
+        self.attributes = 0;
         Some(XmlEvent::Element(done.element))
     }
 
