@@ -400,9 +400,9 @@ impl Task {
             return;
         };
         let verdicts = self.verdict_sender.clone();
-        let shared = self.shared.clone();
+        let (shared, peer) = (self.shared.clone(), self.peer.ip());
         self.questions.spawn(async move {
-            let verdict = outbound::verify(&shared, request).await;
+            let verdict = outbound::verify(&shared, request, peer).await;
             drop(place);
             // The stream holds the other end for as long as this runs.
             _ = verdicts.send((id, verdict)).await;

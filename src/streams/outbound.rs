@@ -1,5 +1,6 @@
 //! Dialled streams: for a link, or for one dialback question.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,7 +93,12 @@ async fn carry(
             return Some(Loss::Lasting(Failure::Local(Local::SipDomain)));
         }
     }
-    let mut task = match Task::dial(shared, &pair, partner, |machine, now| {
+    let to = Dialled {
+        shared,
+        domain: &name.partner,
+        asker: None,
+    };
+    let mut task = match Task::dial(to, &pair, partner, |machine, now| {
         machine.authorise(pair.clone(), now)
     })
     .await
@@ -160,20 +166,33 @@ pub(super) async fn look_up(shared: &Shared, domain: &str) -> Option<Finding> {
     Some(discovery::find(&shared.dns, domain, &shared.rules.host).await)
 }
 
-/// Asks the authoritative server of a claimed domain about a dialback key.
-pub(super) async fn verify(shared: &Shared, request: VerifyRequest) -> Result<bool, Trouble> {
+/// Asks the authoritative server of a domain, which somebody at that address claims, about a dialback key.
+pub(super) async fn verify(
+    shared: &Shared,
+    request: VerifyRequest,
+    asker: IpAddr,
+) -> Result<bool, Trouble> {
     let time = shared.rules.inbound.timing.authentication;
-    let asked = timeout(time, ask_about_key(shared, request));
+    let asked = timeout(time, ask_about_key(shared, request, asker));
     asked.await.unwrap_or(Err(Trouble::Timeout))
 }
 
-async fn ask_about_key(shared: &Shared, request: VerifyRequest) -> Result<bool, Trouble> {
+async fn ask_about_key(
+    shared: &Shared,
+    request: VerifyRequest,
+    asker: IpAddr,
+) -> Result<bool, Trouble> {
     let partner = shared
         .rules
         .partner(&request.pair.remote)
         .ok_or(Trouble::Forbidden)?;
     let pair = request.pair.clone();
-    let dialled = Task::dial(shared, &pair, partner, |machine, now| {
+    let to = Dialled {
+        shared,
+        domain: &pair.remote,
+        asker: Some(asker),
+    };
+    let dialled = Task::dial(to, &pair, partner, |machine, now| {
         machine.verify(request.clone(), now)
     })
     .await;
@@ -199,17 +218,16 @@ fn trouble(local: Local) -> Trouble {
 
 /// The TLSA records of a server, where dns.dane is true. The error: whether there are any is not known.
 async fn pin(
-    shared: &Shared,
-    (domain, tls): (&str, TlsRule),
+    to: Dialled<'_>,
+    tls: TlsRule,
     place: &XmppPlace,
 ) -> Result<Option<Pinned>, Option<Loss>> {
     let Some(host) = place.secure_host.as_ref().filter(|_| tls != TlsRule::Never) else {
         return Ok(None);
     };
-    let found = Pinned::find(&shared.dns, host, place.address.port()).await;
+    let found = Pinned::find(&to.shared.dns, host, place.address.port()).await;
     found.map_err(|why| {
-        let words = advice::no_tlsa(host, place.address.port(), &why);
-        shared.complaints.warn(domain, &words);
+        to.warn(&advice::no_tlsa(host, place.address.port(), &why));
         Some(Loss::Passing(Failure::Local(Local::Unreachable)))
     })
 }
@@ -244,7 +262,27 @@ fn held_to(verdict: Verdict, mut info: TlsInfo, domain: &str) -> TlsInfo {
     }
 }
 
+/// Whose server is dialled.
+#[derive(Clone, Copy)]
+struct Dialled<'a> {
+    shared: &'a Shared,
+    domain: &'a str,
+    /// Who claims to be the domain, where it is asked about that: what goes wrong then is that one's doing.
+    asker: Option<IpAddr>,
+}
+
+impl Dialled<'_> {
+    fn warn(&self, words: &str) {
+        let complaints = &self.shared.complaints;
+        match self.asker {
+            Some(peer) => complaints.warn_of(peer, self.domain, words),
+            None => complaints.warn(self.domain, words),
+        }
+    }
+}
+
 struct Task<'a> {
+    to: Dialled<'a>,
     shared: &'a Shared,
     domain: &'a str,
     machine: OutboundStream,
@@ -266,11 +304,12 @@ struct Task<'a> {
 impl<'a> Task<'a> {
     /// Tries each address of the partner until a stream does what `ask` wants of it.
     async fn dial(
-        shared: &'a Shared,
-        pair: &'a DomainPair,
+        to: Dialled<'a>,
+        pair: &DomainPair,
         partner: &Partner,
         ask: impl Fn(&mut OutboundStream, stox_core::time::Now),
     ) -> Result<Self, Loss> {
+        let shared = to.shared;
         let addresses = match partner.address {
             Some(address) => Ok(vec![XmppPlace {
                 address,
@@ -289,9 +328,7 @@ impl<'a> Task<'a> {
             }
         };
         let addresses = addresses.map_err(|local| {
-            shared
-                .complaints
-                .warn(&pair.remote, advice::no_address(local));
+            to.warn(advice::no_address(local));
             match local {
                 Local::DomainNotFound => Loss::Lasting(Failure::Local(local)),
                 _ => Loss::Passing(Failure::Local(local)),
@@ -301,7 +338,7 @@ impl<'a> Task<'a> {
         let settings = shared.rules.outbound(pair.clone(), partner, own_names);
         let mut loss = Loss::Passing(Failure::Local(Local::Unreachable));
         for place in addresses {
-            match Self::dial_address(shared, &settings, &pair.remote, &place, &ask).await {
+            match Self::dial_address(to, &settings, &place, &ask).await {
                 Ok(task) => return Ok(task),
                 // What a server has answered says more than one that is not there.
                 Err(Some(last)) => loss = last,
@@ -314,19 +351,18 @@ impl<'a> Task<'a> {
     /// Dials one address. Where the peer ends the stream instead of an answer to EXTERNAL, dialback may do better
     /// (COMPAT(ejabberd 23.01)).
     async fn dial_address(
-        shared: &'a Shared,
+        to: Dialled<'a>,
         settings: &OutboundSettings,
-        domain: &'a str,
         place: &XmppPlace,
         ask: &impl Fn(&mut OutboundStream, stox_core::time::Now),
     ) -> Result<Self, Option<Loss>> {
-        let pinned = pin(shared, (domain, settings.rule.tls), place).await?;
+        let pinned = pin(to, settings.rule.tls, place).await?;
         let settings = &match pinned {
             Some(_) => held_to_certificate(settings),
             None => settings.clone(),
         };
         let place = (place, pinned.as_ref());
-        let mut task = Self::connect(shared, settings, domain, place, ask).await?;
+        let mut task = Self::connect(to, settings, place, ask).await?;
         let Err(loss) = task.negotiate().await else {
             return Ok(task);
         };
@@ -334,23 +370,22 @@ impl<'a> Task<'a> {
             return Err(Some(loss));
         }
         tracing::debug!(
-            partner = domain,
+            partner = to.domain,
             "the stream ended over our certificate; once more with dialback"
         );
         let settings = OutboundSettings {
             external: false,
             ..settings.clone()
         };
-        let mut task = Self::connect(shared, &settings, domain, place, ask).await?;
+        let mut task = Self::connect(to, &settings, place, ask).await?;
         task.negotiate().await.map_err(Some)?;
         Ok(task)
     }
 
     /// A stream on a new connection. The error is [`None`] where there is nobody.
     async fn connect(
-        shared: &'a Shared,
+        to: Dialled<'a>,
         settings: &OutboundSettings,
-        domain: &'a str,
         (place, pinned): (&XmppPlace, Option<&Pinned>),
         ask: &impl Fn(&mut OutboundStream, stox_core::time::Now),
     ) -> Result<Self, Option<Loss>> {
@@ -358,20 +393,22 @@ impl<'a> Task<'a> {
         let stream = match timeout(TCP_TIMEOUT, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
-                let words = format!("does not take the connection at {address}: {error}");
-                shared.complaints.warn(domain, &words);
+                to.warn(&format!(
+                    "does not take the connection at {address}: {error}"
+                ));
                 return Err(None);
             }
             Err(_) => {
-                let words = format!("does not answer at {address}");
-                shared.complaints.warn(domain, &words);
+                to.warn(&format!("does not answer at {address}"));
                 return Err(None);
             }
         };
         let (handled_sender, handled) = mpsc::unbounded_channel();
+        let shared = to.shared;
         let mut task = Self {
+            to,
             shared,
-            domain,
+            domain: to.domain,
             machine: OutboundStream::new(Arc::new(settings.clone()), shared.clock.now()),
             connection: Connection::new(stream),
             rule: settings.rule,
@@ -560,9 +597,7 @@ impl<'a> Task<'a> {
             }
             OutboundEvent::Verified(_, answer) => {
                 self.verdict = Some(answer.map_err(|why| {
-                    self.shared
-                        .complaints
-                        .warn(self.domain, &advice::not_verified(&why));
+                    self.to.warn(&advice::not_verified(&why));
                     Trouble::ConnectionFailed
                 }));
             }
@@ -581,7 +616,7 @@ impl<'a> Task<'a> {
             }
             _ => {
                 let words = format!("the stream to it failed: {}", advice::stream_ended(reason));
-                self.shared.complaints.warn(self.domain, &words);
+                self.to.warn(&words);
             }
         }
         if self.loss.is_none() {
