@@ -43,5 +43,9 @@ pub(super) fn to_unicode(host: &str) -> Result<String, AddressError> {
     let (unicode, outcome) =
         Uts46::new().to_unicode(ascii.as_bytes(), AsciiDenyList::EMPTY, Hyphens::Allow);
     outcome.map_err(|_| AddressError::BadHost)?;
+    // Some A-labels decode to what begins with xn-- again, and leads elsewhere or nowhere.
+    if unicode != ascii && to_ascii(&unicode).as_ref() != Ok(&ascii) {
+        return Err(AddressError::BadHost);
+    }
     Ok(unicode.into_owned())
 }

@@ -195,6 +195,12 @@ fn what_cannot_cross_is_refused() {
         ("sip:@ocs.example", AddressError::EmptyPart, 400),
         ("sip:bruno@", AddressError::BadHost, 400),
         ("sip:bruno@a b", AddressError::BadHost, 400),
+        // An A-label that decodes to another one.
+        (
+            "sip:bruno@xn--xn--bchpi--xn--bchpiple",
+            AddressError::BadHost,
+            400,
+        ),
         ("sip:bruno@[2001:db8::g]", AddressError::BadHost, 400),
         ("sip:%3E%CC%81@ocs.example", AddressError::Unstable, 400),
         (
