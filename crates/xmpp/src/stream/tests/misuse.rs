@@ -536,6 +536,11 @@ fn limits_are_exact() {
         ),
         ("depth", deep(63), deep(64)),
         ("attributes", attributes(128), attributes(129)),
+        (
+            "attributes in all, with the two of the stanza",
+            stanza(&"<a b='' c=''/>".repeat(4_095)),
+            stanza(&("<a b='' c=''/>".repeat(4_094) + "<a b='' c='' d=''/>")),
+        ),
         ("namespaces", namespaces(61), namespaces(62)),
         (
             "elements",
