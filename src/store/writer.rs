@@ -317,14 +317,25 @@ mod tests {
         max_entries: 1000,
     };
 
-    struct Broken;
+    type Apply = Box<dyn FnMut(&[StoreOut]) -> Result<(), StoreError> + Send>;
 
-    impl Store for Broken {
+    /// A store that does this with each batch, and nothing else.
+    struct Scripted(Apply);
+
+    impl Scripted {
+        fn new(
+            apply: impl FnMut(&[StoreOut]) -> Result<(), StoreError> + Send + 'static,
+        ) -> Box<Self> {
+            Box::new(Self(Box::new(apply)))
+        }
+    }
+
+    impl Store for Scripted {
         fn load(&mut self) -> Result<Kept, StoreError> {
             Ok(Kept::default())
         }
-        fn apply(&mut self, _: &[StoreOut]) -> Result<(), StoreError> {
-            Err(StoreError::Newer { found: 2, known: 1 })
+        fn apply(&mut self, batch: &[StoreOut]) -> Result<(), StoreError> {
+            (self.0)(batch)
         }
         fn prune(&mut self, _: Retention, _: Duration, _: u64) -> Result<bool, StoreError> {
             Ok(false)
@@ -337,6 +348,8 @@ mod tests {
             Ok(make())
         }
     }
+
+    const BROKEN: StoreError = StoreError::Newer { found: 2, known: 1 };
 
     fn keep(reference: u64) -> StoreOut {
         StoreOut::Keep(Unsettled {
@@ -372,7 +385,7 @@ mod tests {
     fn a_failing_store_says_so_for_each_message() {
         let (answers, answered) = channel();
         let writer = StoreWriter::start(
-            Box::new(Broken),
+            Scripted::new(|_| Err(BROKEN)),
             8,
             RETENTION,
             Box::new(move |a| answers.send(a).unwrap()),
@@ -386,42 +399,20 @@ mod tests {
         );
     }
 
-    /// Fails as often as it is told to, and hands on what it takes.
-    struct Failing {
-        times: usize,
-        taken: SyncSender<Vec<StoreOut>>,
-    }
-
-    impl Store for Failing {
-        fn load(&mut self) -> Result<Kept, StoreError> {
-            Ok(Kept::default())
-        }
-        fn apply(&mut self, batch: &[StoreOut]) -> Result<(), StoreError> {
-            if self.times > 0 {
-                self.times -= 1;
-                return Err(StoreError::Newer { found: 2, known: 1 });
-            }
-            self.taken.send(batch.to_vec()).unwrap();
-            Ok(())
-        }
-        fn prune(&mut self, _: Retention, _: Duration, _: u64) -> Result<bool, StoreError> {
-            Ok(false)
-        }
-        fn secret(
-            &mut self,
-            _: &str,
-            make: &mut dyn FnMut() -> String,
-        ) -> Result<String, StoreError> {
-            Ok(make())
-        }
-    }
-
     #[test]
     fn outcomes_are_written_when_the_store_works_again_and_messages_do_not_wait_for_that() {
         let (taken, take) = sync_channel(100);
         let (answers, answered) = channel();
+        let mut fails = true;
+        let once = Scripted::new(move |batch| {
+            if std::mem::take(&mut fails) {
+                return Err(BROKEN);
+            }
+            taken.send(batch.to_vec()).unwrap();
+            Ok(())
+        });
         let writer = StoreWriter::start(
-            Box::new(Failing { times: 1, taken }),
+            once,
             8,
             RETENTION,
             Box::new(move |answer| answers.send(answer).unwrap()),
@@ -461,40 +452,18 @@ mod tests {
         }))
     }
 
-    /// A store whose batches wait for a word, and which tells what was in them.
-    struct Slow {
-        go: Receiver<()>,
-        batches: SyncSender<Vec<StoreOut>>,
-    }
-
-    impl Store for Slow {
-        fn load(&mut self) -> Result<Kept, StoreError> {
-            Ok(Kept::default())
-        }
-        fn apply(&mut self, batch: &[StoreOut]) -> Result<(), StoreError> {
-            self.batches.send(batch.to_vec()).unwrap();
-            // Everybody goes when the test lets go.
-            _ = self.go.recv();
-            Ok(())
-        }
-        fn prune(&mut self, _: Retention, _: Duration, _: u64) -> Result<bool, StoreError> {
-            Ok(false)
-        }
-        fn secret(
-            &mut self,
-            _: &str,
-            make: &mut dyn FnMut() -> String,
-        ) -> Result<String, StoreError> {
-            Ok(make())
-        }
-    }
-
     #[test]
     fn a_full_ledger_takes_no_message_its_place() {
         let (to_go, go) = sync_channel::<()>(0);
         let (batches, batch) = sync_channel(100);
         let writer = StoreWriter::start(
-            Box::new(Slow { go, batches }),
+            // Its batches wait for a word, and tell what was in them.
+            Scripted::new(move |now| {
+                batches.send(now.to_vec()).unwrap();
+                // Everybody goes when the test lets go.
+                _ = go.recv();
+                Ok(())
+            }),
             8,
             RETENTION,
             Box::new(|_| {}),

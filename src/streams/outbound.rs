@@ -283,8 +283,6 @@ impl Dialled<'_> {
 
 struct Task<'a> {
     to: Dialled<'a>,
-    shared: &'a Shared,
-    domain: &'a str,
     machine: OutboundStream,
     connection: Connection,
     rule: PartnerRule,
@@ -407,8 +405,6 @@ impl<'a> Task<'a> {
         let shared = to.shared;
         let mut task = Self {
             to,
-            shared,
-            domain: to.domain,
             machine: OutboundStream::new(Arc::new(settings.clone()), shared.clock.now()),
             connection: Connection::new(stream),
             rule: settings.rule,
@@ -456,7 +452,7 @@ impl<'a> Task<'a> {
     }
 
     async fn wait(&mut self) {
-        let clock = self.shared.clock;
+        let clock = self.to.shared.clock;
         let wake = self.machine.poll_timeout().map(|at| clock.instant(at));
         tokio::select! {
             read = self.connection.read() => match read {
@@ -469,7 +465,7 @@ impl<'a> Task<'a> {
 
     /// Writes stanzas until the queue ends (`None`) or the stream does.
     async fn carry(&mut self, queue: &mut mpsc::Receiver<Arc<Element>>) -> Option<Loss> {
-        let clock = self.shared.clock;
+        let clock = self.to.shared.clock;
         let mut let_go = false;
         while self.carry_out().await.is_ok() {
             let wake = self.machine.poll_timeout().map(|at| clock.instant(at));
@@ -499,7 +495,7 @@ impl<'a> Task<'a> {
         }
         if self.acknowledged > 0 {
             tracing::debug!(
-                partner = self.domain,
+                partner = self.to.domain,
                 sent = self.sent,
                 acknowledged = self.acknowledged,
                 "XMPP stream ended; what the partner has not answered for is sent again"
@@ -513,11 +509,11 @@ impl<'a> Task<'a> {
     }
 
     fn write(&mut self, stanza: &Element) {
-        match self.machine.send(stanza, self.shared.clock.now()) {
+        match self.machine.send(stanza, self.to.shared.clock.now()) {
             Ok(number) => self.sent = number,
             // The link keeps the stanza until a fence passes it, and gives it up at its deadline.
             Err(why) => {
-                tracing::warn!(partner = self.domain, %why, "a stanza could not be written to the partner");
+                tracing::warn!(partner = self.to.domain, %why, "a stanza could not be written to the partner");
             }
         }
     }
@@ -541,17 +537,19 @@ impl<'a> Task<'a> {
 
     async fn start_tls(&mut self) {
         match self.shake_hands(Start::Negotiated).await {
-            Ok(info) => self.machine.tls_established(info, self.shared.clock.now()),
+            Ok(info) => self
+                .machine
+                .tls_established(info, self.to.shared.clock.now()),
             Err(why) => self.machine.tls_failed(why),
         }
     }
 
     async fn shake_hands(&mut self, start: Start) -> Result<TlsInfo, String> {
-        let time = self.shared.rules.inbound.timing.tls;
-        let tls = &self.shared.tls.get();
+        let time = self.to.shared.rules.inbound.timing.tls;
+        let tls = &self.to.shared.tls.get();
         let handshake = self
             .connection
-            .start_tls(Side::Client(self.domain), start, tls);
+            .start_tls(Side::Client(self.to.domain), start, tls);
         let info = timeout(time, handshake)
             .await
             .unwrap_or_else(|_| Err("no handshake in time".to_owned()))?;
@@ -559,12 +557,12 @@ impl<'a> Task<'a> {
         let chain = self.connection.peer_chain();
         Ok(match &self.pinned {
             Some(pinned) => {
-                let verdict = pinned.judge((chain, &tls.verifier), self.domain);
-                held_to(verdict, info, self.domain)
+                let verdict = pinned.judge((chain, &tls.verifier), self.to.domain);
+                held_to(verdict, info, self.to.domain)
             }
             None => {
-                let who = (self.domain, &self.rule);
-                self.shared.vouched(info, who, chain).await
+                let who = (self.to.domain, &self.rule);
+                self.to.shared.vouched(info, who, chain).await
             }
         })
     }
@@ -583,17 +581,22 @@ impl<'a> Task<'a> {
                     element,
                     handled: Handled::by(number, self.handled_sender.clone()),
                 };
-                self.shared.arrivals.send(arrival).await.map_err(|_| Lost)?;
+                self.to
+                    .shared
+                    .arrivals
+                    .send(arrival)
+                    .await
+                    .map_err(|_| Lost)?;
             }
             OutboundEvent::Ready(_) => self.ready = true,
             OutboundEvent::PairRefused(pair, why) => {
                 let words = advice::pair_refused(&pair.local, &why);
-                self.shared.complaints.warn(&pair.remote, &words);
+                self.to.shared.complaints.warn(&pair.remote, &words);
                 self.loss = Some(refusal(&why));
-                self.machine.close(self.shared.clock.now());
+                self.machine.close(self.to.shared.clock.now());
             }
             OutboundEvent::ExternalRefused(why) => {
-                tracing::info!(partner = self.domain, %why, "XMPP partner does not take our certificate as proof");
+                tracing::info!(partner = self.to.domain, %why, "XMPP partner does not take our certificate as proof");
             }
             OutboundEvent::Verified(_, answer) => {
                 self.verdict = Some(answer.map_err(|why| {
@@ -612,7 +615,7 @@ impl<'a> Task<'a> {
             | CloseReason::Idle
             | CloseReason::Requested
             | CloseReason::ConnectionLost => {
-                tracing::debug!(partner = self.domain, %reason, "XMPP stream to the partner ended");
+                tracing::debug!(partner = self.to.domain, %reason, "XMPP stream to the partner ended");
             }
             _ => {
                 let words = format!("the stream to it failed: {}", advice::stream_ended(reason));

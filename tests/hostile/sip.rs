@@ -73,6 +73,26 @@ impl World {
     }
 }
 
+impl World {
+    /// juliet writes to romeo.
+    pub(crate) fn says(&self, id: &str) {
+        self.xmpp.say(&format!(
+            "<message from='juliet@xmpp.example/a' to='romeo@sip.example' id='{id}' type='chat'><body>{id}</body></message>"
+        ));
+    }
+
+    /// The same, as romeo's server at that socket is asked to take it.
+    pub(crate) fn writes(&self, partner: &UdpSocket, id: &str) -> String {
+        self.says(id);
+        loop {
+            let asked = receive(partner);
+            if asked.starts_with("MESSAGE ") && asked.ends_with(id) {
+                return asked;
+            }
+        }
+    }
+}
+
 /// Where it listens, and where its files are.
 pub(crate) struct Doors {
     pub(crate) udp: SocketAddr,

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::{TcpStream, UdpSocket};
 
-use crate::harness::{Folder, peer, receive, request};
+use crate::harness::{Folder, peer, request};
 use crate::sip::World;
 use crate::sip_sink::{Messages, field};
 use crate::tls;
@@ -28,19 +28,6 @@ impl Stage {
             // Trusted as much as the partner is.
             stranger: UdpSocket::bind("127.79.0.1:0").unwrap(),
             _folder: folder,
-        }
-    }
-
-    /// What juliet writes, as the partner is asked to take it.
-    fn writes(&self, id: &str) -> String {
-        self.world.xmpp.say(&format!(
-            "<message from='juliet@xmpp.example/a' to='romeo@sip.example' id='{id}' type='chat'><body>{id}</body></message>"
-        ));
-        loop {
-            let asked = receive(&self.partner);
-            if asked.starts_with("MESSAGE ") && asked.ends_with(id) {
-                return asked;
-            }
         }
     }
 
@@ -87,7 +74,7 @@ fn answer(asked: &str, status: &str) -> String {
 #[test]
 fn only_the_one_who_was_asked_says_whether_it_arrived() {
     let stage = Stage::start();
-    let lost = stage.writes("is-lost");
+    let lost = stage.world.writes(&stage.partner, "is-lost");
     stage.stranger_answers(&lost, "200 OK");
     stage.partner_answers(&lost, "404 Not Found");
     let heard = stage.world.xmpp.hear("id='is-lost'");
@@ -97,10 +84,10 @@ fn only_the_one_who_was_asked_says_whether_it_arrived() {
         "{told}"
     );
 
-    let arrives = stage.writes("arrives");
+    let arrives = stage.world.writes(&stage.partner, "arrives");
     stage.stranger_answers(&arrives, "404 Not Found");
     stage.partner_answers(&arrives, "200 OK");
-    let last = stage.writes("is-lost-too");
+    let last = stage.world.writes(&stage.partner, "is-lost-too");
     stage.partner_answers(&last, "404 Not Found");
     let heard = stage.world.xmpp.hear("id='is-lost-too'");
     assert!(

@@ -1,29 +1,10 @@
 //! A store that cannot be written for a while, as on a full disk: here since somebody else holds its lock.
 
-use std::net::UdpSocket;
-
 use rusqlite::Connection;
 
-use crate::harness::{Folder, Gateway, peer, receive, request};
+use crate::harness::{Folder, Gateway, peer, request};
 use crate::sip::World;
 use crate::sip_sink::answer;
-
-/// What juliet writes, as romeo's server is asked to take it.
-fn writes(world: &World, partner: &UdpSocket, id: &str) -> String {
-    say(world, id);
-    loop {
-        let asked = receive(partner);
-        if asked.starts_with("MESSAGE ") && asked.ends_with(id) {
-            return asked;
-        }
-    }
-}
-
-fn say(world: &World, id: &str) {
-    world.xmpp.say(&format!(
-        "<message from='juliet@xmpp.example/a' to='romeo@sip.example' id='{id}' type='chat'><body>{id}</body></message>"
-    ));
-}
 
 /// What romeo is told of a message to juliet.
 fn sends(gateway: &Gateway, branch: &str) -> String {
@@ -37,7 +18,7 @@ fn while_the_store_fails_messages_are_refused_and_what_became_of_others_is_not_f
     let partner = peer();
     let next_hop = format!("sip:{};transport=udp", partner.local_addr().unwrap());
     let mut world = World::start_by(&folder, &next_hop);
-    let under_way = writes(&world, &partner, "under-way");
+    let under_way = world.writes(&partner, "under-way");
 
     let lock = Connection::open(folder.0.join("state/stoxgate.sqlite")).unwrap();
     lock.execute_batch("BEGIN EXCLUSIVE").unwrap();
@@ -45,7 +26,7 @@ fn while_the_store_fails_messages_are_refused_and_what_became_of_others_is_not_f
         .send_to(answer(&under_way).as_bytes(), world.gateway.udp)
         .unwrap();
     world.gateway.wait_for("cannot write to the store");
-    say(&world, "refused");
+    world.says("refused");
     let heard = world.xmpp.hear("id='refused'");
     assert!(heard.last().unwrap().contains("type='error'"), "{heard:#?}");
     // Who asks over SIP waits for the answer, and nothing of that has to be kept.
@@ -55,7 +36,7 @@ fn while_the_store_fails_messages_are_refused_and_what_became_of_others_is_not_f
 
     lock.execute_batch("ROLLBACK").unwrap();
     drop(lock);
-    let taken = writes(&world, &partner, "taken");
+    let taken = world.writes(&partner, "taken");
     partner
         .send_to(answer(&taken).as_bytes(), world.gateway.udp)
         .unwrap();
