@@ -6,10 +6,14 @@
 //! [`Link`] keeps every stanza until a fence has passed it, writes it again on the next stream when one is lost, and
 //! settles every reference exactly once: `Ok` only behind an answered fence.
 //!
+//! Answers come in order, too. So a fence that is answered while an older one of its stream is not says that answers were
+//! lost, and errors may have been among them: it passes nothing, and what is in flight is written again.
+//!
 //! The link is above the streams: it asks for one with [`LinkCommand::Connect`] while it has something to write, and is
 //! told how that went. Time is [`Now::mono`].
 
 mod command;
+mod fence;
 mod queue;
 mod report;
 mod settings;
@@ -19,22 +23,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use minidom::Element;
-use rxml::xml_ncname;
 use stox_core::address::{Jid, canonical_domain};
-use stox_core::failure::{Condition, Failure, Local};
+use stox_core::failure::{Failure, Local};
 use stox_core::time::{Entropy, Now};
 use stox_core::vocab::Ref;
-use xmpp_parsers::ns;
 
 pub use self::command::{Attempt, CloseReason, LinkCommand, Loss, Outgoing};
 pub use self::report::{Counters, LinkState, LinkStatus};
 pub use self::settings::Settings;
 
+use self::fence::{Fence, way_is_cut};
 use self::queue::{Item, Kind, Queue, Refusal};
-use crate::adapt::{Iq, IqKind, jid, xml};
-
-/// How many fences that were given up, or whose stream is gone, still count when their answer comes late.
-const LATE_FENCES: usize = 4;
+use crate::adapt::{Iq, IqKind, jid};
 
 /// The stanza path of one pair of domains.
 pub struct Link {
@@ -85,14 +85,6 @@ struct Up {
     quiet_since: Duration,
     /// Last stanza.
     idle_since: Duration,
-}
-
-struct Fence {
-    id: String,
-    stream: Attempt,
-    /// It passes all stanzas with a lower number.
-    covers: u64,
-    written_at: Duration,
 }
 
 impl Link {
@@ -186,9 +178,11 @@ impl Link {
                 self.phase = Phase::Idle;
                 self.make_progress(now);
             }
-            // COMPAT(ejabberd): answers are dropped, not kept, while it waits to connect to us again.
+            // COMPAT(ejabberd): answers are dropped, not kept, while it waits to connect to us again. With them go errors:
+            // that the second fence is answered and the first is not tells it.
             Phase::Up(up) => {
-                if let Some(fence) = up.fence.take() {
+                let asked_twice = self.late.iter().any(|fence| fence.stream == self.attempt);
+                if !asked_twice && let Some(fence) = up.fence.take() {
                     self.keep_late(fence);
                     self.fence_again(now);
                 }
@@ -219,29 +213,18 @@ impl Link {
         if !from_partner || !matches!(iq.kind, IqKind::Result | IqKind::Error(_)) {
             return false;
         }
-        let is_late = self.late.iter().any(|fence| fence.id == iq.id);
-        let Some(covers) = self.take_fence(&iq.id, now) else {
+        let Some(answered) = self.take_fence(&iq.id, now) else {
             return false;
         };
-        if let IqKind::Error(error) = &iq.kind
-            && self.settings.routed
-            && let Some(why) = way_is_cut(error.condition)
-        {
-            if !is_late {
-                self.lose_fence(covers, why, now);
-            }
-            return true;
+        let cut = match &iq.kind {
+            IqKind::Error(error) if self.settings.routed => way_is_cut(error.condition),
+            _ => None,
+        };
+        match cut {
+            Some(_) if answered.is_late => {}
+            Some(why) => self.lose_fence(answered.covers, why, now),
+            None => self.hear(&answered, now),
         }
-        self.counters.fences_passed += 1;
-        self.failures = 0;
-        self.last_failure = None;
-        for item in self.queue.pass(covers) {
-            self.counters.handled += 1;
-            if let Some(reference) = item.reference {
-                self.settle(reference, Ok(()));
-            }
-        }
-        self.make_progress(now);
         true
     }
 
@@ -447,17 +430,17 @@ impl Link {
         }
     }
 
-    /// A stanza with a reference that is due before the next attempt learns it now rather than then.
+    /// Whoever waits for a stanza that is due before the next attempt learns it now rather than then.
     fn fail_hopeless(&mut self, retry_at: Duration) {
         let failure = self.why_late();
-        for item in self.queue.take_referenced_due_by(retry_at) {
+        for item in self.queue.take_awaited_due_by(retry_at) {
             self.fail(item.reference, failure.clone());
         }
     }
 
     /// People who wait for an answer shorten the wait for the next attempt.
     fn retry_at(&self, failed_at: Duration, until: Duration) -> Duration {
-        if self.queue.has_referenced() {
+        if self.queue.has_awaited() {
             until.min(failed_at + self.settings.retry_wanted)
         } else {
             until
@@ -498,19 +481,21 @@ impl Link {
 
     /// Forgets the stream, not what was written to it.
     fn drop_stream(&mut self) {
-        self.commands
-            .retain(|command| !matches!(command, LinkCommand::Write(_)));
         if let Phase::Up(Up { fence, .. }) = std::mem::replace(&mut self.phase, Phase::Idle)
             && let Some(fence) = fence
         {
             self.keep_late(fence);
         }
+        self.rewind();
+    }
+
+    fn rewind(&mut self) {
+        self.commands
+            .retain(|command| !matches!(command, LinkCommand::Write(_)));
         for item in self.queue.rewind(self.settings.resend) {
             self.fail(item.reference, Failure::Local(Local::TransportFailed));
         }
     }
-
-    // -------------------------------------------------------------------------------------------- fences
 
     fn flush(&mut self, now: Now) {
         let Phase::Up(up) = &mut self.phase else {
@@ -532,142 +517,6 @@ impl Link {
         if due <= now.mono || self.queue.is_fence_urgent() {
             self.write_fence(now);
         }
-    }
-
-    fn write_fence(&mut self, now: Now) {
-        let id = self.entropy.token();
-        let ping = self.ping(&id);
-        let Phase::Up(up) = &mut self.phase else {
-            return;
-        };
-        up.fence = Some(Fence {
-            id,
-            stream: self.attempt,
-            covers: self.queue.fence(),
-            written_at: now.mono,
-        });
-        up.fence_due = None;
-        up.again_due = None;
-        up.quiet_since = now.mono;
-        self.counters.fences += 1;
-        self.commands.push_back(LinkCommand::Write(Arc::new(ping)));
-    }
-
-    fn ping(&self, id: &str) -> Element {
-        let mut ping = xml::stanza("iq", &self.local, &self.partner);
-        xml::set_attr(&mut ping, xml_ncname!("type").into(), "get");
-        xml::set_attr(&mut ping, xml_ncname!("id").into(), id);
-        ping.append_child(Element::bare("ping", ns::PING));
-        ping
-    }
-
-    /// Takes the fence of that id away, wherever it is, with all that were written before it.
-    fn take_fence(&mut self, id: &str, now: Now) -> Option<u64> {
-        if let Phase::Up(up) = &mut self.phase
-            && let Some(fence) = up.fence.take_if(|fence| fence.id == id)
-        {
-            up.missed = 0;
-            up.again_due = None;
-            up.quiet_since = now.mono;
-            self.late.clear();
-            return Some(fence.covers);
-        }
-        let place = self.late.iter().position(|fence| fence.id == id)?;
-        let fence = self.late.drain(..=place).next_back()?;
-        match &mut self.phase {
-            Phase::Up(up) if fence.stream == self.attempt => up.missed = 0,
-            _ => {}
-        }
-        Some(fence.covers)
-    }
-
-    fn keep_late(&mut self, fence: Fence) {
-        if self.late.len() >= LATE_FENCES {
-            self.late.pop_front();
-        }
-        self.late.push_back(fence);
-    }
-
-    fn next_on_stream(&self, up: &Up) -> Duration {
-        match (&up.fence, up.fence_due) {
-            (Some(fence), _) => {
-                let late = fence.written_at + self.settings.fence_timeout;
-                up.again_due.map_or(late, |again| again.min(late))
-            }
-            (None, Some(due)) => due,
-            (None, None) if self.queue.is_empty() => {
-                (up.quiet_since + self.settings.keepalive).min(up.idle_since + self.settings.idle)
-            }
-            (None, None) => up.quiet_since + self.settings.keepalive,
-        }
-    }
-
-    fn watch_stream(&mut self, now: Now) {
-        let Phase::Up(up) = &mut self.phase else {
-            return;
-        };
-        if let Some(fence) = up
-            .fence
-            .take_if(|fence| fence.written_at + self.settings.fence_timeout <= now.mono)
-        {
-            up.missed = up.missed.saturating_add(1);
-            let dead = up.missed >= self.settings.missed_fences;
-            self.miss_fence(fence, dead, now);
-        } else if up.again_due.is_some_and(|at| at <= now.mono) {
-            up.again_due = None;
-            self.partner_seen(now);
-        } else if up.fence.is_none() && up.fence_due.is_none() {
-            if self.queue.is_empty() && up.idle_since + self.settings.idle <= now.mono {
-                self.close_stream(CloseReason::Idle);
-            } else if up.quiet_since + self.settings.keepalive <= now.mono {
-                self.write_fence(now);
-            }
-        }
-    }
-
-    /// Nobody knows what became of the stanzas before it: who waits for them is told so, the others are fenced again.
-    fn miss_fence(&mut self, fence: Fence, dead: bool, now: Now) {
-        self.counters.fences_missed += 1;
-        for item in self.queue.take_referenced_below(fence.covers) {
-            self.fail(item.reference, Failure::Local(Local::Timeout));
-        }
-        self.keep_late(fence);
-        if dead {
-            self.counters.losses += 1;
-            self.close_stream(CloseReason::Dead);
-            self.back_off(Failure::Local(Local::Timeout), now);
-        } else {
-            self.flush(now);
-            self.fence_again(now);
-        }
-    }
-
-    /// The server that carries our stanzas on has no way for the fence. Those that it had not carried on have come back
-    /// before it, each with its own error; of the others nobody knows.
-    fn lose_fence(&mut self, covers: u64, why: Local, now: Now) {
-        self.counters.fences_missed += 1;
-        self.last_failure = Some(Failure::Local(why));
-        for item in self.queue.pass(covers) {
-            self.fail(item.reference, Failure::Local(Local::OutcomeUnknown));
-        }
-        self.make_progress(now);
-    }
-
-    fn fence_again(&mut self, now: Now) {
-        if matches!(&self.phase, Phase::Up(up) if up.fence.is_none()) {
-            self.write_fence(now);
-        }
-    }
-}
-
-/// Why a server that carries stanzas on has not carried this one on, where its error says that. The partner itself cannot
-/// mean these of its own domain, save the last, which counts as not knowing.
-fn way_is_cut(condition: Condition) -> Option<Local> {
-    match condition {
-        Condition::RemoteServerNotFound => Some(Local::DomainNotFound),
-        Condition::RemoteServerTimeout => Some(Local::Unreachable),
-        Condition::ResourceConstraint => Some(Local::Overloaded),
-        _ => None,
     }
 }
 

@@ -59,6 +59,8 @@ pub(super) struct Item {
     octets: usize,
     writes: u32,
     addresses: Option<Addresses>,
+    /// Somebody waits for its fate.
+    awaited: bool,
 }
 
 impl Item {
@@ -75,6 +77,7 @@ impl Item {
             deadline,
             writes: 0,
             addresses: None,
+            awaited: false,
         }
     }
 
@@ -120,7 +123,7 @@ pub(super) struct Queue {
     limit_octets: usize,
     items: BTreeMap<u64, Item>,
     deadlines: BTreeSet<(Duration, u64)>,
-    /// Deadlines of those with a reference.
+    /// Deadlines of those for whose fate somebody waits.
     urgent_deadlines: BTreeSet<(Duration, u64)>,
     /// State presence that no stream has carried yet.
     states: BTreeMap<Addresses, u64>,
@@ -173,7 +176,7 @@ impl Queue {
         self.octets
     }
 
-    pub(super) fn has_referenced(&self) -> bool {
+    pub(super) fn has_awaited(&self) -> bool {
         !self.urgent_deadlines.is_empty()
     }
 
@@ -185,6 +188,7 @@ impl Queue {
     pub(super) fn push(&mut self, kind: Kind, mut item: Item) -> Result<u64, Refusal> {
         let mut replaced = 0;
         let reserve = if kind == Kind::Report { 4 } else { 0 };
+        item.awaited = kind == Kind::Message;
         if let Kind::State(addresses) = kind {
             replaced += u64::from(self.replace(&addresses));
             item.addresses = Some(addresses);
@@ -281,19 +285,19 @@ impl Queue {
     }
 
     /// Removes those below that number for which somebody waits. The others count as not fenced.
-    pub(super) fn take_referenced_below(&mut self, covers: u64) -> Vec<Item> {
+    pub(super) fn take_awaited_below(&mut self, covers: u64) -> Vec<Item> {
         self.unfenced_from = 0;
         let numbers = self
             .items
             .range(..covers)
-            .filter(|(_, item)| item.reference.is_some())
+            .filter(|(_, item)| item.awaited)
             .map(|(number, _)| *number)
             .collect();
         self.take(numbers)
     }
 
     /// Removes those with a deadline not after that time for which somebody waits, in their order.
-    pub(super) fn take_referenced_due_by(&mut self, time: Duration) -> Vec<Item> {
+    pub(super) fn take_awaited_due_by(&mut self, time: Duration) -> Vec<Item> {
         let mut numbers: Vec<u64> = self
             .urgent_deadlines
             .range(..=(time, u64::MAX))
@@ -312,7 +316,7 @@ impl Queue {
         self.remove(number)
     }
 
-    /// The stream is gone: all are to be written again, save those that have been rewritten often enough.
+    /// The stream is gone, or answers on it are: all are to be written again, save those that have been rewritten often enough.
     pub(super) fn rewind(&mut self, resend: u32) -> Vec<Item> {
         let worn_out = self
             .items
@@ -346,7 +350,7 @@ impl Queue {
         self.next_number += 1;
         self.octets += item.octets;
         self.deadlines.insert((item.deadline, number));
-        if item.reference.is_some() {
+        if item.awaited {
             self.urgent_deadlines.insert((item.deadline, number));
         }
         if let Some(addresses) = &item.addresses {
@@ -383,7 +387,7 @@ impl Queue {
         let item = self.items.remove(&number)?;
         self.octets -= item.octets;
         self.deadlines.remove(&(item.deadline, number));
-        if item.reference.is_some() {
+        if item.awaited {
             self.urgent_deadlines.remove(&(item.deadline, number));
         }
         if let Some(addresses) = &item.addresses {

@@ -15,7 +15,7 @@ pub struct Settings {
     /// Most octets of one stanza, as it is written. A partner may announce less (XEP-0478); the recipient's server may
     /// take less from or for its clients without saying so. RFC 6120 §13.12 lets everybody write 10 000.
     pub stanza_octets: usize,
-    /// How long a stanza with a reference may take when it names no deadline.
+    /// How long a stanza with a reference may take when it names no deadline and is no error.
     pub message_wait: Duration,
     /// The same for all others.
     pub presence_wait: Duration,
@@ -34,7 +34,7 @@ pub struct Settings {
     pub retry_min: Duration,
     /// Longest delay.
     pub retry_max: Duration,
-    /// Longest delay while a stanza with a reference waits. Well inside [`Self::message_wait`], so that a message that
+    /// Longest delay while somebody waits for the fate of a stanza. Well inside [`Self::message_wait`], so that a message that
     /// comes when a partner has just come back is not given up untried.
     pub retry_wanted: Duration,
     /// How long a lasting failure is answered from memory.

@@ -2,7 +2,9 @@ use proptest::prelude::*;
 use stox_core::failure::{Condition, StanzaError};
 use stox_core::time::SeededEntropy;
 use stox_core::vocab::{Im, PresenceKind, Trace, XmppOut};
+use xmpp_parsers::ns;
 
+use super::fence::LATE_FENCES;
 use super::*;
 
 const UNREACHABLE: Failure = Failure::Local(Local::Unreachable);
@@ -51,6 +53,16 @@ impl Bench {
             reference: Some(Ref(number)),
             element,
             deadline,
+        };
+        self.link.send(outgoing, self.now);
+    }
+
+    /// An error with a reference.
+    fn report(&mut self, number: u64) {
+        let outgoing = Outgoing {
+            reference: Some(Ref(number)),
+            element: stanza("message", number, "type='error'"),
+            deadline: None,
         };
         self.link.send(outgoing, self.now);
     }
@@ -855,7 +867,98 @@ fn a_login_by_certificate_is_given_time_to_let_errors_out() {
     bench.pass(1);
     bench.expect(&["fence 3"]);
     bench.answer(3);
+    bench.expect(&["write m2", "fence 4"]);
+    bench.answer(4);
     bench.expect(&["2 ok"]);
+}
+
+#[test]
+fn a_fence_vouches_for_nothing_when_an_older_one_got_no_answer() {
+    let mut bench = Bench::up(Settings::default());
+    bench.message(1);
+    bench.plain("presence", 2, "");
+    bench.expect(&["write m1", "fence 1", "write p2"]);
+    // The partner drops what it answers until it is connected to us: the error about m1, and the first fence.
+    bench.link.partner_seen(bench.now);
+    bench.expect(&["fence 2"]);
+    bench.message(3);
+    bench.expect(&["write m3"]);
+    bench.answer(2);
+    bench.expect(&["write m1", "write p2", "write m3", "fence 3"]);
+    bench.answer(3);
+    bench.expect(&["1 ok", "3 ok"]);
+}
+
+#[test]
+fn what_stands_behind_a_missed_fence_is_written_again_too() {
+    let mut bench = Bench::up(Settings::default());
+    bench.message(1);
+    bench.expect(&["write m1", "fence 1"]);
+    bench.pass(5);
+    bench.message(2);
+    bench.pass(5);
+    bench.expect(&["write m2", "1 Timeout", "fence 2"]);
+    bench.answer(2);
+    bench.expect(&["write m2", "fence 3"]);
+    bench.answer(3);
+    bench.expect(&["2 ok"]);
+}
+
+#[test]
+fn an_answer_that_was_only_slow_is_no_gap() {
+    let mut bench = Bench::up(Settings::default());
+    bench.message(1);
+    bench.expect(&["write m1", "fence 1"]);
+    bench.pass(5);
+    bench.message(2);
+    bench.pass(5);
+    bench.expect(&["write m2", "1 Timeout", "fence 2"]);
+    bench.answer(1);
+    bench.answer(2);
+    bench.expect(&["2 ok"]);
+}
+
+#[test]
+fn a_gap_on_a_stream_that_is_gone_proves_nothing_and_disturbs_nothing() {
+    let mut bench = Bench::up(Settings::default());
+    bench.message(1);
+    bench.expect(&["write m1", "fence 1"]);
+    bench.link.partner_seen(bench.now);
+    bench.expect(&["fence 2"]);
+    bench.lost(1, BROKEN);
+    bench.pass(1);
+    bench.ready(2);
+    bench.expect(&["connect 2", "write m1", "fence 3"]);
+    bench.answer(2);
+    bench.expect(&[]);
+    bench.answer(3);
+    bench.expect(&["1 ok"]);
+}
+
+#[test]
+fn a_partner_that_shows_life_twice_is_asked_again_once() {
+    let mut bench = Bench::up(Settings::default());
+    bench.message(1);
+    bench.expect(&["write m1", "fence 1"]);
+    bench.link.partner_seen(bench.now);
+    bench.link.partner_seen(bench.now);
+    bench.expect(&["fence 2"]);
+}
+
+#[test]
+fn a_report_outlives_missed_fences_and_streams() {
+    let mut bench = Bench::up(Settings::default());
+    bench.report(1);
+    bench.expect(&["write m1", "fence 1"]);
+    bench.pass(10);
+    bench.expect(&["fence 2"]);
+    bench.pass(10);
+    bench.expect(&["close 1 Dead"]);
+    bench.pass(2);
+    bench.ready(2);
+    bench.expect(&["connect 2", "write m1", "fence 3"]);
+    bench.answer(3);
+    bench.expect(&["1 ok"]);
 }
 
 #[test]
@@ -1108,6 +1211,8 @@ enum Step {
     Lost,
     LostForGood,
     Answer(usize),
+    /// The partner drops its answers to everything so far.
+    Dropped,
     Seen,
     LoggedIn,
     Pass(u64),
@@ -1123,6 +1228,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Lost),
         1 => Just(Step::LostForGood),
         5 => (0_usize..3).prop_map(Step::Answer),
+        2 => Just(Step::Dropped),
         1 => Just(Step::Seen),
         1 => Just(Step::LoggedIn),
         3 => prop_oneof![0_u64..3, 0_u64..30, 0_u64..700].prop_map(Step::Pass),
@@ -1132,10 +1238,14 @@ fn any_step() -> impl Strategy<Value = Step> {
 /// What a partner on the other end of the streams has seen, and what it says about the link.
 #[derive(Default)]
 struct Witness {
-    /// Messages written on the present stream, in order.
+    /// Messages written on the present stream, whose errors would still come.
     stream: Vec<u64>,
-    /// Fences with the messages written before them on the same stream.
-    fences: Vec<(String, Vec<u64>)>,
+    /// The last of them.
+    last: Option<u64>,
+    /// Fences with their streams, and the messages written before them on the same stream.
+    fences: Vec<(String, u64, Vec<u64>)>,
+    /// A fence of the present stream will have no answer.
+    gap: bool,
     /// Messages behind which an answered fence stood.
     proved: Vec<u64>,
     settled: Vec<u64>,
@@ -1151,6 +1261,7 @@ impl Witness {
                 LinkCommand::Connect(attempt) => {
                     self.attempt = attempt.0;
                     self.stream.clear();
+                    (self.last, self.gap) = (None, false);
                 }
                 LinkCommand::Write(element) => self.see(&element),
                 LinkCommand::Settled { reference, outcome } => {
@@ -1183,10 +1294,12 @@ impl Witness {
         let octets = crate::stream::write::stanza_to_wire(element).len();
         assert!(self.limit.is_none_or(|limit| octets <= limit), "{octets}");
         if element.has_child("ping", ns::PING) {
-            self.fences.push((id.to_owned(), self.stream.clone()));
+            self.fences
+                .push((id.to_owned(), self.attempt, self.stream.clone()));
         } else if let Some(number) = id.strip_prefix('m') {
             let number = number.parse().expect("number");
-            assert!(self.stream.last() < Some(&number), "out of order: {id}");
+            assert!(self.last < Some(number), "out of order: {id}");
+            self.last = Some(number);
             assert!(
                 !self.settled.contains(&number),
                 "written after it was settled: {id}"
@@ -1200,9 +1313,21 @@ impl Witness {
         let Some(place) = self.fences.len().checked_sub(back + 1) else {
             return;
         };
-        let (id, covered) = self.fences.remove(place);
+        let (id, attempt, covered) = self.fences.remove(place);
         self.proved.extend(covered);
+        let skips = self.fences.iter().take(place).any(|old| old.1 == attempt);
+        if attempt == self.attempt && (self.gap || skips) {
+            // It may write again what it has written.
+            self.last = None;
+        }
         bench.answer_as("jabber.example", &id, IqKind::Result);
+    }
+
+    fn drop_answers(&mut self) {
+        let before = self.fences.len();
+        self.fences.retain(|fence| fence.1 != self.attempt);
+        self.gap |= self.fences.len() < before;
+        self.stream.clear();
     }
 }
 
@@ -1244,6 +1369,7 @@ fn play(steps: &[Step]) {
                 bench.now,
             ),
             Step::Answer(back) => witness.answer(&mut bench, *back),
+            Step::Dropped => witness.drop_answers(),
             Step::Seen => bench.link.partner_seen(bench.now),
             Step::LoggedIn => bench.link.partner_logged_in(bench.now),
             Step::Pass(seconds) => witness.pass(&mut bench, *seconds),
@@ -1262,7 +1388,7 @@ fn play(steps: &[Step]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(1024))]
 
     /// Each reference is settled once, `Ok` only behind an answered fence; order is kept, and memory is bounded.
     #[test]

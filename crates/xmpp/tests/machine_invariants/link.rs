@@ -141,9 +141,15 @@ impl World {
         self.link.send(outgoing, self.now);
     }
 
-    /// An answer to a fence of this stream or of an earlier one, or to none.
+    /// An answer to a fence of this stream or of an earlier one, or to none; or the partner drops what it would have
+    /// answered so far.
     fn hears(&mut self, script: &mut Script<'_>) {
-        let back = usize::from(script.octet() % 3);
+        let back = script.octet();
+        if back >= 240 {
+            self.wire.ids.clear();
+            return self.wire.written.clear();
+        }
+        let back = usize::from(back % 3);
         let id = self.wire.ids.iter().rev().nth(back).cloned();
         let id = id.unwrap_or_else(|| "nobody's".to_owned());
         let from = script.pick(&[
