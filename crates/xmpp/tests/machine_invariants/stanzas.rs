@@ -27,9 +27,12 @@ pub(crate) fn check(octets: &[u8]) {
     while let Ok(Some(event)) = parser.next(&mut rest) {
         if let XmlEvent::Element(element) = event {
             drop(StreamError::from_element(&element));
-            let kind = element.attr("type");
-            let answerable = !matches!(kind, Some("error" | "result"));
-            reads(adapt::read(&element), answerable);
+            let is_answer = match element.attr("type") {
+                Some("error") => true,
+                Some("result") => element.name() == "iq",
+                _ => false,
+            };
+            reads(adapt::read(&element), !is_answer);
         }
     }
 }
