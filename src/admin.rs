@@ -187,6 +187,8 @@ pub struct BridgeStatus {
     /// Error stanzas that were about no message, or came after its sender had his answer.
     #[serde(default)]
     pub late_errors: u64,
+    /// Errors that senders of XMPP messages were never told.
+    pub lost_reports: u64,
     /// Receipts that nobody had asked for, or too long ago.
     #[serde(default)]
     pub unmatched_receipts: u64,
@@ -371,6 +373,13 @@ pub fn describe(status: &Status) -> String {
         _ = writeln!(
             out,
             "  {errors} XMPP errors came too late or were about no message; {receipts} receipts had nobody who waited"
+        );
+    }
+    if status.bridge.lost_reports > 0 {
+        _ = writeln!(
+            out,
+            "  {} XMPP users were never told that a message of theirs failed: their servers could not be reached for a day, or too many errors waited for them",
+            status.bridge.lost_reports
         );
     }
     let (conferences, rooms) = (status.bridge.in_conferences, status.bridge.in_rooms);

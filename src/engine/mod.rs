@@ -76,7 +76,7 @@ pub struct Engine {
     conferences: BTreeSet<String>,
     unnamed: Option<Unnamed>,
     effects: VecDeque<Effect>,
-    /// Messages that wait for the store before their stanza counts as handled.
+    /// Stanzas that count as handled when the store has their message, or their sender's server the refusal.
     waiting: BTreeMap<Ref, StanzaToken>,
     /// The inbound stanza being worked on.
     current: Option<StanzaToken>,
@@ -317,10 +317,14 @@ impl Engine {
                 tracing::debug!(partner = name.partner, %why, "stanza ignored")
             }
         }
-        self.settle(now);
+        // Only what the bridge says of this stanza may take the token.
+        while let Some(command) = self.bridge.poll_command() {
+            self.carry_out(command, now);
+        }
         if let Some(token) = self.current.take() {
             self.effects.push_back(Effect::Handled(token));
         }
+        self.settle(now);
     }
 
     /// A stream for a link is authorised. The partner takes stanzas of so many octets at most, where it said so.
@@ -370,10 +374,13 @@ impl Engine {
 
     /// The store has answered.
     pub fn stored(&mut self, answer: StoreIn, now: Now) {
-        let (StoreIn::Kept(reference) | StoreIn::NotKept(reference)) = answer;
+        let kept = match &answer {
+            StoreIn::Kept(reference) => Some(*reference),
+            StoreIn::NotKept(_) => None,
+        };
         self.tell(Input::Store(answer), now);
-        if let Some(token) = self.waiting.remove(&reference) {
-            self.effects.push_back(Effect::Handled(token));
+        if let Some(reference) = kept {
+            self.is_handled(reference);
         }
         self.settle(now);
     }
@@ -513,6 +520,9 @@ impl Engine {
             }
             while let Some((reference, outcome)) = self.links.poll_settled() {
                 idle = false;
+                if outcome.is_ok() {
+                    self.is_handled(reference);
+                }
                 self.bridge
                     .handle(Input::Xmpp(XmppIn::Settled { reference, outcome }), now);
             }
@@ -572,15 +582,37 @@ impl Engine {
         journal::command(&command);
         match command {
             Command::Sip(out) => self.sip.command(out, now),
-            Command::Xmpp(out) => self.send_stanza(&out, now),
+            Command::Xmpp(out) => {
+                if let XmppOut::MessageError { reference, .. } = &out {
+                    self.wait(*reference);
+                }
+                self.send_stanza(&out, now);
+            }
             Command::Store(out) => {
-                if let StoreOut::Keep(message) = &out
-                    && let Some(token) = self.current.take()
-                {
-                    self.waiting.insert(message.reference, token);
+                match &out {
+                    StoreOut::Keep(message) => self.wait(message.reference),
+                    StoreOut::Settle(reference) => self.is_handled(*reference),
+                    StoreOut::Put { .. }
+                    | StoreOut::Remove(_)
+                    | StoreOut::Learn(_)
+                    | StoreOut::Record(_)
+                    | StoreOut::Amend(_) => {}
                 }
                 self.effects.push_back(Effect::Store(out));
             }
+        }
+    }
+
+    /// The stanza that is being worked on is handled when that message is kept, or its sender told.
+    fn wait(&mut self, reference: Ref) {
+        if let Some(token) = self.current.take() {
+            self.waiting.insert(reference, token);
+        }
+    }
+
+    fn is_handled(&mut self, reference: Ref) {
+        if let Some(token) = self.waiting.remove(&reference) {
+            self.effects.push_back(Effect::Handled(token));
         }
     }
 

@@ -68,6 +68,45 @@ impl Stage {
         })
     }
 
+    /// What is written, and what is handled, in order.
+    fn told(&mut self) -> Vec<String> {
+        let effects = std::mem::take(&mut self.effects);
+        let word = |effect: Effect| match effect {
+            Effect::Write(_, element) => {
+                let id = element.attr("id").unwrap_or_default();
+                Some(match element.name() {
+                    "iq" => format!("ping {id}"),
+                    _ => format!("{} {id}", element.attr("type").unwrap_or("normal")),
+                })
+            }
+            Effect::Handled(StanzaToken(number)) => Some(format!("handled {number}")),
+            _ => None,
+        };
+        effects.into_iter().filter_map(word).collect()
+    }
+
+    /// The stream is there, and the partner handles what comes on it.
+    fn connects(&mut self, handles: bool) -> Vec<String> {
+        let (name, attempt) = self.connect().unwrap();
+        self.engine.stream_ready(&name, attempt, None, NOW);
+        self.pump();
+        let mut told = self.told();
+        let ping = told.iter().find_map(|word| word.strip_prefix("ping "));
+        if let Some(id) = ping.filter(|_| handles) {
+            let pong = format!(
+                "<iq xmlns='jabber:client' type='result' from='jabber.test' to='{}' id='{id}'/>",
+                name.local
+            );
+            let token = StanzaToken(1000);
+            self.engine
+                .stanza(&name, &pong.parse().unwrap(), token, NOW);
+            self.pump();
+            told.extend(self.told());
+        }
+        told.retain(|word| !word.starts_with("ping ") && word != "handled 1000");
+        told
+    }
+
     fn needs(&self) -> bool {
         self.engine.sip_domains().contains("voice.test")
     }
@@ -92,7 +131,10 @@ fn a_found_domain_is_needed_while_anything_of_it_is_under_way() {
     let loss = Loss::Lasting(Failure::Local(Local::DomainNotFound));
     stage.engine.stream_lost(&name, attempt, loss, NOW);
     stage.pump();
-    assert!(!stage.needs());
+    assert!(
+        !stage.needs(),
+        "an error that is told again only if it is found again"
+    );
 
     stage.engine.forget("voice.test");
     stage.effects.clear();
@@ -125,4 +167,44 @@ fn a_domain_of_the_settings_stays_what_it_is() {
     stage.engine.stanza(&name, &element, StanzaToken(1), NOW);
     stage.pump();
     assert!(!stage.resolve().unwrap().confined);
+}
+
+#[test]
+fn a_refused_stanza_is_handled_when_its_sender_has_been_told() {
+    let mut stage = Stage::new("");
+    stage.write(1);
+    assert_eq!(stage.connects(true), ["error m1", "handled 1"]);
+
+    // Nobody answers, and then the partner cannot be reached: the store takes it over.
+    let mut stage = Stage::new("");
+    stage.write(1);
+    let (name, attempt) = stage.connect().unwrap();
+    let loss = Loss::Lasting(Failure::Local(Local::DomainNotFound));
+    stage.engine.stream_lost(&name, attempt, loss, NOW);
+    let kept = stage.engine.poll_effect();
+    assert!(
+        matches!(kept, Some(Effect::Store(StoreOut::Keep(_)))),
+        "{kept:?}"
+    );
+    let Some(Effect::Store(StoreOut::Keep(message))) = kept else {
+        return;
+    };
+    stage.pump();
+    assert_eq!(stage.told(), Vec::<String>::new());
+    stage.engine.stored(StoreIn::Kept(message.reference), NOW);
+    stage.pump();
+    assert_eq!(stage.told(), ["handled 1"]);
+}
+
+#[test]
+fn a_stanza_that_says_nothing_of_a_message_is_handled_at_once() {
+    let mut stage = Stage::new("");
+    // An error that is on its way takes the token of no other stanza.
+    stage.write(1);
+    let name = LinkName::new("sip.test", "jabber.test");
+    let text = "<presence xmlns='jabber:client' from='romeo@jabber.test' to='juliet@sip.test'/>";
+    let element = text.parse().unwrap();
+    stage.engine.stanza(&name, &element, StanzaToken(2), NOW);
+    stage.pump();
+    assert_eq!(stage.told(), ["handled 2"]);
 }

@@ -425,6 +425,7 @@ impl EngineTask {
                 outcomes: by_name(&bridge.outcomes),
                 later: by_name(&bridge.later),
                 late_errors: bridge.late_errors,
+                lost_reports: bridge.lost_reports,
                 unmatched_receipts: bridge.unmatched_receipts,
                 left_out: self.ledger.count,
             },

@@ -186,6 +186,18 @@ impl Jid {
         }
     }
 
+    /// What the spellings of one bare address at all servers have in common: to find what an answer is about, never to
+    /// write to. A server that prepares localparts by Nodeprep (RFC 6122 appendix A) answers for `weiß` as `weiss`, one that
+    /// does as RFC 7622 wants does not.
+    #[must_use]
+    pub fn match_key(&self) -> Self {
+        let canonical = self.bare().canonical();
+        Self {
+            local: canonical.local.map(localpart::match_key),
+            ..canonical
+        }
+    }
+
     /// As an `xmpp:` URI (RFC 5122), for `gone` and `redirect`.
     #[must_use]
     pub fn to_uri(&self) -> String {

@@ -20,6 +20,7 @@ pub(crate) mod context;
 mod ledger;
 mod messages;
 mod receipts;
+mod reports;
 mod settings;
 mod stanzas;
 mod watchers;
@@ -48,6 +49,9 @@ pub struct Snapshot {
     pub messages_to_xmpp: usize,
     /// Error stanzas that matched no message, or came after its answer.
     pub late_errors: u64,
+    /// Errors that senders of XMPP messages were never told, as their server could not be reached for a day, or as there
+    /// were too many for it.
+    pub lost_reports: u64,
     /// Receipts for messages that did not ask for one, or asked too long ago.
     pub unmatched_receipts: u64,
     /// Messages by how they ended, as it was first known, since the start.
@@ -140,12 +144,13 @@ impl Bridge {
         unsettled: Vec<Unsettled>,
         now: Now,
     ) {
+        self.cx.now = now;
         let crowds = self.crowds(&authorisations);
         for (pair, grant) in authorisations {
             self.restore_one(&pair, grant, &crowds, now);
         }
         for message in unsettled {
-            self.messages.unsettled(&mut self.cx, message, now);
+            Messages::unsettled(&mut self.cx, message, now);
         }
     }
 
@@ -186,6 +191,7 @@ impl Bridge {
                 Timer::Retry(key) => {
                     watching::retry_due(&mut self.book, &mut self.cx, &key, now);
                 }
+                Timer::Report(reference) => self.cx.report_due(reference),
                 Timer::Room(timer) => self.rooms.due(&mut self.cx, timer, now),
             }
         }
@@ -196,6 +202,7 @@ impl Bridge {
     pub fn shutdown(&mut self, now: Now) {
         self.handle_timeout(now);
         self.cx.stopping = true;
+        self.cx.stop_reports();
         self.messages.shut_down(&mut self.cx, now);
         self.rooms.shut_down(&mut self.cx);
         let Book {
@@ -236,6 +243,7 @@ impl Bridge {
             messages_to_sip: self.messages.to_sip_count(),
             messages_to_xmpp: self.messages.to_xmpp_count(),
             late_errors: self.messages.late_errors(),
+            lost_reports: self.cx.reports.lost(),
             unmatched_receipts: self.cx.receipts.unmatched(),
             outcomes: self.cx.tally.first(),
             later: self.cx.tally.later(),
@@ -255,7 +263,6 @@ impl Bridge {
         self.book.authorisations()
     }
 
-    /// An authorisation that the rules do not allow any more stays in the store and sleeps.
     /// How many subscriptions at each server of a limited rate there will be.
     fn crowds(&self, authorisations: &[(Pair, Grant)]) -> BTreeMap<String, u32> {
         let mut crowds = BTreeMap::new();
@@ -271,6 +278,7 @@ impl Bridge {
         crowds
     }
 
+    /// An authorisation that the rules do not allow any more stays in the store and sleeps.
     fn restore_one(&mut self, pair: &Pair, grant: Grant, crowds: &BTreeMap<String, u32>, now: Now) {
         let Ok(names) = Names::of(&pair.xmpp, &pair.sip) else {
             return;

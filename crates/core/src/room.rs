@@ -20,7 +20,7 @@ mod settings;
 
 pub use settings::Settings;
 
-use conference::{Conferences, message_error};
+use conference::Conferences;
 use guest::Guests;
 use invitation::Invitations;
 
@@ -189,7 +189,7 @@ impl Rooms {
                     .invite(cx, addresses, id.as_ref(), &invitees, words);
                 if !taken {
                     let error = StanzaError::new(Condition::NotAcceptable);
-                    message_error(cx, (to, from), id, error);
+                    cx.report_new((to, from, id), error);
                 }
             }
             MucIn::Invited { .. } => self.invitations.invite_sip_user(cx, input),

@@ -121,7 +121,8 @@ pub enum XmppIn {
         /// The error.
         error: StanzaError,
     },
-    /// The fate of [`XmppOut::Message`], or of an [`XmppOut::MessageError`] with a reference: `Ok` when the partner's server has handled it (the fence has passed).
+    /// The fate of [`XmppOut::Message`] or [`XmppOut::MessageError`]: `Ok` when the partner's server has handled it (the
+    /// fence has passed).
     Settled {
         /// As given.
         reference: Ref,
@@ -149,9 +150,8 @@ pub enum XmppOut {
     },
     /// An error reply to a message: same id, addresses swapped by the bridge.
     MessageError {
-        /// Given when the store still holds the message: its fate comes back as [`XmppIn::Settled`], and only then is
-        /// the message forgotten.
-        reference: Option<Ref>,
+        /// For [`XmppIn::Settled`]. Until then the message counts as not handled.
+        reference: Ref,
         /// The address that the message was for.
         from: Jid,
         /// Its sender.

@@ -1,9 +1,13 @@
 //! Localparts and the text that they stand for (XEP-0106).
 
+use stringprep::tables::{case_fold_for_nfkc, commonly_mapped_to_nothing};
 use unicode_normalization::UnicodeNormalization;
 
 use super::classes::{ESCAPES, localpart_allows, text_allows};
 use super::{AddressError, MAX_PART};
+
+/// [`match_key`] is at rest after so many.
+const MAX_PASSES: usize = 3;
 
 /// Lower case and NFC: how localparts are compared (RFC 7622 §3.3, RFC 8265 §3.3).
 pub(super) fn fold(text: &str) -> String {
@@ -12,6 +16,24 @@ pub(super) fn fold(text: &str) -> String {
         return text.to_ascii_lowercase();
     }
     text.to_lowercase().nfc().collect()
+}
+
+/// See [`super::Jid::match_key`]. Of a folded localpart.
+pub(super) fn match_key(mut local: String) -> String {
+    // What folds to something that folds again is younger than the tables of Nodeprep.
+    for _ in 0..MAX_PASSES {
+        if local.is_ascii() {
+            break;
+        }
+        let kept = local.chars().filter(|c| !commonly_mapped_to_nothing(*c));
+        let folded: String = kept.flat_map(case_fold_for_nfkc).nfkc().collect();
+        let next = fold(&folded);
+        if next == local {
+            break;
+        }
+        local = next;
+    }
+    local
 }
 
 /// The text that a localpart stands for, folded: what the user part of a SIP URI carries.

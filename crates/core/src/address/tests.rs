@@ -401,3 +401,30 @@ proptest! {
         }
     }
 }
+
+/// Whatever a server that knows Nodeprep makes of a localpart, it is found again.
+#[test]
+fn prepared_localparts_have_the_same_key() {
+    let key = |local: &str| {
+        let jid = Jid {
+            local: Some(local.to_owned()),
+            domain: "a.example".to_owned(),
+            resource: None,
+        };
+        jid.match_key().local
+    };
+    let mut compared = 0;
+    for c in char::from_u32(0xa1)
+        .into_iter()
+        .flat_map(|first| first..=char::MAX)
+    {
+        let local = format!("a{c}");
+        if let Ok(prepared) = stringprep::nodeprep(&local)
+            && crate::address::localpart::check(&local).is_ok()
+        {
+            assert_eq!(key(&local), key(&prepared), "U+{:04X}", u32::from(c));
+            compared += 1;
+        }
+    }
+    assert!(compared > 50_000, "{compared}");
+}

@@ -13,6 +13,7 @@ use crate::vocab::{Command, ConferenceOut, FocusOut, Ref, SipOut, StoreOut, Trac
 use super::book::ContactKey;
 use super::ledger::Tally;
 use super::receipts::Receipts;
+use super::reports::Reports;
 use super::settings::Settings;
 
 /// What a timer is for.
@@ -22,6 +23,8 @@ pub(crate) enum Timer {
     Answer(Ref),
     /// A subscription at a SIP user may be tried again.
     Retry(Arc<ContactKey>),
+    /// The sender of a message may be told again that it has failed.
+    Report(Ref),
     /// For a room.
     Room(room::Timer),
 }
@@ -37,6 +40,7 @@ pub(crate) struct Context {
     trace: Trace,
     pub(super) tally: Tally,
     pub(super) receipts: Receipts,
+    pub(super) reports: Reports,
     commands: VecDeque<Command>,
     timers: BTreeSet<(Duration, Timer)>,
     last_ref: u64,
@@ -52,6 +56,7 @@ impl Context {
             trace: Trace::default(),
             tally: Tally::default(),
             receipts: Receipts::default(),
+            reports: Reports::default(),
             commands: VecDeque::new(),
             timers: BTreeSet::new(),
             last_ref: 0,

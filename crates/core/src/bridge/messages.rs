@@ -1,6 +1,6 @@
 //! Instant messages: each one ends in exactly one outcome, told to its sender in the sender's protocol.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::address::{
@@ -51,14 +51,16 @@ struct ToXmpp {
     /// Domain of the recipient, canonical.
     domain: String,
     deadline: Duration,
-    /// The recipient's device, where the sender named one.
-    resource: Option<String>,
+    /// The sender, bare.
+    from: Jid,
+    /// The recipient, with the device where the sender named one.
+    to: Jid,
     about: About,
     /// How it stands in the ledger, once it does.
     entered: Option<Outcome>,
 }
 
-/// Recipient, sender (both bare and canonical) and id: what an error stanza about a message has to name.
+/// Recipient, sender (both by their [`Jid::match_key`]) and id: what an error stanza about a message has to name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct StanzaKey {
     pub(super) to: Jid,
@@ -67,13 +69,17 @@ pub(super) struct StanzaKey {
 }
 
 impl StanzaKey {
-    /// The message that a stanza with these addresses answers.
-    pub(super) fn of_answer(from: &Jid, to: &Jid, id: String) -> Self {
+    fn new(from: &Jid, to: &Jid, id: String) -> Self {
         Self {
-            to: from.bare().canonical(),
-            from: to.bare().canonical(),
+            to: to.match_key(),
+            from: from.match_key(),
             id,
         }
+    }
+
+    /// The message that a stanza with these addresses answers.
+    pub(super) fn of_answer(from: &Jid, to: &Jid, id: String) -> Self {
+        Self::new(to, from, id)
     }
 }
 
@@ -85,8 +91,6 @@ pub(super) struct Messages {
     by_sip_ref: BTreeMap<Ref, Ref>,
     by_stanza: BTreeMap<StanzaKey, Ref>,
     pending: BTreeMap<String, usize>,
-    /// Messages to SIP that have failed, and whose senders' servers have not handled the error yet.
-    reporting: BTreeSet<Ref>,
     late_errors: u64,
     seen: Seen,
 }
@@ -100,7 +104,7 @@ impl Messages {
     pub(super) fn sip_domains(&self) -> impl Iterator<Item = &str> {
         let to_sip = self.to_sip.values().map(|message| message.domain.as_str());
         let to_xmpp = self.to_xmpp.values();
-        to_sip.chain(to_xmpp.map(|message| message.stanza.from.domain.as_str()))
+        to_sip.chain(to_xmpp.map(|message| message.from.domain.as_str()))
     }
 
     pub(super) fn to_xmpp_count(&self) -> usize {
@@ -152,8 +156,9 @@ impl Messages {
             Err(local) => {
                 let subject = Subject::to_sip(from.clone(), to.clone(), id.clone(), about);
                 let number = cx.fresh_ref();
+                let about = subject.about.clone();
                 cx.record(number, subject, Fate::refused(Way::ToSip, local), now);
-                refuse(cx, None, (to, from, id), local_error(local));
+                cx.report(number, (to, from, id), local_error(local), (about, false));
             }
         }
     }
@@ -171,8 +176,14 @@ impl Messages {
         let about = About::of(&im, now.wall);
         let subject = Subject::to_sip(from.clone(), to.clone(), im.id.clone(), about);
         let number = cx.fresh_ref();
+        let about = subject.about.clone();
         cx.record(number, subject, Fate::refused(Way::ToSip, local), now);
-        refuse(cx, None, (to, from, im.id), local_error(local));
+        cx.report(
+            number,
+            (to, from, im.id),
+            local_error(local),
+            (about, false),
+        );
     }
 
     /// A chat state without a text. Where it cannot go, nobody misses it.
@@ -213,6 +224,9 @@ impl Messages {
 
     /// The store has the message, or cannot take it.
     pub(super) fn kept(&mut self, cx: &mut Context, reference: Ref, kept: bool, now: Now) {
+        if cx.report_kept(reference, kept) {
+            return;
+        }
         if kept {
             let Some(message) = self.to_sip.get_mut(&reference) else {
                 return;
@@ -233,7 +247,8 @@ impl Messages {
             let fate = Fate::refused(Way::ToSip, Local::Overloaded);
             cx.record(reference, message.subject(), fate, now);
             let error = local_error(Local::Overloaded);
-            refuse(cx, None, (message.to, message.from, message.id), error);
+            let failed = (message.to, message.from, message.id);
+            cx.report(reference, failed, error, (message.about, false));
         }
     }
 
@@ -257,26 +272,25 @@ impl Messages {
                 }
             };
             let taken = outcome.is_ok();
-            self.settle(cx, reference, message, (outcome, fate), now);
+            Self::settle(cx, reference, message, (outcome, fate), now);
             cx.sip_answered(reference, taken);
         }
     }
 
     /// A message from before a crash: nobody knows how far it came.
-    pub(super) fn unsettled(&mut self, cx: &mut Context, message: Unsettled, now: Now) {
+    pub(super) fn unsettled(cx: &mut Context, message: Unsettled, now: Now) {
         cx.skip_ref(message.reference);
-        self.reporting.insert(message.reference);
         let mut about = message.about;
         if about.arrived.is_zero() {
             about.arrived = now.wall;
         }
         let (from, to) = (message.from.clone(), message.to.clone());
-        let subject = Subject::to_sip(from, to, message.id.clone(), about);
+        let subject = Subject::to_sip(from, to, message.id.clone(), about.clone());
         let fate = Fate::of(Way::ToSip, &Failure::Local(Local::OutcomeUnknown));
         cx.record(message.reference, subject, fate, now);
         let error = local_error(Local::OutcomeUnknown);
-        let parties = (message.to, message.from, message.id);
-        refuse(cx, Some(message.reference), parties, error);
+        let failed = (message.to, message.from, message.id);
+        cx.report(message.reference, failed, error, (about, true));
     }
 
     /// A MESSAGE from a SIP user to an XMPP user.
@@ -354,8 +368,8 @@ impl Messages {
         outcome: Result<(), Failure>,
         now: Now,
     ) {
-        if self.reporting.remove(&reference) {
-            return cx.store(StoreOut::Settle(reference));
+        if cx.report_settled(reference, &outcome) {
+            return;
         }
         let fate = match &outcome {
             Ok(()) => Outcome::Taken.into(),
@@ -434,7 +448,7 @@ impl Messages {
             if let Some(message) = self.take_to_sip(reference) {
                 let stopping = Err(Failure::Local(Local::ShuttingDown));
                 let fate = Fate::refused(Way::ToSip, Local::ShuttingDown);
-                self.settle(cx, reference, message, (stopping, fate), now);
+                Self::settle(cx, reference, message, (stopping, fate), now);
             }
         }
     }
@@ -497,11 +511,7 @@ impl Messages {
     ) {
         let reference = cx.fresh_ref();
         let about = About::of(&im, now.wall);
-        let mut stanza = StanzaKey {
-            to: to.bare(),
-            from: from.bare(),
-            id: im.id.take().unwrap_or_default(),
-        };
+        let mut stanza = StanzaKey::new(&from, &to, im.id.take().unwrap_or_default());
         while stanza.id.is_empty() || self.by_stanza.contains_key(&stanza) {
             stanza.id = cx.entropy.token();
         }
@@ -516,7 +526,8 @@ impl Messages {
             stanza,
             domain: to.domain.clone(),
             deadline,
-            resource: to.resource.clone(),
+            from: from.bare(),
+            to: to.clone(),
             about,
             entered: None,
         };
@@ -550,7 +561,6 @@ impl Messages {
 
     /// The end of a message to SIP. It is struck out of the store at once, or when its error has been handled.
     fn settle(
-        &mut self,
         cx: &mut Context,
         reference: Ref,
         mut message: ToSip,
@@ -575,9 +585,9 @@ impl Messages {
             }
             Err(failure) => {
                 cx.record(reference, message.subject(), fate, now);
-                self.reporting.insert(reference);
-                let parties = (message.to, message.from, message.id);
-                refuse(cx, Some(reference), parties, to_stanza(&failure));
+                let failed = (message.to, message.from, message.id);
+                let error = to_stanza(&failure);
+                cx.report(reference, failed, error, (message.about, true));
             }
         }
     }
@@ -635,14 +645,10 @@ impl ToSip {
 
 impl ToXmpp {
     fn subject(&self) -> Subject {
-        let recipient = Jid {
-            resource: self.resource.clone(),
-            ..self.stanza.to.clone()
-        };
         Subject {
             way: Way::ToXmpp,
-            xmpp: Party::Jid(recipient),
-            sip: Party::Jid(self.stanza.from.clone()),
+            xmpp: Party::Jid(self.to.clone()),
+            sip: Party::Jid(self.from.clone()),
             id: Some(self.stanza.id.clone()),
             about: self.about.clone(),
         }
@@ -660,22 +666,6 @@ pub(super) fn reported(from: &Jid, error: StanzaError) -> Failure {
         from_full_jid: from.resource.is_some(),
         new_address,
     }
-}
-
-/// Reports an error to the sender of a message. With a reference the store holds the message until that is handled.
-fn refuse(
-    cx: &mut Context,
-    reference: Option<Ref>,
-    (from, to, id): (Jid, Jid, Option<String>),
-    error: StanzaError,
-) {
-    cx.xmpp(XmppOut::MessageError {
-        reference,
-        from,
-        to,
-        id,
-        error,
-    });
 }
 
 fn answer(cx: &mut Context, reference: Ref, outcome: Result<(), Failure>) {

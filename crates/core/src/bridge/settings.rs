@@ -33,7 +33,12 @@ pub struct Settings {
     pub retry_longest: Duration,
     /// How often a subscription that was never granted is tried before its user is told that it failed.
     pub ask_attempts: u32,
-    /// Messages of one domain without an outcome; more are refused for now.
+    /// How long after an error report was given up it is made again.
+    pub report_again: Duration,
+    /// How long after its message came an error report is made again. Then its sender never learns that it failed.
+    pub report_for: Duration,
+    /// Messages of one domain without an outcome; more are refused for now. Also error reports to one domain that wait to
+    /// be made again; more are given up.
     pub max_pending_per_domain: usize,
     /// Pairs of users with a subscription in either direction; more are refused for now.
     pub max_contacts: usize,
@@ -83,6 +88,8 @@ impl Default for Settings {
             retry_first: Duration::from_secs(60),
             retry_longest: Duration::from_secs(3600),
             ask_attempts: 5,
+            report_again: Duration::from_secs(600),
+            report_for: Duration::from_secs(24 * 3600),
             max_pending_per_domain: 1000,
             max_contacts: 200_000,
             max_contacts_per_user: 1000,

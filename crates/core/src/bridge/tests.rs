@@ -277,12 +277,8 @@ fn xmpp_words(out: &XmppOut) -> String {
             error,
         } => {
             let id = id.as_deref().unwrap_or("-");
-            let kept = reference.map(|r| format!(" kept {}", r.0));
-            format!(
-                "{from} > {to} error {id} {}{}",
-                error.condition.name(),
-                kept.unwrap_or_default()
-            )
+            let condition = error.condition.name();
+            format!("{from} > {to} error {id} {condition} as {}", reference.0)
         }
         XmppOut::Receipt {
             from,

@@ -350,7 +350,7 @@ impl Conferences {
         };
         let id = im.id.clone();
         if let Err(error) = self.send(cx, leg, (&from, &to), im) {
-            message_error(cx, (to, from), id, error);
+            cx.report_new((to, from, id), error);
         }
         None
     }
@@ -421,7 +421,7 @@ impl Conferences {
         };
         if invitees.len() > MOST_INVITEES {
             let error = StanzaError::new(Condition::PolicyViolation);
-            message_error(cx, (to.clone(), from.clone()), id.cloned(), error);
+            cx.report_new((to.clone(), from.clone(), id.cloned()), error);
             return true;
         }
         for invitee in invitees {
@@ -449,8 +449,8 @@ impl Conferences {
                     continue;
                 }
             };
-            let addresses = (to.clone(), from.clone());
-            message_error(cx, addresses, id.cloned(), local_error(refusal));
+            let failed = (to.clone(), from.clone(), id.cloned());
+            cx.report_new(failed, local_error(refusal));
         }
         true
     }
@@ -527,21 +527,6 @@ fn presence_error(
     error: StanzaError,
 ) {
     cx.xmpp(XmppOut::PresenceError {
-        from,
-        to,
-        id,
-        error,
-    });
-}
-
-pub(super) fn message_error(
-    cx: &mut Context,
-    (from, to): (Jid, Jid),
-    id: Option<String>,
-    error: StanzaError,
-) {
-    cx.xmpp(XmppOut::MessageError {
-        reference: None,
         from,
         to,
         id,

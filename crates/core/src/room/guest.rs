@@ -12,7 +12,6 @@ use crate::vocab::{
     Role, Text, Trace, Way, XmppOut,
 };
 
-use super::conference::message_error;
 use super::people::nick_of;
 use super::{Timer, nick};
 
@@ -378,8 +377,8 @@ impl Guests {
         if let Some(entry) = self.legs.get_mut(&message.leg) {
             entry.undelivered = entry.undelivered.saturating_sub(1);
         }
-        if let (Err(failure), Some((from, to, id))) = (outcome, message.report) {
-            message_error(cx, (from, to), id, rooms::harmless(to_stanza(&failure)));
+        if let (Err(failure), Some(failed)) = (outcome, message.report) {
+            cx.report_new(failed, rooms::harmless(to_stanza(&failure)));
         }
     }
 

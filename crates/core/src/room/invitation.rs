@@ -10,8 +10,6 @@ use crate::bridge::context::{Context, local_error};
 use crate::failure::{Failure, Local, to_stanza};
 use crate::vocab::{Im, Invitation, MucIn, MucOut, Ref, SipOut, Text, XmppOut};
 
-use super::conference::message_error;
-
 /// An invitation that a SIP user has not been told yet.
 struct Told {
     from: Jid,
@@ -65,7 +63,7 @@ impl Invitations {
                     im,
                 });
             }
-            Err(local) => message_error(cx, (to, from), id, local_error(local)),
+            Err(local) => cx.report_new((to, from, id), local_error(local)),
         }
     }
 
@@ -80,7 +78,7 @@ impl Invitations {
             return false;
         };
         if let Err(failure) = outcome {
-            message_error(cx, (told.to, told.from), told.id, to_stanza(failure));
+            cx.report_new((told.to, told.from, told.id), to_stanza(failure));
         }
         true
     }

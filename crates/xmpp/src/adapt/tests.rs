@@ -599,7 +599,7 @@ fn any_out() -> impl Strategy<Value = XmppOut> {
         }),
         (pair.clone(), id.clone(), any_error()).prop_map(|((from, to), id, error)| {
             XmppOut::MessageError {
-                reference: None,
+                reference: Ref(1),
                 from,
                 to,
                 id,

@@ -30,8 +30,9 @@ impl Outgoing {
     pub fn from_core(out: &XmppOut, now: Now) -> Self {
         Self {
             reference: match out {
-                XmppOut::Message { reference, .. } => Some(*reference),
-                XmppOut::MessageError { reference, .. } => *reference,
+                XmppOut::Message { reference, .. } | XmppOut::MessageError { reference, .. } => {
+                    Some(*reference)
+                }
                 XmppOut::ChatState { .. }
                 | XmppOut::Receipt { .. }
                 | XmppOut::Presence { .. }

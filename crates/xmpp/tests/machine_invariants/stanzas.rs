@@ -143,7 +143,7 @@ fn back(input: XmppIn, to: Jid) -> Option<XmppOut> {
             im,
         },
         XmppIn::MessageError { id, error, .. } => XmppOut::MessageError {
-            reference: None,
+            reference,
             from: gateway(),
             to,
             id,

@@ -73,7 +73,7 @@ fn a_failed_message_goes_back_as_its_sender_addressed_it() {
     world.expect(kept(1), &[sent]);
     world.expect(
         outcome(1, Err(Failure::Sip(SipStatus::new(404, "")))),
-        &["Bruno@OCS.example/t1 > alma@jabber.example/desk error m1 item-not-found kept 1"],
+        &["Bruno@OCS.example/t1 > alma@jabber.example/desk error m1 item-not-found as 1"],
     );
     world.expect(settled(1, Ok(())), &["settle 1"]);
     world.expect(settled(1, Ok(())), &[]);
@@ -108,22 +108,22 @@ fn what_cannot_go_to_sip_goes_back_or_nowhere() {
         (
             BRUNO,
             room,
-            &["bruno@ocs.example > alma@jabber.example/desk error m1 not-acceptable"],
+            &["bruno@ocs.example > alma@jabber.example/desk error m1 not-acceptable as 1"],
         ),
         (
             "ocs.example",
             im("m1", "x"),
-            &["ocs.example > alma@jabber.example/desk error m1 service-unavailable"],
+            &["ocs.example > alma@jabber.example/desk error m1 service-unavailable as 1"],
         ),
         (
             "dora@jabber.example",
             im("m1", "x"),
-            &["dora@jabber.example > alma@jabber.example/desk error m1 not-allowed"],
+            &["dora@jabber.example > alma@jabber.example/desk error m1 not-allowed as 1"],
         ),
         (
             "\\20b@ocs.example",
             im("", "x"),
-            &["\\20b@ocs.example > alma@jabber.example/desk error - jid-malformed"],
+            &["\\20b@ocs.example > alma@jabber.example/desk error - jid-malformed as 1"],
         ),
     ];
     for (to, im, commands) in rows {
@@ -136,7 +136,7 @@ fn a_message_that_the_store_refuses_is_refused() {
     let mut world = World::new();
     world.expect(from_xmpp(BRUNO, im("m1", "hi")), &["keep 1"]);
     let not_kept = Input::Store(StoreIn::NotKept(Ref(1)));
-    let error = "bruno@ocs.example > alma@jabber.example/desk error m1 resource-constraint";
+    let error = "bruno@ocs.example > alma@jabber.example/desk error m1 resource-constraint as 1";
     world.expect(not_kept.clone(), &[error]);
     world.expect(not_kept, &[]);
     world.expect(kept(1), &[]);
@@ -147,7 +147,7 @@ fn a_message_that_the_store_refuses_is_refused() {
 fn a_domain_has_room_for_so_many_messages() {
     let mut world = World::with(|settings| settings.max_pending_per_domain = 1);
     world.expect(from_xmpp(BRUNO, im("m1", "hi")), &["keep 1"]);
-    let error = "bruno@ocs.example > alma@jabber.example/desk error m2 resource-constraint";
+    let error = "bruno@ocs.example > alma@jabber.example/desk error m2 resource-constraint as 2";
     world.expect(from_xmpp(BRUNO, im("m2", "hi")), &[error]);
     let sent = "MESSAGE 1 sip:alma@jabber.example;gr=desk > sip:bruno@ocs.example";
     world.expect(kept(1), &[sent]);
@@ -204,6 +204,37 @@ fn an_error_stanza_is_the_answer_and_comes_once() {
     );
     world.expect(settled(2, Ok(())), &[]);
     world.is_settled();
+}
+
+#[test]
+fn an_error_finds_its_message_however_the_server_spells_the_address() {
+    for (told, spelled) in [
+        ("weiß", "weiss"),
+        ("weiß", "weiß"),
+        ("νίκος", "νίκοσ"),
+        ("ﬁnn", "finn"),
+    ] {
+        let mut world = World::new();
+        let address =
+            crate::address::jid_to_sip(&jid(&format!("{told}@jabber.example")), Scheme::Sip);
+        let message = SipIn::Message {
+            reference: Ref(70),
+            from: sip(BRUNO),
+            to: address.unwrap(),
+            im: im("b1", "hi"),
+        };
+        world.bridge.handle(Input::Sip(message), world.now);
+        let out = world.drain();
+        assert_eq!(
+            out,
+            [format!(
+                "bruno@ocs.example > {told}@jabber.example message 1 b1"
+            )]
+        );
+        let spelled = format!("{spelled}@jabber.example");
+        let error = message_error(&spelled, "b1", Condition::ItemNotFound);
+        world.expect(error, &["answer 70 604"]);
+    }
 }
 
 #[test]
@@ -332,12 +363,145 @@ fn a_crash_is_told_to_the_senders() {
         about: About::default(),
     };
     world.bridge.restore(vec![], vec![left], world.now);
-    let error =
-        "bruno@ocs.example > alma@jabber.example/desk error m0 internal-server-error kept 41";
+    let error = "bruno@ocs.example > alma@jabber.example/desk error m0 internal-server-error as 41";
     assert_eq!(world.drain(), [error]);
     world.expect(from_xmpp(BRUNO, im("m1", "hi")), &["keep 42"]);
+    // Nobody could be told: it is tried again, and held by the store until then.
     let undelivered = Err(Failure::Local(Local::Timeout));
-    world.expect(settled(41, undelivered), &["settle 41"]);
+    world.expect(settled(41, undelivered), &[]);
+    world.pass(600, &[error]);
+    world.expect(settled(41, Ok(())), &["settle 41"]);
+}
+
+const OVERDUE: Failure = Failure::Local(Local::Timeout);
+const FAILED: &str =
+    "bruno@ocs.example > alma@jabber.example/desk error m1 remote-server-timeout as 1";
+
+/// A world in which the first message to SIP has failed, and its sender is being told.
+fn failed(change: impl FnOnce(&mut Settings)) -> World {
+    let mut world = World::with(change);
+    world.expect(from_xmpp(BRUNO, im("m1", "hi")), &["keep 1"]);
+    world.bridge.handle(kept(1), world.now);
+    world.drain();
+    world.expect(outcome(1, Err(OVERDUE)), &[FAILED]);
+    world
+}
+
+#[test]
+fn a_failure_is_told_until_it_is_handled() {
+    let mut world = failed(|_| {});
+    for _ in 0..3 {
+        world.expect(settled(1, Err(OVERDUE)), &[]);
+        world.pass(599, &[]);
+        world.pass(1, &[FAILED]);
+    }
+    world.expect(settled(1, Ok(())), &["settle 1"]);
+    world.is_settled();
+    assert!(world.bridge.sip_domains().is_empty());
+    assert_eq!(world.bridge.status().lost_reports, 0);
+}
+
+#[test]
+fn a_failure_that_cannot_be_told_for_a_day_is_given_up() {
+    let mut world = failed(|settings| settings.report_for = Duration::from_secs(1000));
+    world.expect(settled(1, Err(OVERDUE)), &[]);
+    world.pass(600, &[FAILED]);
+    world.expect(settled(1, Err(OVERDUE)), &[]);
+    world.pass(600, &[FAILED]);
+    world.expect(settled(1, Err(OVERDUE)), &["settle 1"]);
+    world.is_settled();
+    assert_eq!(world.bridge.status().lost_reports, 1);
+}
+
+#[test]
+fn a_day_counts_from_the_message_over_a_restart() {
+    let mut world = World::with(|settings| settings.report_for = Duration::from_secs(1000));
+    world.now.wall = Duration::from_secs(5000);
+    let about = About {
+        arrived: Duration::from_secs(3900),
+        ..About::default()
+    };
+    let (from, to, id) = (jid(DESK), jid(BRUNO), Some("m0".to_owned()));
+    let left = Unsettled {
+        reference: Ref(41),
+        from,
+        to,
+        id,
+        about,
+    };
+    world.bridge.restore(vec![], vec![left], world.now);
+    assert_eq!(world.drain().len(), 1);
+    world.expect(settled(41, Err(OVERDUE)), &["settle 41"]);
+    world.is_settled();
+}
+
+#[test]
+fn failures_that_wait_are_bounded_for_each_domain() {
+    let mut world = failed(|settings| settings.max_pending_per_domain = 1);
+    world.expect(settled(1, Err(OVERDUE)), &[]);
+    let refused = "bruno@ocs.example > alma@jabber.example/desk error m2 not-acceptable as 2";
+    let encrypted = XmppIn::Unreadable {
+        from: jid(DESK),
+        to: jid(BRUNO),
+        im: im("m2", ""),
+        why: Local::Encrypted,
+    };
+    world.expect(Input::Xmpp(encrypted), &[refused]);
+    world.expect(settled(2, Err(OVERDUE)), &["settle 2"]);
+    assert_eq!(world.bridge.status().lost_reports, 1);
+}
+
+#[test]
+fn a_failure_that_is_too_large_to_be_told_is_given_up() {
+    let mut world = failed(|_| {});
+    let outcome = Err(Failure::Local(Local::TooLarge));
+    world.expect(settled(1, outcome), &["settle 1"]);
+    world.is_settled();
+}
+
+#[test]
+fn a_refusal_that_cannot_be_told_at_once_is_kept() {
+    let mut world = World::new();
+    let error = "ocs.example > alma@jabber.example/desk error m1 service-unavailable as 1";
+    world.expect(from_xmpp("ocs.example", im("m1", "hi")), &[error]);
+    world.expect(settled(1, Err(OVERDUE)), &["keep 1"]);
+    world.expect(kept(1), &[]);
+    world.pass(600, &[error]);
+    world.expect(settled(1, Ok(())), &["settle 1"]);
+    world.is_settled();
+}
+
+#[test]
+fn a_failure_is_told_again_only_in_the_name_of_a_domain_of_ours() {
+    let mut world = failed(|_| {});
+    world.expect(settled(1, Err(OVERDUE)), &[]);
+    world.bridge.forget("ocs.example");
+    world.pass(600, &[]);
+    world.bridge.admit(SipDomain {
+        name: "ocs.example".to_owned(),
+        allowed: vec![DomainPattern::parse("jabber.example")],
+    });
+    world.pass(600, &[FAILED]);
+
+    let mut world = failed(|_| {});
+    world.expect(settled(1, Err(OVERDUE)), &[]);
+    world.bridge.forget("ocs.example");
+    world.pass(24 * 3600, &["settle 1"]);
+    world.is_settled();
+    assert_eq!(world.bridge.status().lost_reports, 1);
+}
+
+#[test]
+fn a_stop_leaves_failures_that_were_not_handled_to_the_next_start() {
+    let mut world = failed(|_| {});
+    world.bridge.shutdown(world.now);
+    world.expect(settled(1, Err(Failure::Local(Local::ShuttingDown))), &[]);
+    world.is_settled();
+
+    let mut world = failed(|_| {});
+    world.expect(settled(1, Err(OVERDUE)), &[]);
+    world.bridge.shutdown(world.now);
+    world.is_settled();
 }
 
 #[test]
@@ -352,11 +516,11 @@ fn a_stop_answers_everybody() {
         &["bruno@ocs.example > alma@jabber.example message 3 b1"],
     );
     world.bridge.shutdown(world.now);
-    let error = "bruno@ocs.example > alma@jabber.example/desk error m1 resource-constraint kept 1";
+    let error = "bruno@ocs.example > alma@jabber.example/desk error m1 resource-constraint as 1";
     assert_eq!(world.drain(), ["answer 70 503", error]);
     world.expect(kept(1), &[]);
     world.expect(settled(1, Ok(())), &["settle 1"]);
-    let error = "bruno@ocs.example > alma@jabber.example/desk error m4 resource-constraint";
+    let error = "bruno@ocs.example > alma@jabber.example/desk error m4 resource-constraint as 4";
     world.expect(from_xmpp(BRUNO, im("m4", "hi")), &[error]);
     world.expect(from_sip(71, im("b2", "hi")), &["answer 71 503"]);
     world.expect(outcome(2, Ok(())), &["settle 2"]);
@@ -585,7 +749,7 @@ fn a_device_that_has_gone_is_told_of_and_forgotten() {
         let (reference, to) = target(&mut world, DESK, device);
         assert_eq!(to, "sip:bruno@ocs.example;gr=desk");
         let condition = crate::failure::to_stanza(&failure).condition.name();
-        let error = format!("{device} > {DESK} error m1 {condition} kept {reference}");
+        let error = format!("{device} > {DESK} error m1 {condition} as {reference}");
         world.expect(outcome(reference, Err(failure)), &[&error]);
         assert_eq!(target(&mut world, DESK, device).1, "sip:bruno@ocs.example");
         let phone = "bruno@ocs.example/phone";
@@ -611,7 +775,7 @@ fn an_encrypted_message_goes_back() {
             im: im("m1", ""),
             why: Local::Encrypted,
         });
-        let error = format!("{to} > {DESK} error m1 {condition}");
+        let error = format!("{to} > {DESK} error m1 {condition} as 1");
         world.expect(input, &[&error]);
         world.is_settled();
     }

@@ -131,8 +131,7 @@ fn a_sip_receipt_waits_for_the_answer() {
 
     let mut world = sent("m1", BOTH);
     world.expect(told(1, Receipt::Delivered), &[]);
-    let error =
-        "bruno@ocs.example > alma@jabber.example/desk error m1 recipient-unavailable kept 1";
+    let error = "bruno@ocs.example > alma@jabber.example/desk error m1 recipient-unavailable as 1";
     let busy = Err(Failure::Sip(SipStatus::new(486, "")));
     world.expect(outcome(1, busy), &[error]);
     world.expect(told(1, Receipt::Displayed), &[]);
@@ -143,7 +142,7 @@ fn a_late_failure_is_told_once_and_ends_it() {
     let lost = Err(Failure::Local(Local::Timeout));
     let mut world = sent("m1", BOTH);
     world.expect(outcome(1, Ok(())), &["settle 1"]);
-    let error = "bruno@ocs.example > alma@jabber.example/desk error m1 remote-server-timeout";
+    let error = "bruno@ocs.example > alma@jabber.example/desk error m1 remote-server-timeout as 2";
     world.expect(failing(1, lost.clone()), &[error]);
     world.expect(failing(1, lost.clone()), &[]);
     world.expect(told(1, Receipt::Displayed), &[]);
@@ -158,7 +157,7 @@ fn a_late_failure_is_told_once_and_ends_it() {
 #[test]
 fn a_late_failure_of_a_message_that_asks_for_nothing_is_told_once() {
     let lost = || failing(1, Err(Failure::Local(Local::Timeout)));
-    let error = "bruno@ocs.example > alma@jabber.example/desk error m1 remote-server-timeout";
+    let error = "bruno@ocs.example > alma@jabber.example/desk error m1 remote-server-timeout as 2";
     let none = Wants::default();
     let mut world = sent("m1", none);
     world.expect(outcome(1, Ok(())), &["settle 1"]);
@@ -478,10 +477,8 @@ impl Witness {
                 Command::Xmpp(XmppOut::MessageError { reference, id, .. }) => {
                     self.to_sip[place(&id.unwrap())].failure();
                     // Its server handles it at once.
-                    if let Some(reference) = reference {
-                        let handled = settled(reference.0, Ok(()));
-                        self.world.bridge.handle(handled, self.world.now);
-                    }
+                    let handled = settled(reference.0, Ok(()));
+                    self.world.bridge.handle(handled, self.world.now);
                 }
                 Command::Sip(SipOut::Receipt { reference, receipt }) => {
                     let told = &mut self.to_xmpp[reference.0 as usize];

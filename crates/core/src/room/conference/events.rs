@@ -6,7 +6,7 @@ use crate::time::Now;
 use crate::vocab::{ConferenceEvent, ConferenceOut, End, NickRefusal, Ref, Roster, Text, Way};
 
 use super::super::{Timer, nick, release};
-use super::{Conferences, Early, Incoming, Stage, message_error, presence_error};
+use super::{Conferences, Early, Incoming, Stage, presence_error};
 
 impl Conferences {
     /// What a conference says.
@@ -197,8 +197,7 @@ impl Conferences {
                 if let Some(entry) = leg {
                     entry.outgoing = entry.outgoing.saturating_sub(1);
                 }
-                let addresses = (waiting.to, waiting.from);
-                message_error(cx, addresses, waiting.id, to_stanza(&failure));
+                cx.report_new((waiting.to, waiting.from, waiting.id), to_stanza(&failure));
             }
         }
     }

@@ -6,7 +6,6 @@ use crate::failure::{Condition, Failure, Local, StanzaError};
 use crate::time::Now;
 use crate::vocab::{End, FocusOut, Im, ImKind, NickRefusal, OccupantPresence, Ref, Text};
 
-use super::super::conference::message_error;
 use super::super::{Timer, is_lost, nick};
 use super::{Guests, NICK_TRIES, Stage, Undelivered, is_leg_resource, rooms, unavailable};
 
@@ -209,7 +208,7 @@ impl Guests {
             if im.kind == ImKind::Groupchat && to.resource.as_deref().is_some_and(is_leg_resource) {
                 // A room that takes him for an occupant removes him over this (XEP-0045 §18.3.3).
                 let error = StanzaError::new(Condition::RecipientUnavailable);
-                message_error(cx, (to, from), im.id, error);
+                cx.report_new((to, from, im.id), error);
                 return None;
             }
             return Some((from, to, im));

@@ -35,7 +35,7 @@ fn a_sip_user_is_told_by_whoever_sent_it() {
         &["romeo@sip.example > capulet@rooms.xmpp.example message error i1 recipient-unavailable"],
     );
     world.give(invited(JULIET, Some(JULIET), None));
-    world.expect(outcome(2, Ok(())), &[]);
+    world.expect(outcome(3, Ok(())), &[]);
     world.expect(
         invited(ROOM, Some(JULIET), Some("secret")),
         &["romeo@sip.example > capulet@rooms.xmpp.example message error i1 feature-not-implemented"],

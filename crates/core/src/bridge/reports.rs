@@ -1,0 +1,194 @@
+//! Errors that the senders of XMPP messages are owed, until their servers have handled them.
+//!
+//! Nobody asks for an error that does not come, so a report that its link gives up is made again after a while. Until it is
+//! handled the store holds its message, so that a crash does not end the matter either.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::address::Jid;
+use crate::failure::{Failure, Local, StanzaError};
+use crate::vocab::{About, Ref, StoreOut, Unsettled, XmppOut};
+
+use super::context::{Context, Timer};
+
+/// The message that has failed: the address that it was for, its sender and its id.
+pub(crate) type Failed = (Jid, Jid, Option<String>);
+
+struct Report {
+    failed: Failed,
+    error: StanzaError,
+    about: About,
+    /// The store holds the message.
+    kept: bool,
+    /// It is not made again after that, in monotonic time.
+    until: Duration,
+    /// When it is made again; `None`: it is on its way.
+    again_at: Option<Duration>,
+}
+
+/// All reports that are not handled.
+#[derive(Default)]
+pub(super) struct Reports {
+    by_ref: BTreeMap<Ref, Report>,
+    /// How many wait to be made again, by the domain that they are for.
+    waiting: BTreeMap<String, usize>,
+    lost: u64,
+}
+
+impl Reports {
+    /// How many were given up for good.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    fn release(&mut self, domain: &str) {
+        if let Some(count) = self.waiting.get_mut(domain) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.waiting.remove(domain);
+            }
+        }
+    }
+}
+
+impl Context {
+    /// Reports an error to the sender of a message. `kept`: the store holds the message under that name.
+    pub(crate) fn report(
+        &mut self,
+        reference: Ref,
+        failed: Failed,
+        error: StanzaError,
+        (about, kept): (About, bool),
+    ) {
+        let age = self.now.wall.saturating_sub(about.arrived);
+        let left = self.settings.report_for.saturating_sub(age);
+        let report = Report {
+            failed,
+            error,
+            about,
+            kept,
+            until: self.now.mono.saturating_add(left),
+            again_at: None,
+        };
+        self.make(reference, &report);
+        self.reports.by_ref.insert(reference, report);
+    }
+
+    /// The same for a message that is not in the store, and has no name yet.
+    pub(crate) fn report_new(&mut self, failed: Failed, error: StanzaError) {
+        let reference = self.fresh_ref();
+        let about = About {
+            arrived: self.now.wall,
+            ..About::default()
+        };
+        self.report(reference, failed, error, (about, false));
+    }
+
+    fn make(&mut self, reference: Ref, report: &Report) {
+        let (from, to, id) = report.failed.clone();
+        self.xmpp(XmppOut::MessageError {
+            reference,
+            from,
+            to,
+            id,
+            error: report.error.clone(),
+        });
+    }
+
+    /// The fate of a stanza. False: it was no report.
+    pub(super) fn report_settled(&mut self, reference: Ref, outcome: &Result<(), Failure>) -> bool {
+        let Some(report) = self.reports.by_ref.get(&reference) else {
+            return false;
+        };
+        match outcome {
+            Ok(()) if report.kept => self.forget_report(reference),
+            Ok(()) => drop(self.reports.by_ref.remove(&reference)),
+            // What the store holds is told at the next start.
+            Err(_) if self.stopping => drop(self.reports.by_ref.remove(&reference)),
+            Err(failure) => self.make_later(reference, failure),
+        }
+        true
+    }
+
+    fn make_later(&mut self, reference: Ref, why: &Failure) {
+        let Some(report) = self.reports.by_ref.get_mut(&reference) else {
+            return;
+        };
+        let domain = &report.failed.1.domain;
+        let waiting = self.reports.waiting.get(domain).copied().unwrap_or(0);
+        let hopeless = *why == Failure::Local(Local::TooLarge)
+            || report.until <= self.now.mono
+            || waiting >= self.settings.max_pending_per_domain;
+        if hopeless {
+            self.reports.lost = self.reports.lost.saturating_add(1);
+            return self.forget_report(reference);
+        }
+        *self.reports.waiting.entry(domain.clone()).or_default() += 1;
+        let at = self.now.mono.saturating_add(self.settings.report_again);
+        report.again_at = Some(at);
+        let keep = (!report.kept).then(|| report.unsettled(reference));
+        self.arm(at, Timer::Report(reference));
+        if let Some(message) = keep {
+            self.store(StoreOut::Keep(message));
+        }
+    }
+
+    fn forget_report(&mut self, reference: Ref) {
+        self.reports.by_ref.remove(&reference);
+        self.store(StoreOut::Settle(reference));
+    }
+
+    /// The store has answered about a message. False: it was none of a report.
+    pub(super) fn report_kept(&mut self, reference: Ref, kept: bool) -> bool {
+        let report = self.reports.by_ref.get_mut(&reference);
+        report.map(|report| report.kept |= kept).is_some()
+    }
+
+    /// It is time to make a report again. In the name of a domain that is not ours for the moment none is made.
+    pub(super) fn report_due(&mut self, reference: Ref) {
+        let Some(mut report) = self.reports.by_ref.remove(&reference) else {
+            return;
+        };
+        report.again_at = None;
+        let (from, to, _) = &report.failed;
+        self.reports.release(&to.domain);
+        let speaks = self.settings.policy.speaks_for(&from.domain);
+        if speaks {
+            self.make(reference, &report);
+        }
+        self.reports.by_ref.insert(reference, report);
+        if !speaks {
+            self.make_later(reference, &Failure::Local(Local::NotAllowed));
+        }
+    }
+
+    /// What waits is left to the next start.
+    pub(super) fn stop_reports(&mut self) {
+        let waiting = |report: &Report| report.again_at;
+        let stopped: Vec<(Ref, Duration)> = self
+            .reports
+            .by_ref
+            .iter()
+            .filter_map(|(reference, report)| Some((*reference, waiting(report)?)))
+            .collect();
+        for (reference, at) in stopped {
+            self.disarm(at, Timer::Report(reference));
+            self.reports.by_ref.remove(&reference);
+        }
+        self.reports.waiting.clear();
+    }
+}
+
+impl Report {
+    fn unsettled(&self, reference: Ref) -> Unsettled {
+        let (to, from, id) = self.failed.clone();
+        Unsettled {
+            reference,
+            from,
+            to,
+            id,
+            about: self.about.clone(),
+        }
+    }
+}
