@@ -17,9 +17,9 @@ pub(crate) mod xml;
 
 use minidom::Element;
 use stox_core::address::Jid;
-use stox_core::failure::{Condition, Failure, to_stanza};
+use stox_core::failure::{Condition, Failure, Local, to_stanza};
 use stox_core::time::Now;
-use stox_core::vocab::{XmppIn, XmppOut};
+use stox_core::vocab::{Im, XmppIn, XmppOut};
 use xmpp_parsers::ns;
 
 pub use self::iq::{Iq, IqKind};
@@ -77,7 +77,7 @@ pub fn read(stanza: &Element) -> Inbound {
     };
     match Jid::parse(to) {
         Ok(to) => read_kind(stanza, from, to),
-        Err(_) => refuse_recipient(stanza, &from, to),
+        Err(_) => refuse_recipient(stanza, from, to),
     }
 }
 
@@ -135,12 +135,22 @@ pub fn write(out: &XmppOut, now: Now) -> Element {
 }
 
 /// ADDR-17: `jid-malformed`, from the domain alone, because servers close a stream over a `from` that is no JID.
-fn refuse_recipient(stanza: &Element, from: &Jid, to: &str) -> Inbound {
+fn refuse_recipient(stanza: &Element, from: Jid, to: &str) -> Inbound {
     match jid::domain_of(to) {
+        // The core sees to it that the sender of a message is told.
+        Some(to) if stanza.name() == "message" && !is_answer(stanza) => {
+            let id = stanza.attr("id").map(str::to_owned);
+            let im = Im {
+                id,
+                ..Im::default()
+            };
+            let why = Local::BadAddress;
+            Inbound::Core(XmppIn::Unreadable { from, to, im, why })
+        }
         Some(domain) if !is_answer(stanza) => Inbound::Reply(error::refuse(
             stanza,
             &domain,
-            from,
+            &from,
             Condition::JidMalformed,
         )),
         _ => Inbound::Ignored(Ignored::UnusableAnswer),

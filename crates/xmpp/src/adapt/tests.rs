@@ -270,10 +270,10 @@ fn what_cannot_be_read_is_answered() {
          format!("<iq xmlns='jabber:client' from='b@o.example' to='a@j.example' type='error'>{bad}</iq>")),
         ("<iq xmlns='jabber:client' from='a@j.example' to='b@o.example' id='1' type='set'><q xmlns='urn:own'/><q xmlns='urn:own'/></iq>".to_owned(),
          format!("<iq xmlns='jabber:client' from='b@o.example' to='a@j.example' id='1' type='error'>{bad}</iq>")),
-        ("<message xmlns='jabber:client' from='a@j.example/x' to='b@c@o.example' id='1'><body>x</body></message>".to_owned(),
-         format!("<message xmlns='jabber:client' from='o.example' to='a@j.example/x' id='1' type='error'>{malformed}</message>")),
-        ("<message xmlns='jabber:client' from='a@j.example/x' to='b@o.example/' id='1'><body>x</body></message>".to_owned(),
-         format!("<message xmlns='jabber:client' from='o.example' to='a@j.example/x' id='1' type='error'>{malformed}</message>")),
+        ("<presence xmlns='jabber:client' from='a@j.example/x' to='b@c@o.example' id='1'/>".to_owned(),
+         format!("<presence xmlns='jabber:client' from='o.example' to='a@j.example/x' id='1' type='error'>{malformed}</presence>")),
+        ("<presence xmlns='jabber:client' from='a@j.example/x' to='b@o.example/' id='1'/>".to_owned(),
+         format!("<presence xmlns='jabber:client' from='o.example' to='a@j.example/x' id='1' type='error'>{malformed}</presence>")),
     ];
     for (stanza, reply) in rows {
         assert_eq!(
@@ -281,6 +281,25 @@ fn what_cannot_be_read_is_answered() {
             Inbound::Reply(element(&reply)),
             "{stanza}"
         );
+    }
+}
+
+#[test]
+fn a_message_to_what_is_no_address_is_the_cores_to_refuse() {
+    for to in ["b@c@o.example", "b@o.example/"] {
+        let stanza = format!(
+            "<message xmlns='jabber:client' from='a@j.example/x' to='{to}' id='1'><body>x</body></message>"
+        );
+        let refused = XmppIn::Unreadable {
+            from: Jid::parse("a@j.example/x").unwrap(),
+            to: Jid::parse("o.example").unwrap(),
+            im: Im {
+                id: Some("1".to_owned()),
+                ..Im::default()
+            },
+            why: Local::BadAddress,
+        };
+        assert_eq!(read(&element(&stanza)), Inbound::Core(refused));
     }
 }
 
