@@ -2,7 +2,7 @@
 
 mod unnamed;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -27,7 +27,7 @@ use crate::net::lookup;
 use crate::net::tls::TlsSettings;
 use crate::sockets::msrp::{MsrpArrival, MsrpSockets};
 use crate::sockets::sip::{SipArrival, SipSockets};
-use crate::store::StoreWriter;
+use crate::store::{Owed, StoreWriter};
 use crate::streams::{AccountPlan, Handled, StreamArrival, Streams};
 use unnamed::Strangers;
 
@@ -60,8 +60,8 @@ pub(super) struct EngineTask {
     msrp: MsrpSockets,
     streams: Streams,
     store: StoreWriter,
-    /// What the store's queue had no room for, in order. Messages are refused instead.
-    backlog: VecDeque<StoreOut>,
+    /// What the store's queue had no room for. Messages are refused instead.
+    backlog: Owed,
     ledger: LedgerLosses,
     dns: Dns,
     resolving: mpsc::Sender<Resolved>,
@@ -98,7 +98,7 @@ impl EngineTask {
             msrp,
             streams,
             store,
-            backlog: VecDeque::new(),
+            backlog: Owed::default(),
             ledger: LedgerLosses::default(),
             dns,
             resolving,
@@ -163,6 +163,8 @@ impl EngineTask {
                 }
             }
         }
+        self.carry_out();
+        self.store.finish(std::mem::take(&mut self.backlog));
         let last = Instant::now() + Duration::from_secs(2);
         self.streams
             .finish(deadline.unwrap_or(last).min(last))
@@ -284,9 +286,9 @@ impl EngineTask {
     }
 
     fn carry_out(&mut self) {
-        while let Some(command) = self.backlog.pop_front() {
+        while let Some(command) = self.backlog.pop() {
             if let Err(command) = self.store.send(command) {
-                self.backlog.push_front(command);
+                self.backlog.push(command);
                 break;
             }
         }
@@ -346,7 +348,7 @@ impl EngineTask {
                 self.engine
                     .stored(StoreIn::NotKept(message.reference), self.clock.now());
             }
-            Some(command) => self.backlog.push_back(command),
+            Some(command) => self.backlog.push(command),
         }
     }
 

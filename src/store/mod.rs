@@ -2,6 +2,7 @@
 //! secrets.
 
 mod ledger;
+mod owed;
 mod reader;
 mod sqlite;
 mod writer;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use stox_core::vocab::{Grant, Lesson, Pair, Ref, StoreOut, Unsettled};
 
 pub use ledger::{Retention, millis};
+pub use owed::Owed;
 pub use reader::{Filter, LedgerReader, Row};
 pub use sqlite::SqliteStore;
 pub use writer::{StoreWriter, Written};

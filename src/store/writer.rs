@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use stox_core::vocab::{Ref, StoreIn, StoreOut};
 
-use super::{Retention, Store};
+use super::{Owed, Retention, Store};
 
 /// Commands in one database transaction at most.
 const BATCH: usize = 512;
@@ -20,9 +20,7 @@ const LEDGER_SHARE: usize = 128;
 const PRUNE_STEP: u64 = 200;
 /// Between two steps, for messages.
 const PRUNE_PAUSE: Duration = Duration::from_millis(5);
-/// Commands that are owed at most: each was to be written once and could not be.
-const MAX_OWED: usize = 10_000;
-/// Until they are tried again.
+/// Until what could not be written is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 /// Until the next look for entries to take away, where the last one has found all there were.
 const PRUNE_REST: Duration = Duration::from_secs(60);
@@ -68,7 +66,7 @@ impl StoreWriter {
             written,
             retention,
             prune_at: Instant::now(),
-            owed: Vec::new(),
+            owed: Owed::default(),
             retry_at: Instant::now(),
         };
         let thread = std::thread::Builder::new()
@@ -82,6 +80,18 @@ impl StoreWriter {
             }),
             thread: Some(thread),
         })
+    }
+
+    /// Queues what waits, for as long as that takes: for the end.
+    pub fn finish(&self, mut owed: Owed) {
+        let Some(queues) = &self.queues else {
+            return;
+        };
+        while let Some(command) = owed.pop() {
+            if queues.jobs.send(Some(command)).is_err() {
+                return;
+            }
+        }
     }
 
     /// Queues a command; a full queue gives it back, so that the caller can refuse what hangs on it, or leave out an entry
@@ -152,8 +162,8 @@ struct Writer {
     written: Written,
     retention: Retention,
     prune_at: Instant,
-    /// What nobody asks for again, and what the store has not taken yet, in order.
-    owed: Vec<StoreOut>,
+    /// What the store has not taken yet.
+    owed: Owed,
     retry_at: Instant,
 }
 
@@ -187,9 +197,10 @@ impl Writer {
 
     /// Waits until there is something to do; false when there never will be.
     fn wait(&mut self) -> bool {
-        let next = match self.owed.as_slice() {
-            [] => self.prune_at,
-            _ => self.prune_at.min(self.retry_at),
+        let next = if self.owed.is_empty() {
+            self.prune_at
+        } else {
+            self.prune_at.min(self.retry_at)
         };
         let rest = next.saturating_duration_since(Instant::now());
         match self.jobs.recv_timeout(rest) {
@@ -204,7 +215,7 @@ impl Writer {
             Err(RecvTimeoutError::Disconnected) => {
                 let rest: Vec<StoreOut> = self.ledger.try_iter().collect();
                 self.write(rest);
-                self.pay();
+                while !self.owed.is_empty() && self.pay() {}
                 false
             }
         }
@@ -214,7 +225,7 @@ impl Writer {
     fn write(&mut self, mut batch: Vec<StoreOut>) {
         // Behind what is owed, or a withdrawal would come before what it withdraws.
         if !self.owed.is_empty() {
-            let (later, now) = batch.into_iter().partition(is_state);
+            let (later, now) = batch.into_iter().partition(Owed::takes);
             self.owe(later);
             batch = now;
         }
@@ -228,7 +239,7 @@ impl Writer {
         }
         if !kept {
             self.retry_at = Instant::now() + RETRY;
-            self.owe(batch.into_iter().filter(is_state).collect());
+            self.owe(batch);
         }
     }
 
@@ -246,24 +257,21 @@ impl Writer {
     }
 
     fn owe(&mut self, commands: Vec<StoreOut>) {
-        let room = MAX_OWED.saturating_sub(self.owed.len());
-        if commands.len() > room {
-            tracing::error!(
-                left_out = commands.len() - room,
-                "the store has failed for so long that outcomes and subscriptions are forgotten at the next start"
-            );
+        for command in commands {
+            self.owed.push(command);
         }
-        self.owed.extend(commands.into_iter().take(room));
     }
 
-    /// Tries again.
-    fn pay(&mut self) {
-        let owed = std::mem::take(&mut self.owed);
-        if self.apply(&owed) {
-            return;
+    /// Tries a part of it again; false when the store does not take it.
+    fn pay(&mut self) -> bool {
+        let part = self.owed.first(BATCH);
+        let paid = self.apply(&part);
+        if paid {
+            self.owed.drop_first(part.len());
+        } else {
+            self.retry_at = Instant::now() + RETRY;
         }
-        self.owed = owed;
-        self.retry_at = Instant::now() + RETRY;
+        paid
     }
 
     /// One step.
@@ -291,16 +299,6 @@ fn kept_reference(command: &StoreOut) -> Option<Ref> {
         | StoreOut::Learn(_)
         | StoreOut::Record(_)
         | StoreOut::Amend(_) => None,
-    }
-}
-
-/// What stands in the store until it is changed.
-fn is_state(command: &StoreOut) -> bool {
-    match command {
-        StoreOut::Put { .. } | StoreOut::Remove(_) | StoreOut::Settle(_) | StoreOut::Learn(_) => {
-            true
-        }
-        StoreOut::Keep(_) | StoreOut::Record(_) | StoreOut::Amend(_) => false,
     }
 }
 
@@ -437,6 +435,24 @@ mod tests {
         assert_eq!(written, expected);
         drop(writer);
         assert!(take.recv().is_err(), "nothing is written twice");
+    }
+
+    #[test]
+    fn what_had_no_room_is_written_at_the_end() {
+        let (taken, take) = channel();
+        let store = Scripted::new(move |batch| {
+            batch
+                .iter()
+                .for_each(|command| taken.send(command.clone()).unwrap());
+            Ok(())
+        });
+        let writer = StoreWriter::start(store, 1, RETENTION, Box::new(|_| {})).unwrap();
+        let mut owed = Owed::default();
+        (0..1000).for_each(|reference| owed.push(StoreOut::Settle(Ref(reference))));
+        writer.finish(owed);
+        drop(writer);
+        let expected: Vec<StoreOut> = (0..1000).map(|r| StoreOut::Settle(Ref(r))).collect();
+        assert_eq!(take.iter().collect::<Vec<_>>(), expected);
     }
 
     fn record(number: u64) -> StoreOut {
