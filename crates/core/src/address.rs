@@ -186,12 +186,12 @@ impl Jid {
         }
     }
 
-    /// What the spellings of one bare address at all servers have in common: to find what an answer is about, never to
-    /// write to. A server that prepares localparts by Nodeprep (RFC 6122 appendix A) answers for `weiß` as `weiss`, one that
+    /// What the spellings of one address at all servers have in common: to find what an answer is about, never to write to.
+    /// The resource stays. A server that prepares localparts by Nodeprep (RFC 6122 appendix A) answers for `weiß` as `weiss`, one that
     /// does as RFC 7622 wants does not.
     #[must_use]
     pub fn match_key(&self) -> Self {
-        let canonical = self.bare().canonical();
+        let canonical = self.canonical();
         Self {
             local: canonical.local.map(localpart::match_key),
             ..canonical

@@ -18,7 +18,7 @@ use crate::vocab::{
 mod book;
 pub(crate) mod context;
 mod ledger;
-mod messages;
+pub(crate) mod messages;
 mod receipts;
 mod reports;
 mod settings;

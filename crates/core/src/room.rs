@@ -89,7 +89,9 @@ impl Rooms {
                 let taken = self
                     .guests
                     .message_error(cx, &from, &to, id.as_ref(), &error)
-                    || self.conferences.error(cx, &from, &to, &error);
+                    || self
+                        .conferences
+                        .message_error(cx, (&from, &to), id.as_ref(), &error);
                 (!taken).then_some(XmppIn::MessageError {
                     from,
                     to,

@@ -71,8 +71,8 @@ pub(super) struct StanzaKey {
 impl StanzaKey {
     fn new(from: &Jid, to: &Jid, id: String) -> Self {
         Self {
-            to: to.match_key(),
-            from: from.match_key(),
+            to: to.bare().match_key(),
+            from: from.bare().match_key(),
             id,
         }
     }
@@ -656,7 +656,7 @@ impl ToXmpp {
 }
 
 /// The failure that an XMPP entity reported.
-pub(super) fn reported(from: &Jid, error: StanzaError) -> Failure {
+pub(crate) fn reported(from: &Jid, error: StanzaError) -> Failure {
     let new_address = error
         .new_address
         .as_deref()

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::address::{Jid, Scheme, SipAddress, jid_to_sip};
 use crate::bridge::context::{Context, Timer as BridgeTimer, local_error};
+use crate::bridge::messages::reported;
 use crate::failure::{Condition, Failure, Local, StanzaError};
 use crate::time::Now;
 use crate::vocab::{About, ConferenceOut, End, Im, ImKind, Ref, Role, Text, XmppOut};
@@ -98,7 +99,9 @@ struct Outgoing {
 /// A stanza on its way to a user.
 struct Incoming {
     leg: Ref,
-    /// The message for which the conference waits; none where she gets her own back.
+    /// Its id.
+    id: Option<String>,
+    /// The message for which the conference waits; none where she gets her own back, or it has its answer.
     reference: Option<Ref>,
 }
 
@@ -110,6 +113,8 @@ pub(crate) struct Conferences {
     per_user: BTreeMap<Jid, usize>,
     outgoing: BTreeMap<Ref, Outgoing>,
     incoming: BTreeMap<Ref, Incoming>,
+    /// Those for which a conference waits, by leg and id.
+    incoming_by_id: BTreeMap<(Ref, String), Ref>,
     /// In all legs together.
     occupants: usize,
 }
@@ -323,6 +328,37 @@ impl Conferences {
         true
     }
 
+    /// The same, in answer to a stanza of this id: if the conference waits for it, it is told.
+    pub(super) fn message_error(
+        &mut self,
+        cx: &mut Context,
+        (from, to): (&Jid, &Jid),
+        id: Option<&String>,
+        error: &StanzaError,
+    ) -> bool {
+        if let Some(leg) = self.find(from, to)
+            && let Some(id) = id
+            && let Some(stanza) = self.incoming_by_id.remove(&(leg, id.clone()))
+            && let Some(incoming) = self.incoming.get_mut(&stanza)
+            && let Some(reference) = incoming.reference.take()
+        {
+            let outcome = Err(reported(from, error.clone()));
+            cx.conference(ConferenceOut::Answer { reference, outcome });
+        }
+        self.error(cx, from, to, error)
+    }
+
+    /// A stanza goes out to a user.
+    fn await_fate(&mut self, stanza: Ref, incoming: Incoming) {
+        if let Some(id) = &incoming.id
+            && incoming.reference.is_some()
+        {
+            self.incoming_by_id
+                .insert((incoming.leg, id.clone()), stanza);
+        }
+        self.incoming.insert(stanza, incoming);
+    }
+
     fn leave(&mut self, cx: &mut Context, leg: Ref) {
         if let Some(entry) = self.legs.get_mut(&leg)
             && !entry.leaving
@@ -462,9 +498,16 @@ impl Conferences {
         reference: Ref,
         outcome: &Result<(), Failure>,
     ) -> bool {
-        let Some(incoming) = self.incoming.remove(&reference) else {
+        let Some(mut incoming) = self.incoming.remove(&reference) else {
             return false;
         };
+        if let Some(id) = incoming.id.take() {
+            let key = (incoming.leg, id);
+            // A later message may have taken the same id.
+            if self.incoming_by_id.get(&key) == Some(&reference) {
+                self.incoming_by_id.remove(&key);
+            }
+        }
         if let Some(reference) = incoming.reference {
             cx.conference(ConferenceOut::Answer {
                 reference,
@@ -515,8 +558,8 @@ impl Conferences {
 
 fn key_of(user: &Jid, conference: &Jid) -> LegKey {
     LegKey {
-        user: user.canonical(),
-        conference: conference.bare().canonical(),
+        user: user.match_key(),
+        conference: conference.bare().match_key(),
     }
 }
 

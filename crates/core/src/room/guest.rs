@@ -73,19 +73,19 @@ impl Change {
     }
 }
 
-/// A message of a SIP user's that he has no answer to.
+/// A message or an invitation of a SIP user's that he has no answer to.
 struct Outgoing {
     leg: Ref,
     /// As the SIP adapter calls it.
     reference: Ref,
     id: String,
     deadline: Duration,
-    /// To one occupant: the room does not repeat it.
+    /// The room does not repeat it: it is to one occupant, or an invitation.
     private: bool,
     text: Option<String>,
-    /// For the ledger: room and user.
+    /// For the ledger, where it is a message: room and user.
     parties: (Jid, Jid),
-    about: About,
+    about: Option<About>,
 }
 
 /// A message to a SIP user whose fate is open.
@@ -123,9 +123,9 @@ impl Guests {
         if self.by_jid.is_empty() || to.resource.is_none() {
             return None;
         }
-        let leg = *self.by_jid.get(&to.canonical())?;
+        let leg = *self.by_jid.get(&to.match_key())?;
         let entry = self.legs.get(&leg)?;
-        (from.bare().canonical() == entry.room).then_some(leg)
+        entry.is_room(from).then_some(leg)
     }
 
     // -------------------------------------------------------------------------------------- from SIP
@@ -156,8 +156,10 @@ impl Guests {
                 invitee,
                 reason,
             } => {
-                let outcome = self.invite(cx, leg, &invitee, reason);
-                answer(cx, reference, outcome.map_err(Failure::Local));
+                let invitation = (reference, &invitee, reason);
+                if let Err(local) = self.invite(cx, leg, invitation, now) {
+                    answer(cx, reference, Err(Failure::Local(local)));
+                }
             }
             FocusEvent::Outcome { reference, outcome } => self.outcome(cx, reference, outcome),
             FocusEvent::Left => self.close(cx, leg, None),
@@ -188,7 +190,7 @@ impl Guests {
             Ok((user, room_jid, nick)) => {
                 let token = cx.entropy.token();
                 let jid = user.with_resource(&format!("{RESOURCE}{token}"));
-                self.by_jid.insert(jid.canonical(), leg);
+                self.by_jid.insert(jid.match_key(), leg);
                 *self.per_user.entry(user.canonical()).or_default() += 1;
                 let entry = Leg {
                     jid,
@@ -337,7 +339,7 @@ impl Guests {
             text: im.bodies.first().map(|body| body.text.clone()),
             id: id.clone(),
             parties: (entry.room.clone(), entry.user.clone()),
-            about: About::of(&im, now.wall),
+            about: Some(About::of(&im, now.wall)),
         };
         self.outgoing.insert(stanza, waiting);
         let from = entry.jid.clone();
@@ -350,17 +352,37 @@ impl Guests {
         &mut self,
         cx: &mut Context,
         leg: Ref,
-        invitee: &SipAddress,
-        reason: Option<String>,
+        (reference, invitee, reason): (Ref, &SipAddress, Option<String>),
+        now: Now,
     ) -> Result<(), Local> {
+        let max = cx.settings.rooms.max_pending;
         let entry = self
             .legs
-            .get(&leg)
+            .get_mut(&leg)
             .filter(|entry| entry.stage == Stage::Present)
             .ok_or(Local::NoUser)?;
+        if entry.by_id.len() >= max {
+            return Err(Local::Overloaded);
+        }
         let invitee = sip_to_jid(&invitee.bare()).map_err(|_| Local::BadAddress)?;
         let id = cx.entropy.token();
+        let stanza = cx.fresh_ref();
+        let deadline = now.mono.saturating_add(cx.settings.answer_within);
+        cx.arm(deadline, BridgeTimer::Room(Timer::Repeat(stanza)));
+        entry.by_id.insert(id.clone(), stanza);
+        let waiting = Outgoing {
+            leg,
+            reference,
+            deadline,
+            private: true,
+            text: None,
+            id: id.clone(),
+            parties: (entry.room.clone(), entry.user.clone()),
+            about: None,
+        };
+        self.outgoing.insert(stanza, waiting);
         cx.xmpp(XmppOut::Muc(MucOut::Invite {
+            reference: stanza,
             from: entry.jid.clone(),
             to: entry.room.clone(),
             id,
@@ -441,7 +463,7 @@ impl Guests {
         }
     }
 
-    /// Answers one message of a SIP user's.
+    /// Answers one message or invitation of a SIP user's.
     fn finish(&mut self, cx: &mut Context, stanza: Ref, outcome: Result<(), Failure>) {
         let Some(waiting) = self.outgoing.remove(&stanza) else {
             return;
@@ -450,9 +472,11 @@ impl Guests {
         if let Some(entry) = self.legs.get_mut(&waiting.leg) {
             entry.by_id.remove(&waiting.id);
         }
-        let (room, user) = &waiting.parties;
-        let way = (Way::ToXmpp, room, user);
-        cx.record_in_room(stanza, way, (Some(waiting.id), waiting.about), &outcome);
+        if let Some(about) = waiting.about {
+            let (room, user) = &waiting.parties;
+            let way = (Way::ToXmpp, room, user);
+            cx.record_in_room(stanza, way, (Some(waiting.id), about), &outcome);
+        }
         answer(cx, waiting.reference, outcome);
     }
 
@@ -470,7 +494,7 @@ impl Guests {
         let Some(entry) = self.legs.remove(&leg) else {
             return;
         };
-        self.by_jid.remove(&entry.jid.canonical());
+        self.by_jid.remove(&entry.jid.match_key());
         super::release(&mut self.per_user, &entry.user);
         self.occupants = self.occupants.saturating_sub(entry.occupants.len());
         if let Some(question) = &entry.question {

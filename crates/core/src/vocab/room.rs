@@ -507,6 +507,8 @@ pub enum MucOut {
     },
     /// A SIP user in a room asks it to invite somebody.
     Invite {
+        /// For [`super::XmppIn::Settled`].
+        reference: Ref,
         /// SIP user, as JID.
         from: Jid,
         /// The room.
@@ -562,9 +564,10 @@ impl MucOut {
         match self {
             Self::Join { reference, .. }
             | Self::Private { reference, .. }
+            | Self::Invite { reference, .. }
             | Self::Invited { reference, .. }
             | Self::Ping { reference, .. } => Some(*reference),
-            Self::Occupant { .. } | Self::Subject { .. } | Self::Invite { .. } => None,
+            Self::Occupant { .. } | Self::Subject { .. } => None,
         }
     }
 }

@@ -209,6 +209,7 @@ pub(super) fn write(out: &MucOut, now: Now) -> Element {
             id,
             invitee,
             reason,
+            ..
         } => {
             let mut stanza = write_invite(from, to, "to", invitee, reason.as_deref());
             xml::set_attr(&mut stanza, xml_ncname!("id").into(), id);

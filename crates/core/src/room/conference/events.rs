@@ -122,9 +122,14 @@ impl Conferences {
             Some(entry) => {
                 if let Some(stanza) = entry.stanza(cx, said) {
                     entry.incoming += 1;
-                    let reference = Some(reference);
-                    self.incoming.insert(stanza.0, Incoming { leg, reference });
-                    return cx.xmpp(stanza.1);
+                    let (stanza, id, out) = stanza;
+                    let incoming = Incoming {
+                        leg,
+                        id,
+                        reference: Some(reference),
+                    };
+                    self.await_fate(stanza, incoming);
+                    return cx.xmpp(out);
                 }
                 None
             }
@@ -188,8 +193,12 @@ impl Conferences {
                 if let Some(im) = waiting.echo.filter(|_| !entry.told) {
                     let stanza = entry.echo(cx, im);
                     entry.incoming += 1;
-                    let (leg, reference) = (waiting.leg, None);
-                    self.incoming.insert(stanza, Incoming { leg, reference });
+                    let incoming = Incoming {
+                        leg: waiting.leg,
+                        id: None,
+                        reference: None,
+                    };
+                    self.await_fate(stanza, incoming);
                 }
             }
             (Ok(()), None) => {}

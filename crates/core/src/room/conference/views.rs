@@ -161,8 +161,12 @@ impl Leg {
         reference
     }
 
-    /// What somebody in the conference said, as a stanza. `None`: it has nothing to show.
-    pub(super) fn stanza(&self, cx: &mut Context, said: Early) -> Option<(Ref, XmppOut)> {
+    /// What somebody in the conference said, as a stanza with its id. `None`: it has nothing to show.
+    pub(super) fn stanza(
+        &self,
+        cx: &mut Context,
+        said: Early,
+    ) -> Option<(Ref, Option<String>, XmppOut)> {
         let Early {
             from, private, im, ..
         } = said;
@@ -178,6 +182,7 @@ impl Leg {
             ImKind::Groupchat
         };
         let im = room_im(cx, im, kind);
+        let id = im.id.clone();
         let out = if private {
             XmppOut::Muc(MucOut::Private {
                 reference,
@@ -193,7 +198,7 @@ impl Leg {
                 im,
             }
         };
-        Some((reference, out))
+        Some((reference, id, out))
     }
 
     /// Those who are not in the roster speak under the name of their address; nobody under that of another.

@@ -49,7 +49,7 @@ impl Leg {
             return true;
         }
         match &presence.jid {
-            Some(jid) => jid.canonical() == self.jid.canonical(),
+            Some(jid) => jid.match_key() == self.jid.match_key(),
             None => nick == self.nick && self.stage == Stage::Present,
         }
     }
@@ -114,7 +114,7 @@ impl Leg {
     pub(super) fn occupant(&self, address: &SipAddress) -> Result<String, Local> {
         let jid = sip_to_jid(address).map_err(|_| Local::BadAddress)?;
         let nick = jid.resource.as_ref().ok_or(Local::NoUser)?;
-        if jid.bare().canonical() == self.room && self.occupants.contains_key(nick) {
+        if self.is_room(&jid) && self.occupants.contains_key(nick) {
             Ok(nick.clone())
         } else {
             Err(Local::NoUser)
@@ -154,6 +154,12 @@ impl Leg {
         by_id
             .or_else(|| self.by_id.values().filter(same).min())
             .copied()
+    }
+
+    /// Whether that is the room, or an occupant of it, as its server spells it.
+    pub(super) fn is_room(&self, from: &Jid) -> bool {
+        let from = from.bare();
+        from == self.room || from.match_key() == self.room.match_key()
     }
 
     pub(super) fn disarm(&self, cx: &mut Context, leg: Ref) {

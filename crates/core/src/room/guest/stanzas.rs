@@ -47,7 +47,7 @@ impl Guests {
         let ghost = presence.available
             && presence.statuses.contains(&rooms::OWN)
             && to.resource.as_deref().is_some_and(is_leg_resource)
-            && !self.by_jid.contains_key(&to.canonical());
+            && !self.by_jid.contains_key(&to.match_key());
         if ghost && from.resource.is_some() {
             cx.xmpp(unavailable(to, from.clone()));
         }
@@ -347,7 +347,7 @@ impl Guests {
         let Some(entry) = self.legs.get(&leg) else {
             return;
         };
-        if from.bare().canonical() != entry.room || entry.stage == Stage::Joining {
+        if !entry.is_room(from) || entry.stage == Stage::Joining {
             return;
         }
         if joined == Some(false) {

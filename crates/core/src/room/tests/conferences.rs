@@ -522,6 +522,34 @@ fn who_cannot_be_reached_any_more_leaves() {
 }
 
 #[test]
+fn what_her_server_refuses_is_no_success() {
+    let error = |id: &str, condition| {
+        Input::Xmpp(XmppIn::MessageError {
+            from: jid(JULIET),
+            to: jid(VERONA),
+            id: Some(id.to_owned()),
+            error: StanzaError::new(condition),
+        })
+    };
+    let mut world = entered();
+    for (sip, stanza, private) in [(7, 2, false), (8, 3, true)] {
+        world.give(event(1, said(sip, "romeo@sip.example", private, "x")));
+        world.expect(error("s2", Condition::PolicyViolation), &[]);
+        world.expect(
+            error("s1", Condition::PolicyViolation),
+            &[&format!("answer {sip} 403")],
+        );
+        world.expect(error("s1", Condition::PolicyViolation), &[]);
+        world.expect(settled(stanza, Ok(())), &[]);
+    }
+    world.give(event(1, said(9, "romeo@sip.example", false, "x")));
+    world.expect(
+        error("s1", Condition::RecipientUnavailable),
+        &["answer 9 480", "LEAVE 1"],
+    );
+}
+
+#[test]
 fn messages_under_way_are_bounded_each_way() {
     let mut world = entered_with(|settings| settings.rooms.max_pending = 1);
     world.give(message(JULIET, VERONA, im(ImKind::Groupchat, "m1", "x")));

@@ -154,13 +154,33 @@ fn a_guest_invites_and_is_told_who_declines() {
             ..OccupantPresence::default()
         },
     })));
-    let invite = FocusEvent::Invite {
-        reference: Ref(60),
+    let invite = |reference| FocusEvent::Invite {
+        reference: Ref(reference),
         invitee: sip("juliet@xmpp.example/balcony"),
         reason: None,
     };
     let sent = format!("{me} > {ROOM} invite juliet@xmpp.example None");
-    world.expect(event(invite), &[&sent, "answer 60 200"]);
+    let ids = |commands: &[Command]| match &commands[0] {
+        Command::Xmpp(XmppOut::Muc(MucOut::Invite { reference, id, .. })) => {
+            (reference.0, id.clone())
+        }
+        other => panic!("{other:?}"),
+    };
+    let commands = world.give(event(invite(60)));
+    assert_eq!(commands.iter().map(words).collect::<Vec<_>>(), [sent]);
+    world.expect(settled(ids(&commands).0, Ok(())), &["answer 60 200"]);
+    // The room says no, or nothing.
+    let (stanza, id) = ids(&world.give(event(invite(61))));
+    let error = XmppIn::MessageError {
+        from: jid(ROOM),
+        to: me.clone(),
+        id: Some(id),
+        error: StanzaError::new(Condition::Forbidden),
+    };
+    world.expect(Input::Xmpp(error), &["answer 61 403"]);
+    world.expect(settled(stanza, Ok(())), &[]);
+    world.give(event(invite(62)));
+    world.pass(20, &["answer 62 504"]);
     let declined = MucIn::Declined {
         from: jid(ROOM),
         to: me.clone(),
@@ -169,6 +189,6 @@ fn a_guest_invites_and_is_told_who_declines() {
     };
     world.expect(
         Input::Xmpp(XmppIn::Muc(declined)),
-        &["SEND 2 in 50 sip:capulet@rooms.xmpp.example private 'juliet@xmpp.example does not come: No'"],
+        &["SEND 5 in 50 sip:capulet@rooms.xmpp.example private 'juliet@xmpp.example does not come: No'"],
     );
 }

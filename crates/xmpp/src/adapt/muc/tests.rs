@@ -262,6 +262,7 @@ fn what_is_written_is_what_clients_and_rooms_expect() {
         )
     );
     let out = MucOut::Invite {
+        reference: Ref(1),
         from: from.clone(),
         to: to.clone(),
         id: "i1".to_owned(),
