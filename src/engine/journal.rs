@@ -51,6 +51,9 @@ pub(super) fn input(input: &Input) {
         Input::Sip(SipIn::Receipt { reference, receipt }) => {
             debug!(reference = reference.0, ?receipt, "receipt from SIP");
         }
+        Input::Sip(SipIn::MessageExpired { from, to, .. }) => {
+            debug!(%from, %to, "message from SIP that came too late to be shown");
+        }
         Input::Sip(SipIn::MessageGone { reference }) => {
             debug!(
                 reference = reference.0,

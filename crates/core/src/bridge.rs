@@ -387,6 +387,9 @@ impl Bridge {
                 self.messages.amend(cx, reference, fate, now);
                 cx.sip_receipt(reference, receipt, now);
             }
+            SipIn::MessageExpired { from, to, im } => {
+                Messages::sip_expired(cx, (&from, &to), im, now);
+            }
             SipIn::MessageGone { reference } => self.messages.sip_gone(cx, reference),
             SipIn::Outcome { reference, outcome } => {
                 self.messages.sip_outcome(cx, reference, outcome, now);

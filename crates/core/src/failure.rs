@@ -120,6 +120,8 @@ pub enum Local {
     NotAcceptable,
     /// The content is encrypted from end to end: nobody on the other side could read it.
     Encrypted,
+    /// Its sender did not want it to be shown any more by the time it came.
+    Expired,
     /// What was asked is not offered.
     NotImplemented,
     /// A queue is full or the store cannot write: try later.
@@ -132,7 +134,7 @@ pub enum Local {
 
 impl Local {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::BadAddress,
         Self::NoUser,
         Self::DomainNotFound,
@@ -145,6 +147,7 @@ impl Local {
         Self::TooLarge,
         Self::NotAcceptable,
         Self::Encrypted,
+        Self::Expired,
         Self::NotImplemented,
         Self::Overloaded,
         Self::OutcomeUnknown,

@@ -315,6 +315,15 @@ pub enum SipIn {
         /// Content.
         im: Im,
     },
+    /// A MESSAGE that came later than its sender wanted it to be shown (RFC 3428 §7), and is answered. It goes no further.
+    MessageExpired {
+        /// Sender.
+        from: SipAddress,
+        /// XMPP user.
+        to: SipAddress,
+        /// Content.
+        im: Im,
+    },
     /// The client gave the transaction up, or it timed out: no answer can be sent any more.
     MessageGone {
         /// As in [`SipIn::Message`].

@@ -184,7 +184,8 @@ fn every_vector_of_this_layer_holds() {
             (Expected::Refused(status), Err(refusal)) => {
                 assert_eq!(refusal.status, *status, "{id}")
             }
-            (Expected::Empty, Ok(Inbound::Empty)) | (Expected::Expired, Ok(Inbound::Expired)) => {}
+            (Expected::Empty, Ok(Inbound::Empty))
+            | (Expected::Expired, Ok(Inbound::Expired(_))) => {}
             (Expected::Composing(active), Ok(Inbound::Composing(state))) => {
                 assert_eq!(state.active, *active, "{id}")
             }
@@ -670,7 +671,7 @@ fn a_message_expires_by_its_own_clock_only() {
     };
     let fresh = Some("Sun, 01 Mar 2026 09:59:30 GMT");
     assert!(matches!(result(fresh, "60"), Inbound::Message(..)));
-    assert!(matches!(result(fresh, "10"), Inbound::Expired));
+    assert!(matches!(result(fresh, "10"), Inbound::Expired(_)));
     assert!(matches!(result(fresh, "soon"), Inbound::Message(..)));
     assert!(matches!(result(None, "0"), Inbound::Message(..)));
     assert!(matches!(

@@ -350,6 +350,23 @@ fn in_and_failed() {
 }
 
 #[test]
+fn what_comes_too_late_is_told_as_that() {
+    let mut agent = Agent::new();
+    let late = format!("{PLAIN}Date: Sun, 01 Feb 2015 10:00:00 GMT\r\nExpires: 60\r\n");
+    agent.hears(&message("im1", &late, "Coffee?"));
+    agent.says_response(200);
+    match agent.tells() {
+        SipIn::MessageExpired { from, to, im } => {
+            assert_eq!((from.bare(), to.bare()), (bruno(), alma()));
+            assert_eq!(im.bodies[0].text, "Coffee?");
+        }
+        other => panic!("{other:?}"),
+    }
+    agent.is_silent();
+    assert!(agent.ua.is_quiet());
+}
+
+#[test]
 fn in_and_never_answered() {
     let mut agent = Agent::new();
     agent.source = from_edge(Transport::Udp);

@@ -326,6 +326,20 @@ impl Messages {
         }
     }
 
+    /// A MESSAGE that came too late to be shown. Only the ledger tells of it.
+    pub(super) fn sip_expired(
+        cx: &mut Context,
+        (from, to): (&SipAddress, &SipAddress),
+        im: Im,
+        now: Now,
+    ) {
+        let about = About::of(&im, now.wall);
+        let subject = Subject::to_xmpp(from, to, im.id, about);
+        let number = cx.fresh_ref();
+        let fate = Fate::refused(Way::ToXmpp, Local::Expired);
+        cx.record(number, subject, fate, now);
+    }
+
     /// The SIP sender can no longer be answered.
     pub(super) fn sip_gone(&mut self, cx: &mut Context, sip_ref: Ref) {
         if let Some(reference) = self.by_sip_ref.get(&sip_ref).copied() {

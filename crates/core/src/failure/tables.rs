@@ -146,6 +146,7 @@ pub(super) const fn local(local: Local) -> LocalRow {
         Local::TooLarge => (513, Condition::PolicyViolation, "The message is too large"),
         Local::NotAcceptable => (415, Condition::NotAcceptable, "The message holds nothing that can cross"),
         Local::Encrypted => (415, Condition::NotAcceptable, "Encrypted messages cannot be read in the other network: turn encryption off for this contact and send it again"),
+        Local::Expired => (480, Condition::RecipientUnavailable, "It came later than its sender wanted it to be shown: if that is wrong, the two clocks differ"),
         Local::NotImplemented => (501, Condition::FeatureNotImplemented, "Not offered by this gateway"),
         Local::Overloaded => (503, Condition::ResourceConstraint, "The gateway is busy: try later"),
         Local::OutcomeUnknown => (500, Condition::InternalServerError, "The way broke off: the message may or may not have arrived"),

@@ -42,6 +42,7 @@ pub fn of_subscribe(failure: &Failure) -> watch::Event {
             | Local::TooLarge
             | Local::NotAcceptable
             | Local::Encrypted
+            | Local::Expired
             | Local::NotImplemented => watch::Event::Refused,
         },
     }

@@ -142,7 +142,11 @@ const fn of_local(local: Local) -> Option<(u32, &'static str)> {
         | Local::ShuttingDown => Some(NO_ROUTE_NOW),
         Local::NotAllowed => Some(NOT_FEDERATED),
         Local::NotImplemented => Some(NOT_ROUTABLE),
-        Local::TooLarge | Local::NotAcceptable | Local::Encrypted | Local::OutcomeUnknown => None,
+        Local::TooLarge
+        | Local::NotAcceptable
+        | Local::Encrypted
+        | Local::Expired
+        | Local::OutcomeUnknown => None,
     }
 }
 

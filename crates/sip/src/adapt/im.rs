@@ -31,8 +31,8 @@ use crate::message::Request;
 pub enum Inbound {
     /// Something to read, and what its sender wants to be told of it, as `wants` of the message says too.
     Message(Box<Im>, Option<Wanted>),
-    /// A text that its sender did not want to be shown any more by now (RFC 3428 §7): dropped.
-    Expired,
+    /// A text that its sender did not want to be shown any more by now (RFC 3428 §7): it goes no further.
+    Expired(Box<Im>),
     /// The sender is typing, or has stopped.
     Composing(Composing),
     /// Delivery or display receipts: one, or several that came together.
@@ -104,12 +104,11 @@ fn read_described(
     if text.body.is_empty() {
         return Ok(Inbound::Empty);
     }
+    let (im, wanted) = assemble(headers, text);
+    let im = Box::new(im);
     Ok(match expiry(headers) {
-        Some(end) if end < now.wall => Inbound::Expired,
-        _ => {
-            let (im, wanted) = assemble(headers, text);
-            Inbound::Message(Box::new(im), wanted)
-        }
+        Some(end) if end < now.wall => Inbound::Expired(im),
+        _ => Inbound::Message(im, wanted),
     })
 }
 

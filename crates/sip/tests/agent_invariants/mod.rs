@@ -310,6 +310,7 @@ impl World {
                     self.believed(&from.host);
                     self.waiting.push(reference);
                 }
+                SipIn::MessageExpired { from, .. } => self.believed(&from.host),
                 SipIn::Outcome { reference, .. } => {
                     let times = self
                         .outcomes

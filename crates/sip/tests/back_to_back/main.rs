@@ -146,6 +146,7 @@ impl Side {
             SipIn::Conference { .. } | SipIn::Focus { .. } | SipIn::Invitation(_) => {
                 panic!("nobody enters a room here")
             }
+            SipIn::MessageExpired { .. } => panic!("nobody's clock goes wrong"),
             SipIn::MessageGone { .. } => panic!("everything is answered at once"),
         }
     }

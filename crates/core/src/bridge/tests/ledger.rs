@@ -84,6 +84,17 @@ fn a_message_to_sip_ends_once() {
 }
 
 #[test]
+fn a_message_that_came_too_late_is_entered_and_goes_no_further() {
+    let expired = Input::Sip(SipIn::MessageExpired {
+        from: sip(BRUNO),
+        to: sip(ALMA),
+        im: im("b1", "hi"),
+    });
+    let entry = "1 to-xmpp alma@jabber.example sip:bruno@ocs.example b1 failed gateway 480";
+    expect(vec![expired], &[entry]);
+}
+
+#[test]
 fn a_message_to_xmpp_ends_once() {
     let entry =
         |words: &str| format!("1 to-xmpp alma@jabber.example sip:bruno@ocs.example b1 {words}");

@@ -123,7 +123,14 @@ impl Inbox {
                 env.accept(&asked);
                 Arrived::Receipts(receipts)
             }
-            Ok(Inbound::Expired | Inbound::Empty) => {
+            Ok(Inbound::Expired(im)) => {
+                env.accept(&asked);
+                let (from, to) = parties;
+                let im = place.put(*im);
+                env.tell(SipIn::MessageExpired { from, to, im });
+                Arrived::Nothing
+            }
+            Ok(Inbound::Empty) => {
                 env.accept(&asked);
                 Arrived::Nothing
             }
