@@ -181,6 +181,10 @@ const WALL_CLOCK: &[(&str, &str)] = &[
 const DATES: &[(&str, &str)] = &[
     ("crates/core/src/bridge/ledger.rs", "the ledger"),
     ("crates/core/src/bridge/messages.rs", "the ledger"),
+    (
+        "crates/core/src/bridge/reports.rs",
+        "when a message of a room came",
+    ),
     ("crates/core/src/room/conference.rs", "the ledger"),
     ("crates/core/src/room/guest.rs", "the ledger"),
     ("crates/core/src/time.rs", "the type itself"),

@@ -290,7 +290,9 @@ impl Messages {
         cx.record(message.reference, subject, fate, now);
         let error = local_error(Local::OutcomeUnknown);
         let failed = (message.to, message.from, message.id);
-        cx.report(message.reference, failed, error, (about, true));
+        let age = now.wall.saturating_sub(about.arrived);
+        let left = cx.settings.report_for.saturating_sub(age);
+        cx.report_for(left, message.reference, failed, error, (about, true));
     }
 
     /// A MESSAGE from a SIP user to an XMPP user.

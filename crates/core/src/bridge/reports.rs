@@ -61,8 +61,19 @@ impl Context {
         error: StanzaError,
         (about, kept): (About, bool),
     ) {
-        let age = self.now.wall.saturating_sub(about.arrived);
-        let left = self.settings.report_for.saturating_sub(age);
+        let left = self.settings.report_for;
+        self.report_for(left, reference, failed, error, (about, kept));
+    }
+
+    /// The same for a message from before the start, of whose time so much is left.
+    pub(super) fn report_for(
+        &mut self,
+        left: Duration,
+        reference: Ref,
+        failed: Failed,
+        error: StanzaError,
+        (about, kept): (About, bool),
+    ) {
         let report = Report {
             failed,
             error,
