@@ -1,5 +1,7 @@
 //! `[[xmpp.partner]]`: which proofs of a domain count, and which combinations cannot work.
 
+use stox_core::policy::DomainPattern;
+
 use super::keys::Table;
 use super::types::*;
 
@@ -67,12 +69,18 @@ pub(super) fn partner(table: &mut Table) -> Option<Partner> {
         bidirectional: table.or("bidirectional", false),
         address: table.optional("address"),
         direct_tls: table.or("direct_tls", false),
+        networks: table.or("networks", List(Vec::new())).0,
     };
     for conflict in CONFLICTS.iter().filter(|row| (row.applies)(&partner)) {
         table.problem(conflict.key, conflict.why);
     }
     match domain_pattern(&domain?) {
-        Ok(domain) => Some(Partner { domain, ..partner }),
+        Ok(domain) => {
+            if domain != DomainPattern::Any && !partner.networks.is_empty() {
+                table.problem("networks", "is of use only where domain is \"*\": others are dialled wherever their DNS says");
+            }
+            Some(Partner { domain, ..partner })
+        }
         Err(message) => {
             table.problem("domain", message);
             None

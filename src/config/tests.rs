@@ -498,6 +498,10 @@ fn what_a_partner_may_prove_itself_with_must_be_able_to_work() {
         ("external = \"maybe\"", "external: unknown variant"),
         ("direct_tls = true", "direct_tls: is about address"),
         (
+            "networks = [\"10.0.0.0/8\"]",
+            "networks: is of use only where",
+        ),
+        (
             "tls = \"off\"\naddress = \"192.0.2.7:5270\"\ndirect_tls = true",
             "direct_tls: cannot be true where tls",
         ),

@@ -163,6 +163,8 @@ pub struct Partner {
     pub address: Option<SocketAddr>,
     /// TLS comes at once at that address (XEP-0368), not after STARTTLS.
     pub direct_tls: bool,
+    /// Networks that a domain of the rule `*` may be dialled in though they are not public.
+    pub networks: Vec<Network>,
 }
 
 /// Encryption of a partner's streams.

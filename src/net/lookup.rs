@@ -44,17 +44,39 @@ const LOWEST_PORT: u16 = 1024;
 /// # Errors
 /// None is left. The first of them is named.
 pub fn confine(targets: Vec<Target>, networks: &[Network]) -> Result<Vec<Target>, SocketAddr> {
-    let is_open = |target: &Target| {
-        let address = target.address.ip().to_canonical();
-        let listed = |network: &Network| network.contains(address);
-        target.address.port() >= LOWEST_PORT && (is_public(address) || networks.iter().any(listed))
-    };
+    let is_open =
+        |target: &Target| target.address.port() >= LOWEST_PORT && is_open(target.address, networks);
     let first = targets.first().map(|target| target.address);
     let open: Vec<Target> = targets.into_iter().filter(is_open).collect();
     match first {
         Some(address) if open.is_empty() => Err(address),
         _ => Ok(open),
     }
+}
+
+/// Takes out the addresses of an XMPP domain that no setting names where they are neither public nor in one of these
+/// networks. Any port will do: some servers take streams where a firewall lets HTTPS through.
+///
+/// # Errors
+/// None is left. The first of them is named.
+pub fn confine_xmpp(
+    places: Vec<XmppPlace>,
+    networks: &[Network],
+) -> Result<Vec<XmppPlace>, SocketAddr> {
+    let first = places.first().map(|place| place.address);
+    let open: Vec<XmppPlace> = places
+        .into_iter()
+        .filter(|place| is_open(place.address, networks))
+        .collect();
+    match first {
+        Some(address) if open.is_empty() => Err(address),
+        _ => Ok(open),
+    }
+}
+
+fn is_open(address: SocketAddr, networks: &[Network]) -> bool {
+    let address = address.ip().to_canonical();
+    is_public(address) || networks.iter().any(|network| network.contains(address))
 }
 
 async fn ask(dns: &Dns, question: &Question) -> Answer {
@@ -309,6 +331,26 @@ mod tests {
             let found = confine(targets(addresses), networks);
             assert_eq!(found.map(|found| found.len()), expected, "{addresses:?}");
         }
+    }
+
+    #[test]
+    fn xmpp_domains_without_a_name_are_dialled_outside_only() {
+        let places = |addresses: &[&str]| -> Vec<XmppPlace> {
+            let place = |address: &&str| XmppPlace {
+                address: address.parse().unwrap(),
+                direct_tls: false,
+                secure_host: None,
+            };
+            addresses.iter().map(place).collect()
+        };
+        let listed: Vec<Network> = vec!["10.0.0.0/8".parse().unwrap()];
+        let found = confine_xmpp(places(&["127.0.0.1:5269", "8.8.8.8:443"]), &listed);
+        assert_eq!(found, Ok(places(&["8.8.8.8:443"])));
+        let found = confine_xmpp(places(&["[::1]:5269", "127.0.0.1:5269"]), &listed);
+        assert_eq!(found, Err("[::1]:5269".parse().unwrap()));
+        let inside = places(&["[::ffff:10.0.0.1]:5269"]);
+        assert_eq!(confine_xmpp(inside.clone(), &listed), Ok(inside));
+        assert_eq!(confine_xmpp(Vec::new(), &[]), Ok(Vec::new()));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What an administrator is told where a partner and its rule do not fit, and what to do.
 
+use std::net::SocketAddr;
+
 use stox_core::failure::Local;
 use stox_xmpp::stream::{
     ClaimRefusal, CloseReason, PairError, StreamCondition, TlsInfo, VerifyError,
@@ -97,6 +99,13 @@ pub(super) fn no_address(why: Local) -> &'static str {
         }
         _ => "DNS does not answer for it; check dns.servers, and the partner's name servers",
     }
+}
+
+/// DNS leads to a host inside.
+pub(super) fn not_public(address: SocketAddr) -> String {
+    format!(
+        "its DNS records lead to {address}, which is not public, and no rule names the domain; if it is right, give it an [[xmpp.partner]] of its own, or list its network in networks of the rule for \"*\""
+    )
 }
 
 /// DNS does not say whether a server has TLSA records.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use minidom::Element;
 use stox_core::failure::{Failure, Local};
+use stox_core::policy::DomainPattern;
 use stox_xmpp::dialback::Trouble;
 use stox_xmpp::link::{Attempt, Loss};
 use stox_xmpp::stream::{
@@ -325,13 +326,7 @@ impl<'a> Task<'a> {
                 .await
             }
         };
-        let addresses = addresses.map_err(|local| {
-            to.warn(advice::no_address(local));
-            match local {
-                Local::DomainNotFound => Loss::Lasting(Failure::Local(local)),
-                _ => Loss::Passing(Failure::Local(local)),
-            }
-        })?;
+        let addresses = Self::confined(to, partner, addresses)?;
         let own_names = &shared.tls.get().own_names;
         let settings = shared.rules.outbound(pair.clone(), partner, own_names);
         let mut loss = Loss::Passing(Failure::Local(Local::Unreachable));
@@ -344,6 +339,28 @@ impl<'a> Task<'a> {
             }
         }
         Err(loss)
+    }
+
+    /// What may be dialled of what DNS has said. Whoever is not named does not make us speak to hosts inside.
+    fn confined(
+        to: Dialled<'a>,
+        partner: &Partner,
+        found: Result<Vec<XmppPlace>, Local>,
+    ) -> Result<Vec<XmppPlace>, Loss> {
+        let places = found.map_err(|local| {
+            to.warn(advice::no_address(local));
+            match local {
+                Local::DomainNotFound => Loss::Lasting(Failure::Local(local)),
+                _ => Loss::Passing(Failure::Local(local)),
+            }
+        })?;
+        if partner.address.is_some() || partner.domain != DomainPattern::Any {
+            return Ok(places);
+        }
+        lookup::confine_xmpp(places, &partner.networks).map_err(|address| {
+            to.warn(&advice::not_public(address));
+            Loss::Lasting(Failure::Local(Local::DomainNotFound))
+        })
     }
 
     /// Dials one address. Where the peer ends the stream instead of an answer to EXTERNAL, dialback may do better

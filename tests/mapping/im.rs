@@ -254,7 +254,7 @@ So is every payload that is not named here.
 | Call-ID, or the session's | thread | thread | thread | nothing |
 | id | branch of the top Via | branch of the top Via | made here | of a conference: Message-ID; to a room: made here |
 | Date, DateTime | delay, where it is more than a minute off | the same | the same, of a wrapper | of a conference: the same, of a wrapper; to a room: nothing |
-| Expires | a message that comes too late is dropped, and 200 said | the same | — | — |
+| Expires | a message that comes too late goes no further: 200, and `failed` in the ledger | the same | — | — |
 | wish for receipts | request, markable | nothing | request, markable | nothing |
 | receipt | receipt or marker, if she asked | the same, about messages in page mode | the same, about messages of the session | nothing |
 | typing | chat state | chat state | chat state | nothing |

@@ -127,7 +127,8 @@ def configuration(options: Options, certificates: Path, state: Path) -> str:
              f'roots = ["{certificates}/ca.crt"]', f'crls = ["{certificates}/ca.crl"]',
              "[xmpp]", 'listen = ["0.0.0.0:5269", "[::]:5269"]',
              *_partners(),
-             "[[xmpp.partner]]", 'domain = "*"', 'tls = "required"',
+             # The lab's network is a private one.
+             "[[xmpp.partner]]", 'domain = "*"', 'tls = "required"', 'networks = ["10.9.0.0/24", "fd09::/64"]',
              f'certificate = "{options.xmpp_certificate}"',
              *_component(options.component), *_account(options.account),
              "[subscriptions]", 'notify_interval = "1s"', 'restart_spread = "2s"',
