@@ -69,6 +69,9 @@ fn zone(port: u16) -> Vec<Record> {
     ]
 }
 
+/// The servers of these tests are on this machine.
+const INSIDE: &str = "networks = [\"127.0.0.0/8\"]\n";
+
 fn shown(gateway: &Gateway) -> Vec<serde_json::Value> {
     let status: serde_json::Value = serde_json::from_slice(&gateway.status().stdout).unwrap();
     status["discovered"].as_array().unwrap().clone()
@@ -85,7 +88,7 @@ fn dns_tells_where_a_domain_lives_that_no_rule_names() {
             "127.0.0.1:9\"]\ntimeout = \"200ms\"",
             &format!("{}\"]\ntimeout = \"5s\"", names.address),
         )
-        .replace("address = \"127.0.0.1:9\"\n", "")
+        .replace("address = \"127.0.0.1:9\"\n", INSIDE)
         .replace(
             "[[xmpp.partner]]",
             &format!("default_port = {port}\n[[xmpp.partner]]"),
@@ -189,6 +192,31 @@ fn a_domain_that_a_rule_names_is_reached_whatever_dns_says() {
 }
 
 #[test]
+fn nobody_makes_the_gateway_dial_hosts_inside() {
+    let folder = Folder::new("discovery-inside");
+    let servers = TcpListener::bind("127.0.0.1:0").unwrap();
+    servers.set_nonblocking(true).unwrap();
+    let names = NameServer::start(zone(servers.local_addr().unwrap().port()));
+    let settings = SETTINGS
+        .replace(
+            "127.0.0.1:9\"]\ntimeout = \"200ms\"",
+            &format!("{}\"]\ntimeout = \"5s\"", names.address),
+        )
+        .replace("address = \"127.0.0.1:9\"\n", "");
+    let mut gateway = Gateway::start_with(&folder, &settings);
+    let message = request("MESSAGE", "romeo@chat.test", "inside", "hello");
+    let answer = gateway.ask(&peer(), &message);
+    assert!(answer.starts_with("SIP/2.0 404 "), "{answer}");
+    let line = gateway.wait_for("which is not public");
+    assert!(
+        line.contains("chat.test") && line.contains("127.0.0.1"),
+        "{line}"
+    );
+    // Before its answer it would have dialled.
+    assert!(servers.accept().is_err());
+}
+
+#[test]
 fn who_wants_to_watch_a_user_of_a_sip_domain_is_told_that_there_is_none() {
     let folder = Folder::new("discovery-watch");
     let names = NameServer::start(zone(5269));
@@ -197,7 +225,7 @@ fn who_wants_to_watch_a_user_of_a_sip_domain_is_told_that_there_is_none() {
             "127.0.0.1:9\"]\ntimeout = \"200ms\"",
             &format!("{}\"]\ntimeout = \"5s\"", names.address),
         )
-        .replace("address = \"127.0.0.1:9\"\n", "");
+        .replace("address = \"127.0.0.1:9\"\n", INSIDE);
     let gateway = Gateway::start_with(&folder, &settings);
     let socket = peer();
     let own = socket.local_addr().unwrap();

@@ -464,6 +464,25 @@ fn all_problems_are_reported_at_once() {
 }
 
 #[test]
+fn networks_are_for_partners_that_no_rule_names() {
+    let with = |domain: &str| {
+        let place = "domain = \"*\"\n";
+        let keys = format!("domain = \"{domain}\"\nnetworks = [\"10.0.0.0/8\"]\n");
+        read(&EXAMPLE.replacen(place, &keys, 1))
+    };
+    assert_eq!(with("*").unwrap().xmpp.partners[0].networks.len(), 1);
+    for domain in ["jabber.test", "*.jabber.test"] {
+        let found = with(domain).expect_err(domain).list;
+        assert_eq!(found.len(), 1);
+        let problem = found[0].to_string();
+        assert!(
+            problem.starts_with("xmpp.partner[0].networks: is of use only"),
+            "{problem}"
+        );
+    }
+}
+
+#[test]
 fn what_a_partner_may_prove_itself_with_must_be_able_to_work() {
     let with = |keys: &str| {
         let place = "[[xmpp.partner]]\n";
@@ -497,10 +516,6 @@ fn what_a_partner_may_prove_itself_with_must_be_able_to_work() {
         ("before_1_0 = true", "before_1_0: cannot be true where tls"),
         ("external = \"maybe\"", "external: unknown variant"),
         ("direct_tls = true", "direct_tls: is about address"),
-        (
-            "networks = [\"10.0.0.0/8\"]",
-            "networks: is of use only where",
-        ),
         (
             "tls = \"off\"\naddress = \"192.0.2.7:5270\"\ndirect_tls = true",
             "direct_tls: cannot be true where tls",

@@ -326,7 +326,10 @@ impl<'a> Task<'a> {
                 .await
             }
         };
-        let addresses = Self::confined(to, partner, addresses)?;
+        let addresses = Self::confined(to, partner, addresses).map_err(|local| match local {
+            Local::DomainNotFound => Loss::Lasting(Failure::Local(local)),
+            _ => Loss::Passing(Failure::Local(local)),
+        })?;
         let own_names = &shared.tls.get().own_names;
         let settings = shared.rules.outbound(pair.clone(), partner, own_names);
         let mut loss = Loss::Passing(Failure::Local(Local::Unreachable));
@@ -346,20 +349,14 @@ impl<'a> Task<'a> {
         to: Dialled<'a>,
         partner: &Partner,
         found: Result<Vec<XmppPlace>, Local>,
-    ) -> Result<Vec<XmppPlace>, Loss> {
-        let places = found.map_err(|local| {
-            to.warn(advice::no_address(local));
-            match local {
-                Local::DomainNotFound => Loss::Lasting(Failure::Local(local)),
-                _ => Loss::Passing(Failure::Local(local)),
-            }
-        })?;
+    ) -> Result<Vec<XmppPlace>, Local> {
+        let places = found.inspect_err(|local| to.warn(advice::no_address(*local)))?;
         if partner.address.is_some() || partner.domain != DomainPattern::Any {
             return Ok(places);
         }
         lookup::confine_xmpp(places, &partner.networks).map_err(|address| {
             to.warn(&advice::not_public(address));
-            Loss::Lasting(Failure::Local(Local::DomainNotFound))
+            Local::DomainNotFound
         })
     }
 
