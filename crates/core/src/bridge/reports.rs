@@ -19,7 +19,7 @@ struct Report {
     failed: Failed,
     error: StanzaError,
     about: About,
-    /// The store holds the message.
+    /// The store holds the message, or is asked to.
     kept: bool,
     /// It is not made again after that, in monotonic time.
     until: Duration,
@@ -139,6 +139,7 @@ impl Context {
         let at = self.now.mono.saturating_add(self.settings.report_again);
         report.again_at = Some(at);
         let keep = (!report.kept).then(|| report.unsettled(reference));
+        report.kept = true;
         self.arm(at, Timer::Report(reference));
         if let Some(message) = keep {
             self.store(StoreOut::Keep(message));
@@ -153,7 +154,7 @@ impl Context {
     /// The store has answered about a message. False: it was none of a report.
     pub(super) fn report_kept(&mut self, reference: Ref, kept: bool) -> bool {
         let report = self.reports.by_ref.get_mut(&reference);
-        report.map(|report| report.kept |= kept).is_some()
+        report.map(|report| report.kept &= kept).is_some()
     }
 
     /// It is time to make a report again. In the name of a domain that is not ours for the moment none is made.
