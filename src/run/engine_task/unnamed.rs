@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::EngineTask;
 use crate::net::discovery::World;
+use crate::net::public_address::network_of_host;
 use crate::streams::{Asker, Wanted};
 
 /// Between two looks for domains whose records are over: each look goes through everything that may need one.
@@ -19,6 +20,8 @@ const PAUSE: Duration = Duration::from_secs(30);
 
 /// Requests of domains without a name that wait for DNS, in all.
 const MAX_WAITING: usize = 256;
+/// The same of one host.
+const MAX_WAITING_OF_HOST: usize = 32;
 
 /// Requests of SIP domains without a name that their connections have proved, until DNS has answered about them.
 #[derive(Default)]
@@ -27,8 +30,14 @@ pub(super) struct Strangers {
 }
 
 impl Strangers {
-    fn has_room(&self) -> bool {
-        self.waiting.values().map(Vec::len).sum::<usize>() < MAX_WAITING
+    fn has_room(&self, source: &Source) -> bool {
+        let host = network_of_host(source.remote.ip());
+        let (mut all, mut own) = (0, 0);
+        for (other, _) in self.waiting.values().flatten() {
+            all += 1;
+            own += usize::from(network_of_host(other.remote.ip()) == host);
+        }
+        all < MAX_WAITING && own < MAX_WAITING_OF_HOST
     }
 
     fn wait(&mut self, domain: String, source: Source, request: Request) {
@@ -83,7 +92,7 @@ impl EngineTask {
         };
         self.streams.want(wanted);
         // An answer at once is that nobody may ask now.
-        if told.try_recv().is_ok() || !self.strangers.has_room() {
+        if told.try_recv().is_ok() || !self.strangers.has_room(&source) {
             self.engine.put_off(&source, request, now);
         } else {
             self.strangers.wait(domain, source, request);

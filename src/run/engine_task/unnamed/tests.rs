@@ -179,3 +179,44 @@ fn folder() -> PathBuf {
     std::fs::create_dir_all(&path).unwrap();
     path
 }
+
+#[test]
+fn one_host_takes_no_more_than_its_share_of_those_that_wait() {
+    let source = |remote: &str, flow: u64| Source {
+        flow: FlowId(flow),
+        transport: stox_sip::transport::Transport::Tls,
+        remote: remote.parse().unwrap(),
+        certificate_names: Vec::new(),
+    };
+    let request = Request {
+        method: stox_sip::method::Method::MESSAGE,
+        uri: "sip:alma@jabber.test".to_owned(),
+        headers: Default::default(),
+        body: Default::default(),
+    };
+    let mut strangers = Strangers::default();
+    let mut fill = |remote: &str, most: usize| {
+        let mut taken = 0;
+        while taken < most && strangers.has_room(&source(remote, 1)) {
+            let domain = format!("d{}.test", taken % 3);
+            strangers.wait(domain, source(remote, 1), request.clone());
+            taken += 1;
+        }
+        taken
+    };
+    assert_eq!(fill("192.0.2.1:5061", 300), MAX_WAITING_OF_HOST);
+    assert_eq!(
+        fill("192.0.2.1:5062", 300),
+        0,
+        "another port is no other host"
+    );
+    for host in 2..9 {
+        assert_eq!(
+            fill(&format!("192.0.2.{host}:5061"), 300),
+            MAX_WAITING_OF_HOST
+        );
+    }
+    assert_eq!(fill("192.0.2.99:5061", 300), 0, "nobody has room");
+    strangers.left(FlowId(1));
+    assert!(strangers.has_room(&source("192.0.2.1:5061", 2)));
+}
