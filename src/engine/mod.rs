@@ -65,6 +65,13 @@ pub enum Effect {
     Handled(StanzaToken),
 }
 
+/// A stanza that does not count as handled yet.
+struct Held {
+    token: StanzaToken,
+    /// The store has not taken its message.
+    not_kept: bool,
+}
+
 /// The whole gateway without I/O.
 pub struct Engine {
     bridge: Bridge,
@@ -77,7 +84,7 @@ pub struct Engine {
     unnamed: Option<Unnamed>,
     effects: VecDeque<Effect>,
     /// Stanzas that count as handled when the store has their message, or their sender's server the refusal.
-    waiting: BTreeMap<Ref, StanzaToken>,
+    waiting: BTreeMap<Ref, Held>,
     /// The inbound stanza being worked on.
     current: Option<StanzaToken>,
     stopping: bool,
@@ -374,14 +381,15 @@ impl Engine {
 
     /// The store has answered.
     pub fn stored(&mut self, answer: StoreIn, now: Now) {
-        let kept = match &answer {
-            StoreIn::Kept(reference) => Some(*reference),
-            StoreIn::NotKept(_) => None,
-        };
-        self.tell(Input::Store(answer), now);
-        if let Some(reference) = kept {
-            self.is_handled(reference);
+        match &answer {
+            StoreIn::Kept(reference) => self.is_handled(*reference),
+            StoreIn::NotKept(reference) => {
+                if let Some(held) = self.waiting.get_mut(reference) {
+                    held.not_kept = true;
+                }
+            }
         }
+        self.tell(Input::Store(answer), now);
         self.settle(now);
     }
 
@@ -520,7 +528,9 @@ impl Engine {
             }
             while let Some((reference, outcome)) = self.links.poll_settled() {
                 idle = false;
-                if outcome.is_ok() {
+                // Of what neither side takes, no more will come than this.
+                let held = self.waiting.get(&reference);
+                if outcome.is_ok() || held.is_some_and(|held| held.not_kept) {
                     self.is_handled(reference);
                 }
                 self.bridge
@@ -606,13 +616,17 @@ impl Engine {
     /// The stanza that is being worked on is handled when that message is kept, or its sender told.
     fn wait(&mut self, reference: Ref) {
         if let Some(token) = self.current.take() {
-            self.waiting.insert(reference, token);
+            let held = Held {
+                token,
+                not_kept: false,
+            };
+            self.waiting.insert(reference, held);
         }
     }
 
     fn is_handled(&mut self, reference: Ref) {
-        if let Some(token) = self.waiting.remove(&reference) {
-            self.effects.push_back(Effect::Handled(token));
+        if let Some(held) = self.waiting.remove(&reference) {
+            self.effects.push_back(Effect::Handled(held.token));
         }
     }
 

@@ -248,7 +248,9 @@ impl Messages {
             cx.record(reference, message.subject(), fate, now);
             let error = local_error(Local::Overloaded);
             let failed = (message.to, message.from, message.id);
-            cx.report(reference, failed, error, (message.about, false));
+            cx.report(reference, failed, error, (message.about, true));
+            // Asked again only if its sender cannot be told.
+            cx.report_kept(reference, false);
         }
     }
 

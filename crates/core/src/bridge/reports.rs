@@ -1,7 +1,8 @@
 //! Errors that the senders of XMPP messages are owed, until their servers have handled them.
 //!
 //! Nobody asks for an error that does not come, so a report that its link gives up is made again after a while. Until it is
-//! handled the store holds its message, so that a crash does not end the matter either.
+//! handled the store holds its message, also one that was refused before it was kept, so that a crash does not end the
+//! matter either.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -33,6 +34,7 @@ pub(super) struct Reports {
     by_ref: BTreeMap<Ref, Report>,
     /// How many wait to be made again, by the domain that they are for.
     waiting: BTreeMap<String, usize>,
+    waiting_in_all: usize,
     lost: u64,
 }
 
@@ -42,8 +44,14 @@ impl Reports {
         self.lost
     }
 
+    fn wait(&mut self, domain: String) {
+        *self.waiting.entry(domain).or_default() += 1;
+        self.waiting_in_all += 1;
+    }
+
     fn release(&mut self, domain: &str) {
         if let Some(count) = self.waiting.get_mut(domain) {
+            self.waiting_in_all = self.waiting_in_all.saturating_sub(1);
             *count = count.saturating_sub(1);
             if *count == 0 {
                 self.waiting.remove(domain);
@@ -74,7 +82,7 @@ impl Context {
         error: StanzaError,
         (about, kept): (About, bool),
     ) {
-        let report = Report {
+        let mut report = Report {
             failed,
             error,
             about,
@@ -82,6 +90,7 @@ impl Context {
             until: self.now.mono.saturating_add(left),
             again_at: None,
         };
+        self.keep_report(reference, &mut report);
         self.make(reference, &report);
         self.reports.by_ref.insert(reference, report);
     }
@@ -94,6 +103,21 @@ impl Context {
             ..About::default()
         };
         self.report(reference, failed, error, (about, false));
+    }
+
+    fn keep_report(&mut self, reference: Ref, report: &mut Report) {
+        if !report.kept {
+            report.kept = true;
+            let (to, from, id) = report.failed.clone();
+            let about = report.about.clone();
+            self.store(StoreOut::Keep(Unsettled {
+                reference,
+                from,
+                to,
+                id,
+                about,
+            }));
+        }
     }
 
     fn make(&mut self, reference: Ref, report: &Report) {
@@ -123,27 +147,25 @@ impl Context {
     }
 
     fn make_later(&mut self, reference: Ref, why: &Failure) {
-        let Some(report) = self.reports.by_ref.get_mut(&reference) else {
+        let Some(mut report) = self.reports.by_ref.remove(&reference) else {
             return;
         };
-        let domain = &report.failed.1.domain;
-        let waiting = self.reports.waiting.get(domain).copied().unwrap_or(0);
+        let domain = report.failed.1.domain.clone();
+        let waiting = self.reports.waiting.get(&domain).copied().unwrap_or(0);
         let hopeless = *why == Failure::Local(Local::TooLarge)
             || report.until <= self.now.mono
-            || waiting >= self.settings.max_pending_per_domain;
+            || waiting >= self.settings.max_pending_per_domain
+            || self.reports.waiting_in_all >= self.settings.max_reports;
         if hopeless {
             self.reports.lost = self.reports.lost.saturating_add(1);
-            return self.forget_report(reference);
+            return self.store(StoreOut::Settle(reference));
         }
-        *self.reports.waiting.entry(domain.clone()).or_default() += 1;
+        self.reports.wait(domain);
         let at = self.now.mono.saturating_add(self.settings.report_again);
         report.again_at = Some(at);
-        let keep = (!report.kept).then(|| report.unsettled(reference));
-        report.kept = true;
         self.arm(at, Timer::Report(reference));
-        if let Some(message) = keep {
-            self.store(StoreOut::Keep(message));
-        }
+        self.keep_report(reference, &mut report);
+        self.reports.by_ref.insert(reference, report);
     }
 
     fn forget_report(&mut self, reference: Ref) {
@@ -189,18 +211,6 @@ impl Context {
             self.reports.by_ref.remove(&reference);
         }
         self.reports.waiting.clear();
-    }
-}
-
-impl Report {
-    fn unsettled(&self, reference: Ref) -> Unsettled {
-        let (to, from, id) = self.failed.clone();
-        Unsettled {
-            reference,
-            from,
-            to,
-            id,
-            about: self.about.clone(),
-        }
+        self.reports.waiting_in_all = 0;
     }
 }

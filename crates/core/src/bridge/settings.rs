@@ -37,6 +37,8 @@ pub struct Settings {
     pub report_again: Duration,
     /// How long after its message came an error report is made again. Then its sender never learns that it failed.
     pub report_for: Duration,
+    /// Error reports that wait to be made again, in all; more are given up.
+    pub max_reports: usize,
     /// Messages of one domain without an outcome; more are refused for now. Also error reports to one domain that wait to
     /// be made again; more are given up.
     pub max_pending_per_domain: usize,
@@ -90,6 +92,7 @@ impl Default for Settings {
             ask_attempts: 5,
             report_again: Duration::from_secs(600),
             report_for: Duration::from_secs(24 * 3600),
+            max_reports: 20_000,
             max_pending_per_domain: 1000,
             max_contacts: 200_000,
             max_contacts_per_user: 1000,

@@ -55,7 +55,7 @@ impl World {
         }
     }
 
-    /// All commands that wait, but for those to the ledger.
+    /// All commands that wait, but for those to the store.
     fn drain(&mut self) -> Vec<Command> {
         let mut rest = Vec::new();
         while let Some(command) = self.bridge.poll_command() {
@@ -63,6 +63,7 @@ impl World {
                 Command::Store(StoreOut::Record(entry)) => {
                     self.entered.push((entry.way, entry.fate.outcome));
                 }
+                Command::Store(StoreOut::Keep(_) | StoreOut::Settle(_)) => {}
                 other => rest.push(other),
             }
         }

@@ -27,9 +27,7 @@ struct Mail {
     /// Errors on their way, and those that were handled.
     reports: BTreeMap<Ref, String>,
     told: BTreeSet<String>,
-    /// Names under which an error has gone out.
-    erred: BTreeSet<Ref>,
-    /// Messages for SIP.
+    /// All that was ever sent there.
     for_sip: Vec<Ref>,
     /// What each XMPP message should lead to.
     names: BTreeMap<Ref, String>,
@@ -50,9 +48,6 @@ impl Mail {
             match command {
                 Command::Store(StoreOut::Keep(message)) => {
                     self.rows.insert(message.reference);
-                    if !self.erred.contains(&message.reference) {
-                        self.for_sip.push(message.reference);
-                    }
                     self.names
                         .insert(message.reference, message.id.unwrap_or_default());
                     self.keeping.push(message.reference);
@@ -68,7 +63,10 @@ impl Mail {
                     let before = self.ledger.get(&amendment.number);
                     assert!(before.is_some(), "no entry: {amendment:?}");
                 }
-                Command::Sip(SipOut::Message { reference, .. }) => self.at_sip.push(reference),
+                Command::Sip(SipOut::Message { reference, .. }) => {
+                    self.at_sip.push(reference);
+                    self.for_sip.push(reference);
+                }
                 Command::Sip(SipOut::AnswerMessage { reference, .. }) => {
                     assert!(
                         self.waiting.remove(&reference),
@@ -81,7 +79,6 @@ impl Mail {
                 Command::Xmpp(XmppOut::MessageError { reference, id, .. }) => {
                     let id = id.unwrap_or_default();
                     assert!(!self.told.contains(&id), "told twice: {id}");
-                    self.erred.insert(reference);
                     let before = self.reports.insert(reference, id.clone());
                     assert_eq!(before, None, "told while it is told: {id}");
                     self.at_xmpp.push((reference, id));

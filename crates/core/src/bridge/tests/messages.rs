@@ -108,22 +108,34 @@ fn what_cannot_go_to_sip_goes_back_or_nowhere() {
         (
             BRUNO,
             room,
-            &["bruno@ocs.example > alma@jabber.example/desk error m1 not-acceptable as 1"],
+            &[
+                "keep 1",
+                "bruno@ocs.example > alma@jabber.example/desk error m1 not-acceptable as 1",
+            ],
         ),
         (
             "ocs.example",
             im("m1", "x"),
-            &["ocs.example > alma@jabber.example/desk error m1 service-unavailable as 1"],
+            &[
+                "keep 1",
+                "ocs.example > alma@jabber.example/desk error m1 service-unavailable as 1",
+            ],
         ),
         (
             "dora@jabber.example",
             im("m1", "x"),
-            &["dora@jabber.example > alma@jabber.example/desk error m1 not-allowed as 1"],
+            &[
+                "keep 1",
+                "dora@jabber.example > alma@jabber.example/desk error m1 not-allowed as 1",
+            ],
         ),
         (
             "\\20b@ocs.example",
             im("", "x"),
-            &["\\20b@ocs.example > alma@jabber.example/desk error - jid-malformed as 1"],
+            &[
+                "keep 1",
+                "\\20b@ocs.example > alma@jabber.example/desk error - jid-malformed as 1",
+            ],
         ),
     ];
     for (to, im, commands) in rows {
@@ -148,7 +160,7 @@ fn a_domain_has_room_for_so_many_messages() {
     let mut world = World::with(|settings| settings.max_pending_per_domain = 1);
     world.expect(from_xmpp(BRUNO, im("m1", "hi")), &["keep 1"]);
     let error = "bruno@ocs.example > alma@jabber.example/desk error m2 resource-constraint as 2";
-    world.expect(from_xmpp(BRUNO, im("m2", "hi")), &[error]);
+    world.expect(from_xmpp(BRUNO, im("m2", "hi")), &["keep 2", error]);
     let sent = "MESSAGE 1 sip:alma@jabber.example;gr=desk > sip:bruno@ocs.example";
     world.expect(kept(1), &[sent]);
     world.expect(outcome(1, Ok(())), &["settle 1"]);
@@ -446,8 +458,15 @@ fn failures_that_wait_are_bounded_for_each_domain() {
         im: im("m2", ""),
         why: Local::Encrypted,
     };
-    world.expect(Input::Xmpp(encrypted), &[refused]);
+    world.expect(Input::Xmpp(encrypted), &["keep 2", refused]);
     world.expect(settled(2, Err(OVERDUE)), &["settle 2"]);
+    assert_eq!(world.bridge.status().lost_reports, 1);
+}
+
+#[test]
+fn failures_that_wait_are_bounded_in_all() {
+    let mut world = failed(|settings| settings.max_reports = 0);
+    world.expect(settled(1, Err(OVERDUE)), &["settle 1"]);
     assert_eq!(world.bridge.status().lost_reports, 1);
 }
 
@@ -460,14 +479,26 @@ fn a_failure_that_is_too_large_to_be_told_is_given_up() {
 }
 
 #[test]
-fn a_refusal_that_cannot_be_told_at_once_is_kept() {
+fn a_refusal_is_kept_until_it_is_handled() {
     let mut world = World::new();
     let error = "ocs.example > alma@jabber.example/desk error m1 service-unavailable as 1";
-    world.expect(from_xmpp("ocs.example", im("m1", "hi")), &[error]);
-    world.expect(settled(1, Err(OVERDUE)), &["keep 1"]);
+    world.expect(from_xmpp("ocs.example", im("m1", "hi")), &["keep 1", error]);
     world.expect(kept(1), &[]);
+    world.expect(settled(1, Err(OVERDUE)), &[]);
     world.pass(600, &[error]);
     world.expect(settled(1, Ok(())), &["settle 1"]);
+    world.is_settled();
+    // The store cannot take it: it is asked again when its sender could not be told.
+    let again = error.replace("as 1", "as 2");
+    world.expect(
+        from_xmpp("ocs.example", im("m1", "hi")),
+        &["keep 2", &again],
+    );
+    world.expect(Input::Store(StoreIn::NotKept(Ref(2))), &[]);
+    world.expect(settled(2, Err(OVERDUE)), &["keep 2"]);
+    world.expect(kept(2), &[]);
+    world.pass(600, &[&again]);
+    world.expect(settled(2, Ok(())), &["settle 2"]);
     world.is_settled();
 }
 
@@ -521,7 +552,7 @@ fn a_stop_answers_everybody() {
     world.expect(kept(1), &[]);
     world.expect(settled(1, Ok(())), &["settle 1"]);
     let error = "bruno@ocs.example > alma@jabber.example/desk error m4 resource-constraint as 4";
-    world.expect(from_xmpp(BRUNO, im("m4", "hi")), &[error]);
+    world.expect(from_xmpp(BRUNO, im("m4", "hi")), &["keep 4", error]);
     world.expect(from_sip(71, im("b2", "hi")), &["answer 71 503"]);
     world.expect(outcome(2, Ok(())), &["settle 2"]);
     world.expect(settled(3, Ok(())), &[]);
@@ -776,7 +807,7 @@ fn an_encrypted_message_goes_back() {
             why: Local::Encrypted,
         });
         let error = format!("{to} > {DESK} error m1 {condition} as 1");
-        world.expect(input, &[&error]);
+        world.expect(input, &["keep 1", &error]);
         world.is_settled();
     }
 }
