@@ -68,7 +68,7 @@ pub enum Effect {
 /// A stanza that does not count as handled yet.
 struct Held {
     token: StanzaToken,
-    /// The store has not taken its message.
+    /// The store has not taken its message when it was asked first.
     not_kept: bool,
 }
 
@@ -383,11 +383,12 @@ impl Engine {
     pub fn stored(&mut self, answer: StoreIn, now: Now) {
         match &answer {
             StoreIn::Kept(reference) => self.is_handled(*reference),
-            StoreIn::NotKept(reference) => {
-                if let Some(held) = self.waiting.get_mut(reference) {
-                    held.not_kept = true;
-                }
-            }
+            // Of what neither side takes, no more will come than this.
+            StoreIn::NotKept(reference) => match self.waiting.get_mut(reference) {
+                Some(held) if held.not_kept => self.is_handled(*reference),
+                Some(held) => held.not_kept = true,
+                None => {}
+            },
         }
         self.tell(Input::Store(answer), now);
         self.settle(now);
@@ -528,9 +529,7 @@ impl Engine {
             }
             while let Some((reference, outcome)) = self.links.poll_settled() {
                 idle = false;
-                // Of what neither side takes, no more will come than this.
-                let held = self.waiting.get(&reference);
-                if outcome.is_ok() || held.is_some_and(|held| held.not_kept) {
+                if outcome.is_ok() {
                     self.is_handled(reference);
                 }
                 self.bridge

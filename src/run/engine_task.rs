@@ -164,6 +164,8 @@ impl EngineTask {
             }
         }
         self.carry_out();
+        // Nobody hears the store's answers any more, and it must not wait for that.
+        inputs.stored.close();
         self.store.finish(std::mem::take(&mut self.backlog));
         let last = Instant::now() + Duration::from_secs(2);
         self.streams

@@ -91,6 +91,9 @@ impl Rooms {
                     .message_error(cx, &from, &to, id.as_ref(), &error)
                     || self
                         .conferences
+                        .message_error(cx, (&from, &to), id.as_ref(), &error)
+                    || self
+                        .invitations
                         .message_error(cx, (&from, &to), id.as_ref(), &error);
                 (!taken).then_some(XmppIn::MessageError {
                     from,

@@ -221,6 +221,11 @@ impl Link {
             _ => None,
         };
         match cut {
+            // What was written behind it may have come back, too, on a way that was cut.
+            Some(_) if answered.is_late && answered.is_present => {
+                self.write_again();
+                self.make_progress(now);
+            }
             Some(_) if answered.is_late => {}
             Some(why) => self.lose_fence(answered.covers, why, now),
             None => self.hear(&answered, now),

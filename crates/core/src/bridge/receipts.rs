@@ -189,7 +189,7 @@ impl Context {
             Err(_) if message.state.told.is_some() => {}
             Err(failure) => {
                 self.receipts.forget_to_sip(reference);
-                self.report_new((from, to, Some(id)), to_stanza(&failure));
+                self.report_as(reference, (from, to, Some(id)), to_stanza(&failure));
             }
         }
     }

@@ -4,10 +4,10 @@
 //! handled the store holds its message, also one that was refused before it was kept, so that a crash does not end the
 //! matter either.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::address::Jid;
+use crate::address::{Jid, canonical_domain};
 use crate::failure::{Failure, Local, StanzaError};
 use crate::vocab::{About, Ref, StoreOut, Unsettled, XmppOut};
 
@@ -16,8 +16,16 @@ use super::context::{Context, Timer};
 /// The message that has failed: the address that it was for, its sender and its id.
 pub(crate) type Failed = (Jid, Jid, Option<String>);
 
+/// Longest id of a stanza whose report may wait, in octets: nobody needs longer ones.
+const MAX_ID: usize = 1024;
+/// Reports that the store has been asked to keep, and has not yet. More are kept only when they are given up: a flood of
+/// refusals takes no places from messages.
+const MAX_ASKED: usize = 256;
+
 struct Report {
     failed: Failed,
+    /// That it is for, canonical.
+    domain: String,
     error: StanzaError,
     about: About,
     /// The store holds the message, or is asked to.
@@ -35,6 +43,8 @@ pub(super) struct Reports {
     /// How many wait to be made again, by the domain that they are for.
     waiting: BTreeMap<String, usize>,
     waiting_in_all: usize,
+    /// What the store has been asked to keep.
+    asked: BTreeSet<Ref>,
     lost: u64,
 }
 
@@ -83,6 +93,7 @@ impl Context {
         (about, kept): (About, bool),
     ) {
         let mut report = Report {
+            domain: canonical_domain(&failed.1.domain),
             failed,
             error,
             about,
@@ -90,7 +101,9 @@ impl Context {
             until: self.now.mono.saturating_add(left),
             again_at: None,
         };
-        self.keep_report(reference, &mut report);
+        if self.reports.asked.len() < MAX_ASKED {
+            self.keep_report(reference, &mut report);
+        }
         self.make(reference, &report);
         self.reports.by_ref.insert(reference, report);
     }
@@ -98,6 +111,11 @@ impl Context {
     /// The same for a message that is not in the store, and has no name yet.
     pub(crate) fn report_new(&mut self, failed: Failed, error: StanzaError) {
         let reference = self.fresh_ref();
+        self.report_as(reference, failed, error);
+    }
+
+    /// The same for one that stands in the ledger under that name, and is in the store no more.
+    pub(crate) fn report_as(&mut self, reference: Ref, failed: Failed, error: StanzaError) {
         let about = About {
             arrived: self.now.wall,
             ..About::default()
@@ -108,6 +126,7 @@ impl Context {
     fn keep_report(&mut self, reference: Ref, report: &mut Report) {
         if !report.kept {
             report.kept = true;
+            self.reports.asked.insert(reference);
             let (to, from, id) = report.failed.clone();
             let about = report.about.clone();
             self.store(StoreOut::Keep(Unsettled {
@@ -150,22 +169,30 @@ impl Context {
         let Some(mut report) = self.reports.by_ref.remove(&reference) else {
             return;
         };
-        let domain = report.failed.1.domain.clone();
-        let waiting = self.reports.waiting.get(&domain).copied().unwrap_or(0);
+        let waiting = self.reports.waiting.get(&report.domain).copied();
         let hopeless = *why == Failure::Local(Local::TooLarge)
             || report.until <= self.now.mono
-            || waiting >= self.settings.max_pending_per_domain
-            || self.reports.waiting_in_all >= self.settings.max_reports;
+            || report.failed.2.as_ref().is_some_and(|id| id.len() > MAX_ID)
+            || waiting.unwrap_or(0) >= self.most_waiting();
         if hopeless {
             self.reports.lost = self.reports.lost.saturating_add(1);
             return self.store(StoreOut::Settle(reference));
         }
-        self.reports.wait(domain);
+        self.reports.wait(report.domain.clone());
         let at = self.now.mono.saturating_add(self.settings.report_again);
         report.again_at = Some(at);
         self.arm(at, Timer::Report(reference));
         self.keep_report(reference, &mut report);
         self.reports.by_ref.insert(reference, report);
+    }
+
+    /// How many reports to one domain may wait: the less, the more wait in all, so that some room is left for others.
+    fn most_waiting(&self) -> usize {
+        let left = self
+            .settings
+            .max_reports
+            .saturating_sub(self.reports.waiting_in_all);
+        self.settings.max_pending_per_domain.min(left.div_ceil(10))
     }
 
     fn forget_report(&mut self, reference: Ref) {
@@ -175,8 +202,9 @@ impl Context {
 
     /// The store has answered about a message. False: it was none of a report.
     pub(super) fn report_kept(&mut self, reference: Ref, kept: bool) -> bool {
+        let asked = self.reports.asked.remove(&reference);
         let report = self.reports.by_ref.get_mut(&reference);
-        report.map(|report| report.kept &= kept).is_some()
+        report.map(|report| report.kept &= kept).is_some() || asked
     }
 
     /// It is time to make a report again. In the name of a domain that is not ours for the moment none is made.
@@ -185,8 +213,8 @@ impl Context {
             return;
         };
         report.again_at = None;
-        let (from, to, _) = &report.failed;
-        self.reports.release(&to.domain);
+        self.reports.release(&report.domain);
+        let (from, ..) = &report.failed;
         let speaks = self.settings.policy.speaks_for(&from.domain);
         if speaks {
             self.make(reference, &report);

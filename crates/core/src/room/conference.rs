@@ -558,8 +558,8 @@ impl Conferences {
 
 fn key_of(user: &Jid, conference: &Jid) -> LegKey {
     LegKey {
-        user: user.match_key(),
-        conference: conference.bare().match_key(),
+        user: user.canonical(),
+        conference: conference.bare().canonical(),
     }
 }
 

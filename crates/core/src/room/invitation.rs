@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use crate::address::{Jid, Scheme, SipAddress, jid_to_sip, sip_to_jid};
 use crate::bridge::context::{Context, local_error};
-use crate::failure::{Failure, Local, to_stanza};
+use crate::bridge::messages::reported;
+use crate::failure::{Failure, Local, StanzaError, to_stanza};
 use crate::vocab::{Im, Invitation, MucIn, MucOut, Ref, SipOut, Text, XmppOut};
 
 /// An invitation that a SIP user has not been told yet.
@@ -22,8 +23,20 @@ struct Told {
 pub(super) struct Invitations {
     /// To SIP users.
     to_sip: BTreeMap<Ref, Told>,
-    /// To XMPP users, with the names that the SIP adapter has for them.
-    to_xmpp: BTreeMap<Ref, Ref>,
+    /// To XMPP users.
+    to_xmpp: BTreeMap<Ref, Sent>,
+    /// Those by the ids of their stanzas.
+    by_id: BTreeMap<String, Ref>,
+}
+
+/// An invitation that an XMPP user's server has not handled yet.
+struct Sent {
+    id: String,
+    /// The conference and she.
+    from: Jid,
+    to: Jid,
+    /// What the SIP adapter calls it; gone when it has been answered.
+    open: Option<Ref>,
 }
 
 impl Invitations {
@@ -94,9 +107,18 @@ impl Invitations {
         match stanza {
             Ok((from, to, inviter)) => {
                 let reference = cx.fresh_ref();
-                self.to_xmpp.insert(reference, invitation.reference);
+                let id = cx.entropy.token();
+                let sent = Sent {
+                    id: id.clone(),
+                    from: from.clone(),
+                    to: to.clone(),
+                    open: Some(invitation.reference),
+                };
+                self.to_xmpp.insert(reference, sent);
+                self.by_id.insert(id.clone(), reference);
                 cx.xmpp(XmppOut::Muc(MucOut::Invited {
                     reference,
+                    id,
                     from,
                     to,
                     inviter,
@@ -117,13 +139,41 @@ impl Invitations {
         reference: Ref,
         outcome: &Result<(), Failure>,
     ) -> bool {
-        let Some(reference) = self.to_xmpp.remove(&reference) else {
+        let Some(sent) = self.to_xmpp.remove(&reference) else {
             return false;
         };
-        cx.sip(SipOut::AnswerInvitation {
-            reference,
-            outcome: outcome.clone(),
-        });
+        self.by_id.remove(&sent.id);
+        if let Some(reference) = sent.open {
+            cx.sip(SipOut::AnswerInvitation {
+                reference,
+                outcome: outcome.clone(),
+            });
+        }
+        true
+    }
+
+    /// An error about an invitation to an XMPP user. False: it is about something else.
+    pub(super) fn message_error(
+        &mut self,
+        cx: &mut Context,
+        (from, to): (&Jid, &Jid),
+        id: Option<&String>,
+        error: &StanzaError,
+    ) -> bool {
+        let sent = id.and_then(|id| self.to_xmpp.get_mut(self.by_id.get(id)?));
+        let is_meant = |sent: &&mut Sent| {
+            sent.to.match_key() == from.bare().match_key()
+                && sent.from.match_key() == to.bare().match_key()
+        };
+        let Some(sent) = sent.filter(is_meant) else {
+            return false;
+        };
+        if let Some(reference) = sent.open.take() {
+            cx.sip(SipOut::AnswerInvitation {
+                reference,
+                outcome: Err(reported(from, error.clone())),
+            });
+        }
         true
     }
 

@@ -524,6 +524,8 @@ pub enum MucOut {
     Invited {
         /// For [`super::XmppIn::Settled`].
         reference: Ref,
+        /// Id of the stanza.
+        id: String,
         /// The conference.
         from: Jid,
         /// XMPP user.

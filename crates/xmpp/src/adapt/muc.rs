@@ -218,10 +218,15 @@ pub(super) fn write(out: &MucOut, now: Now) -> Element {
         MucOut::Invited {
             from,
             to,
+            id,
             inviter,
             reason,
             ..
-        } => write_invite(from, to, "from", inviter, reason.as_deref()),
+        } => {
+            let mut stanza = write_invite(from, to, "from", inviter, reason.as_deref());
+            xml::set_attr(&mut stanza, xml_ncname!("id").into(), id);
+            stanza
+        }
         MucOut::Ping {
             reference,
             from,

@@ -30,7 +30,7 @@ pub(super) struct Answered {
     /// It was given up, or its stream is gone.
     pub(super) is_late: bool,
     /// It was written to the present stream.
-    is_present: bool,
+    pub(super) is_present: bool,
     /// An older fence of its stream has no answer.
     behind_gap: bool,
 }
@@ -115,7 +115,7 @@ impl Link {
     }
 
     /// Errors about what is in flight may have been lost on a stream that works.
-    fn write_again(&mut self) {
+    pub(super) fn write_again(&mut self) {
         let Phase::Up(up) = &mut self.phase else {
             return;
         };
@@ -127,8 +127,13 @@ impl Link {
     }
 
     pub(super) fn keep_late(&mut self, fence: Fence) {
-        if self.late.len() >= LATE_FENCES {
-            self.late.pop_front();
+        if self.late.len() >= LATE_FENCES
+            && let Some(oldest) = self.late.pop_front()
+        {
+            // What stands behind a gap that nobody remembers proves nothing.
+            let present = self.attempt;
+            self.late
+                .retain(|late| late.stream != oldest.stream || late.stream == present);
         }
         self.late.push_back(fence);
     }

@@ -541,6 +541,49 @@ fn a_late_error_of_the_server_between_means_nothing() {
 }
 
 #[test]
+fn an_error_of_the_server_between_for_an_old_fence_is_a_gap() {
+    let mut bench = Bench::up(Settings {
+        routed: true,
+        ..Settings::default()
+    });
+    bench.report(1);
+    bench.expect(&["write m1", "fence 1"]);
+    bench.link.partner_seen(bench.now);
+    bench.expect(&["fence 2"]);
+    let id = bench.fences[1].clone();
+    let error = IqKind::Error(StanzaError::new(Condition::RemoteServerTimeout));
+    assert!(bench.answer_as("jabber.example", &id, error));
+    bench.expect(&["write m1", "fence 3"]);
+    let id = bench.fences[2].clone();
+    assert!(!bench.answer_as("jabber.example", &id, IqKind::Result));
+    bench.expect(&[]);
+    bench.answer(3);
+    bench.expect(&["1 ok"]);
+}
+
+#[test]
+fn fences_that_were_forgotten_take_those_behind_them_along() {
+    let mut bench = Bench::up(Settings::default());
+    bench.message(1);
+    bench.expect(&["write m1", "fence 1"]);
+    bench.link.partner_seen(bench.now);
+    bench.expect(&["fence 2"]);
+    let behind = bench.fences[2].clone();
+    for attempt in 1..5 {
+        bench.lost(attempt, BROKEN);
+        if attempt == 1 {
+            bench.plain("presence", 9, "");
+        }
+        bench.pass(60);
+        bench.ready(attempt + 1);
+        bench.pass(1);
+    }
+    bench.take();
+    assert!(!bench.answer_as("jabber.example", &behind, IqKind::Result));
+    bench.expect(&[]);
+}
+
+#[test]
 fn one_fence_covers_all_before_it_and_none_after() {
     let mut bench = Bench::up(Settings::default());
     for number in 1..=3 {

@@ -471,6 +471,68 @@ fn failures_that_wait_are_bounded_in_all() {
 }
 
 #[test]
+fn the_fuller_it_is_the_less_one_domain_may_take() {
+    let mut world = World::with(|settings| {
+        settings.policy = Policy::new([SipDomain {
+            name: "ocs.example".to_owned(),
+            allowed: vec![DomainPattern::Any],
+        }]);
+        settings.max_reports = 100;
+    });
+    let mut refused = |domain: &str, number: u64| {
+        let message = XmppIn::Message {
+            from: jid(&format!("alma@{domain}")),
+            to: jid("ocs.example"),
+            im: im("m1", "hi"),
+        };
+        world.bridge.handle(Input::Xmpp(message), world.now);
+        world
+            .bridge
+            .handle(settled(number, Err(OVERDUE)), world.now);
+        world.drain();
+        world.bridge.status().lost_reports
+    };
+    // However a domain is spelled, it is one.
+    let spelled = ["evil.example", "EVIL.example", "Evil.Example"];
+    let lost = (1..=30).map(|number| refused(spelled[number % 3], number as u64));
+    assert_eq!(lost.last(), Some(20));
+    assert_eq!(refused("honest.example", 31), 20);
+}
+
+#[test]
+fn no_long_id_waits() {
+    let mut world = World::new();
+    let id = "x".repeat(1025);
+    world
+        .bridge
+        .handle(from_xmpp("ocs.example", im(&id, "hi")), world.now);
+    world.drain();
+    world.expect(settled(1, Err(OVERDUE)), &["settle 1"]);
+    assert_eq!(world.bridge.status().lost_reports, 1);
+}
+
+#[test]
+fn a_flood_of_refusals_takes_no_places_in_the_store() {
+    let mut world = World::new();
+    let mut keeps = 0;
+    for number in 0..1000 {
+        let message = from_xmpp("ocs.example", im(&format!("m{number}"), "hi"));
+        world.bridge.handle(message, world.now);
+        let out = world.drain();
+        keeps += out.iter().filter(|words| words.starts_with("keep")).count();
+    }
+    assert_eq!(keeps, 256);
+    world.expect(kept(1), &[]);
+    let last = "ocs.example > alma@jabber.example/desk error m service-unavailable as 1001";
+    world.expect(
+        from_xmpp("ocs.example", im("m", "hi")),
+        &["keep 1001", last],
+    );
+    // One that was not kept is, when its sender cannot be told.
+    world.expect(settled(1000, Err(OVERDUE)), &["keep 1000"]);
+}
+
+#[test]
 fn a_failure_that_is_too_large_to_be_told_is_given_up() {
     let mut world = failed(|_| {});
     let outcome = Err(Failure::Local(Local::TooLarge));

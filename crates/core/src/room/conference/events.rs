@@ -107,7 +107,12 @@ impl Conferences {
         }
     }
 
-    pub(super) fn said(&mut self, cx: &mut Context, leg: Ref, said: Early) {
+    pub(super) fn said(&mut self, cx: &mut Context, leg: Ref, mut said: Early) {
+        // An error about it must not be taken for one about another.
+        let id = said.im.id.clone();
+        if id.is_some_and(|id| self.incoming_by_id.contains_key(&(leg, id))) {
+            said.im.id = None;
+        }
         let max = cx.settings.rooms.max_pending;
         let reference = said.reference;
         let refusal = match self.legs.get_mut(&leg) {
@@ -206,7 +211,8 @@ impl Conferences {
                 if let Some(entry) = leg {
                     entry.outgoing = entry.outgoing.saturating_sub(1);
                 }
-                cx.report_new((waiting.to, waiting.from, waiting.id), to_stanza(&failure));
+                let failed = (waiting.to, waiting.from, waiting.id);
+                cx.report_as(reference, failed, to_stanza(&failure));
             }
         }
     }

@@ -550,6 +550,26 @@ fn what_her_server_refuses_is_no_success() {
 }
 
 #[test]
+fn an_error_is_about_one_of_two_messages_of_the_same_id() {
+    let mut world = entered();
+    world.give(event(1, said(7, "romeo@sip.example", false, "x")));
+    let commands = world.give(event(1, said(8, "romeo@sip.example", false, "y")));
+    let Some(Command::Xmpp(XmppOut::Message { im, .. })) = commands.first() else {
+        panic!("{commands:?}");
+    };
+    assert!(im.id.as_deref().is_some_and(|id| id != "s1"), "{im:?}");
+    let error = XmppIn::MessageError {
+        from: jid(JULIET),
+        to: jid(VERONA),
+        id: Some("s1".to_owned()),
+        error: StanzaError::new(Condition::PolicyViolation),
+    };
+    world.expect(Input::Xmpp(error), &["answer 7 403"]);
+    world.expect(settled(2, Ok(())), &[]);
+    world.expect(settled(3, Ok(())), &["answer 8 200"]);
+}
+
+#[test]
 fn messages_under_way_are_bounded_each_way() {
     let mut world = entered_with(|settings| settings.rooms.max_pending = 1);
     world.give(message(JULIET, VERONA, im(ImKind::Groupchat, "m1", "x")));

@@ -75,6 +75,24 @@ fn a_conference_invites_an_xmpp_user() {
         &["verona@chat.sip.example > juliet@xmpp.example invited 1 by romeo@sip.example None"],
     );
     world.expect(settled(1, Ok(())), &["invitation 70 200"]);
+    // Her server does not know her: the fence is no success then.
+    let commands = world.give(invitation("juliet@xmpp.example"));
+    let Some(Command::Xmpp(XmppOut::Muc(MucOut::Invited { id, .. }))) = commands.first() else {
+        panic!("{commands:?}");
+    };
+    let error = |from: &str, id: &str| {
+        Input::Xmpp(XmppIn::MessageError {
+            from: jid(from),
+            to: jid(VERONA),
+            id: Some(id.to_owned()),
+            error: StanzaError::new(Condition::ServiceUnavailable),
+        })
+    };
+    world.expect(error("juliet@xmpp.example", "other"), &[]);
+    world.expect(error("mallory@xmpp.example", id), &[]);
+    world.expect(error("juliet@xmpp.example", id), &["invitation 70 403"]);
+    world.expect(error("juliet@xmpp.example", id), &[]);
+    world.expect(settled(2, Ok(())), &[]);
     world.expect(invitation("juliet@evil.example"), &["invitation 70 403"]);
     world.expect(
         invitation_of("mallory@other.example", "juliet@xmpp.example"),
