@@ -529,11 +529,14 @@ impl Engine {
             }
             while let Some((reference, outcome)) = self.links.poll_settled() {
                 idle = false;
-                if outcome.is_ok() {
-                    self.is_handled(reference);
-                }
+                let told = outcome.is_ok();
                 self.bridge
                     .handle(Input::Xmpp(XmppIn::Settled { reference, outcome }), now);
+                // Of a report that is given up for good no more will come.
+                let given_up = !self.stopping && !self.bridge.owes_report(reference);
+                if told || given_up {
+                    self.is_handled(reference);
+                }
             }
             while let Some(command) = self.bridge.poll_command() {
                 idle = false;

@@ -200,6 +200,26 @@ fn a_refused_stanza_is_handled_when_it_is_kept_or_its_sender_has_been_told() {
 }
 
 #[test]
+fn what_is_given_up_for_good_holds_no_acknowledgement_back() {
+    let mut stage = Stage::new("");
+    stage.keeps = false;
+    let id = "x".repeat(2000);
+    let text = format!(
+        "<message xmlns='jabber:client' from='romeo@jabber.test/a' to='juliet@voice.test' id='{id}'><body>x</body></message>"
+    );
+    let name = LinkName::new("voice.test", "jabber.test");
+    let element = text.parse().unwrap();
+    stage.engine.stanza(&name, &element, StanzaToken(1), NOW);
+    stage.pump();
+    let (name, attempt) = stage.connect().unwrap();
+    let loss = Loss::Lasting(Failure::Local(Local::DomainNotFound));
+    stage.engine.stream_lost(&name, attempt, loss, NOW);
+    stage.pump();
+    assert_eq!(stage.told(), ["handled 1"]);
+    assert!(stage.engine.waiting.is_empty());
+}
+
+#[test]
 fn a_stanza_that_says_nothing_of_a_message_is_handled_at_once() {
     let mut stage = Stage::new("");
     // An error that is on its way takes the token of no other stanza.

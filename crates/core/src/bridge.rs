@@ -236,6 +236,12 @@ impl Bridge {
         }
     }
 
+    /// Whether the sender of that message is still to be told that it has failed.
+    #[must_use]
+    pub fn owes_report(&self, reference: Ref) -> bool {
+        self.cx.reports.owes(reference)
+    }
+
     /// What there is at this moment.
     #[must_use]
     pub fn status(&self) -> Snapshot {

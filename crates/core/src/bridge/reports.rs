@@ -59,6 +59,11 @@ impl Reports {
         self.waiting_in_all += 1;
     }
 
+    /// Whether one is still owed.
+    pub(super) fn owes(&self, reference: Ref) -> bool {
+        self.by_ref.contains_key(&reference)
+    }
+
     fn release(&mut self, domain: &str) {
         if let Some(count) = self.waiting.get_mut(domain) {
             self.waiting_in_all = self.waiting_in_all.saturating_sub(1);
@@ -176,7 +181,10 @@ impl Context {
             || waiting.unwrap_or(0) >= self.most_waiting();
         if hopeless {
             self.reports.lost = self.reports.lost.saturating_add(1);
-            return self.store(StoreOut::Settle(reference));
+            if report.kept {
+                self.store(StoreOut::Settle(reference));
+            }
+            return;
         }
         self.reports.wait(report.domain.clone());
         let at = self.now.mono.saturating_add(self.settings.report_again);
