@@ -3,6 +3,7 @@
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -23,6 +24,7 @@ pub(crate) struct XmppServer {
     stanzas: Receiver<String>,
     /// Its stream to the gateway.
     to_gateway: Arc<Mutex<Option<TcpStream>>>,
+    deaf: Arc<AtomicBool>,
 }
 
 impl XmppServer {
@@ -32,16 +34,20 @@ impl XmppServer {
         let (sender, stanzas) = channel();
         let to_gateway = Arc::new(Mutex::new(None));
         let shared = to_gateway.clone();
+        let deaf = Arc::new(AtomicBool::new(false));
+        let is_deaf = deaf.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (sender, shared) = (sender.clone(), shared.clone());
-                std::thread::spawn(move || take(stream, &sender, &shared));
+                let is_deaf = is_deaf.clone();
+                std::thread::spawn(move || take(stream, &sender, (&shared, &is_deaf)));
             }
         });
         Self {
             address,
             stanzas,
             to_gateway,
+            deaf,
         }
     }
 
@@ -65,6 +71,21 @@ impl XmppServer {
                 _ = stream.write_all(b"</stream:stream>");
             }
         });
+    }
+
+    /// Whether it answers pings from now on. Until then it does.
+    pub(crate) fn answers_pings(&self, answers: bool) {
+        self.deaf.store(!answers, Ordering::SeqCst);
+    }
+
+    /// Whatever has come is not heard any more.
+    pub(crate) fn forget(&self) {
+        self.stanzas.try_iter().for_each(drop);
+    }
+
+    /// The id of the next error.
+    pub(crate) fn next_error(&self) -> String {
+        attribute(&self.hear("type='error'"), "id").to_owned()
     }
 
     /// Sends a stanza.
@@ -121,7 +142,11 @@ fn say(stream: &Mutex<Option<TcpStream>>, stanza: &str) {
 }
 
 /// Serves one stream of the gateway's to its end.
-fn take(mut stream: TcpStream, stanzas: &Sender<String>, out: &Mutex<Option<TcpStream>>) {
+fn take(
+    mut stream: TcpStream,
+    stanzas: &Sender<String>,
+    (out, deaf): (&Mutex<Option<TcpStream>>, &AtomicBool),
+) {
     let pieces = Pieces::new(stream.try_clone().unwrap());
     for piece in pieces {
         let answer = if piece.starts_with("<stream:stream") {
@@ -135,6 +160,8 @@ fn take(mut stream: TcpStream, stanzas: &Sender<String>, out: &Mutex<Option<TcpS
             };
             let verdict = if right { "valid" } else { "invalid" };
             format!("{name} from='{DOMAIN}' to='{to}'{id} type='{verdict}'/>")
+        } else if piece.contains("urn:xmpp:ping") && deaf.load(Ordering::SeqCst) {
+            continue;
         } else if piece.contains("urn:xmpp:ping") && out.lock().unwrap().is_some() {
             say(out, &pong(&piece));
             continue;
