@@ -50,6 +50,11 @@ impl Owed {
         self.commands.insert(subject, command);
     }
 
+    /// A message is kept again: that it may be struck out was said of the time before.
+    pub fn withdraw(&mut self, reference: Ref) {
+        self.commands.remove(&Subject::Message(reference));
+    }
+
     /// The next command, which does not wait any more.
     pub fn pop(&mut self) -> Option<StoreOut> {
         self.commands.pop_first().map(|(_, command)| command)
@@ -119,6 +124,15 @@ mod tests {
         owed.drop_first(1);
         assert_eq!(owed.pop(), Some(StoreOut::Remove(pair(1))));
         assert!(owed.is_empty());
+    }
+
+    #[test]
+    fn what_is_kept_again_is_not_struck_out() {
+        let mut owed = Owed::default();
+        owed.push(StoreOut::Settle(Ref(7)));
+        owed.push(StoreOut::Settle(Ref(8)));
+        owed.withdraw(Ref(7));
+        assert_eq!(owed.first(9), [StoreOut::Settle(Ref(8))]);
     }
 
     #[test]

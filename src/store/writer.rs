@@ -225,9 +225,7 @@ impl Writer {
     fn write(&mut self, mut batch: Vec<StoreOut>) {
         // Behind what is owed, or a withdrawal would come before what it withdraws.
         if !self.owed.is_empty() {
-            let (later, now) = batch.into_iter().partition(Owed::takes);
-            self.owe(later);
-            batch = now;
+            batch = self.owe_states(batch);
         }
         let kept = self.apply(&batch);
         for reference in batch.iter().filter_map(kept_reference) {
@@ -254,6 +252,22 @@ impl Writer {
                 false
             }
         }
+    }
+
+    /// Owes what can wait; gives back the others.
+    fn owe_states(&mut self, batch: Vec<StoreOut>) -> Vec<StoreOut> {
+        let mut rest = Vec::new();
+        for command in batch {
+            if Owed::takes(&command) {
+                self.owed.push(command);
+                continue;
+            }
+            if let Some(reference) = kept_reference(&command) {
+                self.owed.withdraw(reference);
+            }
+            rest.push(command);
+        }
+        rest
     }
 
     fn owe(&mut self, commands: Vec<StoreOut>) {
@@ -435,6 +449,38 @@ mod tests {
         assert_eq!(written, expected);
         drop(writer);
         assert!(take.recv().is_err(), "nothing is written twice");
+    }
+
+    #[test]
+    fn a_message_that_is_kept_again_is_struck_out_only_by_what_comes_after() {
+        let (taken, take) = sync_channel(100);
+        let mut fails = true;
+        let once = Scripted::new(move |batch| {
+            if std::mem::take(&mut fails) {
+                return Err(BROKEN);
+            }
+            taken.send(batch.to_vec()).unwrap();
+            Ok(())
+        });
+        let (_jobs, jobs) = sync_channel(1);
+        let (_ledger, ledger) = sync_channel(1);
+        let mut writer = Writer {
+            store: once,
+            jobs,
+            ledger,
+            told: Arc::default(),
+            written: Box::new(|_| {}),
+            retention: RETENTION,
+            prune_at: Instant::now(),
+            owed: Owed::default(),
+            retry_at: Instant::now(),
+        };
+        let settle = |reference| StoreOut::Settle(Ref(reference));
+        writer.write(vec![settle(1), settle(2), settle(3)]);
+        writer.write(vec![keep(1), keep(2), settle(2)]);
+        assert!(writer.pay());
+        assert_eq!(take.recv().unwrap(), [keep(1), keep(2)]);
+        assert_eq!(take.recv().unwrap(), [settle(2), settle(3)]);
     }
 
     #[test]
