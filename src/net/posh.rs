@@ -26,6 +26,7 @@ use super::peer_certificate::CertificateFault;
 use super::public_address::is_public;
 use super::tls::{CurrentTls, server_name};
 use crate::config;
+use crate::sockets::admission::Admission;
 
 /// All that is asked for one domain, the reference included.
 const TIME: Duration = Duration::from_secs(10);
@@ -41,6 +42,8 @@ const FAILURE_LIFETIME: Duration = Duration::from_secs(60);
 const MAX_CACHED: usize = 1_000;
 /// Domains that are asked at one time.
 const FETCHES: usize = 32;
+/// The same for those whose certificates one host has shown.
+const FETCHES_OF_HOST: usize = 4;
 
 /// Why a domain's web server vouches for nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +59,9 @@ pub enum PoshError {
         /// Why not.
         why: DnsError,
     },
+    /// Its peer has too many questions open.
+    #[error("as many domains are asked about already as one host may claim at one time")]
+    Busy,
     /// The addresses are not for everybody.
     #[error("{0} has no public address; name its network in tls.posh_networks if it may be asked")]
     NotPublic(String),
@@ -103,6 +109,8 @@ pub struct Posh {
     settings: config::Posh,
     cache: Arc<Mutex<BTreeMap<String, Cached>>>,
     fetches: Arc<Semaphore>,
+    /// Who has shown the certificates that are asked about.
+    hosts: Arc<Admission>,
 }
 
 impl Posh {
@@ -115,19 +123,25 @@ impl Posh {
             settings: settings.clone(),
             cache: Arc::default(),
             fetches: Arc::new(Semaphore::new(FETCHES)),
+            hosts: Admission::new(usize::MAX, FETCHES_OF_HOST),
         }
     }
 
     /// Whether the web server of `domain` vouches for the certificate that its XMPP server has shown; in words for the
-    /// administrator where it does not. A certificate that a list of tls.crls has revoked is not asked about.
-    pub async fn judge(&self, chain: &[CertificateDer<'_>], domain: &str) -> Verdict {
+    /// administrator where it does not. `peer` has shown it on a stream to us, and may have so many asked about only. A certificate that a list of tls.crls has revoked is not asked about.
+    pub async fn judge(
+        &self,
+        chain: &[CertificateDer<'_>],
+        domain: &str,
+        peer: Option<IpAddr>,
+    ) -> Verdict {
         let Some(leaf) = chain.first() else {
             return Verdict::Silent;
         };
         if self.tls.get().verifier.chain(chain) == Err(CertificateFault::Revoked) {
             return Verdict::Silent;
         }
-        let why = match self.ask(domain).await {
+        let why = match self.ask(domain, peer).await {
             Ok(descriptors) if descriptors.iter().any(|one| one.is_of(leaf)) => {
                 tracing::debug!(
                     partner = domain,
@@ -143,9 +157,14 @@ impl Posh {
     }
 
     /// The certificates that a domain's web server vouches for.
-    async fn ask(&self, domain: &str) -> Answer {
+    async fn ask(&self, domain: &str, peer: Option<IpAddr>) -> Answer {
         if let Some(answer) = self.remembered(domain) {
             return answer;
+        }
+        // Held until the answer is there.
+        let place = peer.map(|peer| self.hosts.admit(peer));
+        if matches!(place, Some(None)) {
+            return Err(PoshError::Busy);
         }
         let deadline = tokio::time::Instant::now() + TIME;
         // That others take long says nothing of this domain, and is not remembered of it.

@@ -257,7 +257,8 @@ impl Task {
             .and_then(|domain| Some((domain, rules.partners.of(domain)?)));
         if let Some(partner) = partner {
             let chain = self.connection.peer_chain();
-            self.tls = Some(self.shared.vouched(found, partner, chain).await);
+            let peer = Some(self.peer.ip());
+            self.tls = Some(self.shared.vouched(found, partner, chain, peer).await);
             self.asked.clone_from(&self.claimed);
         }
         self.tls.clone()

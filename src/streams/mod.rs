@@ -14,7 +14,7 @@ mod seeking;
 mod worlds;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -189,12 +189,13 @@ impl Shared {
     }
 
     /// What a chain is worth that was shown for `domain`, where its rule needs one that is valid and its web server may
-    /// vouch for it.
+    /// vouch for it. `peer`: of a stream to us.
     async fn vouched(
         &self,
         mut found: TlsInfo,
         (domain, rule): (&str, &PartnerRule),
         chain: &[CertificateDer<'static>],
+        peer: Option<IpAddr>,
     ) -> TlsInfo {
         let Some(posh) = &self.posh else {
             return found;
@@ -202,7 +203,7 @@ impl Shared {
         if !rule.needs_valid_certificate() || found.is_valid_for(domain) {
             return found;
         }
-        match posh.judge(chain, domain).await {
+        match posh.judge(chain, domain, peer).await {
             Verdict::Silent => {}
             Verdict::Proved => {
                 found.valid_names.push(domain.to_owned());

@@ -576,7 +576,7 @@ impl<'a> Task<'a> {
             }
             None => {
                 let who = (self.to.domain, &self.rule);
-                self.to.shared.vouched(info, who, chain).await
+                self.to.shared.vouched(info, who, chain, None).await
             }
         })
     }

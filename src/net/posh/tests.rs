@@ -138,11 +138,13 @@ fn fingerprints(certificate: &CertificateDer<'_>, expires: u64) -> String {
     format!("{{\"fingerprints\":[{{\"sha-256\":\"{digest}\"}}],\"expires\":{expires}}}")
 }
 
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
 const WELL_KNOWN: &str = "/.well-known/posh/xmpp-server.json";
 
 async fn judged(posh: &Posh, certificate: &CertificateDer<'static>) -> Verdict {
     let chain = [certificate.clone()];
-    posh.judge(&chain, DOMAIN).await
+    posh.judge(&chain, DOMAIN, Some(PEER)).await
 }
 
 /// Nothing, where the domain is proved.
@@ -289,6 +291,29 @@ async fn an_answer_is_remembered_for_as_long_as_it_says() {
     }
 }
 
+#[tokio::test]
+async fn one_host_has_a_share_of_the_questions_only() {
+    let lab = Lab::new("share", DOMAIN, true);
+    let mine = shown();
+    let page = answer("200 OK", &fingerprints(&mine, 600));
+    let web = lab.serve(vec![(WELL_KNOWN, page)]).await;
+    let posh = lab.posh(web.address.port(), &["127.0.0.1"]);
+    let open: Vec<_> = (0..FETCHES_OF_HOST)
+        .map(|_| posh.hosts.admit(PEER).expect("room"))
+        .collect();
+    let heard = said(judged(&posh, &mine).await);
+    assert!(heard.contains("as one host may claim"), "{heard}");
+    assert_eq!(web.asked.load(Ordering::Relaxed), 0);
+    // Others are asked about, and so is this one when there is room again, at once.
+    let chain = [mine.clone()];
+    let other = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)));
+    assert_eq!(posh.judge(&chain, DOMAIN, other).await, Verdict::Proved);
+    drop(open);
+    posh.cache.lock().clear();
+    assert_eq!(judged(&posh, &mine).await, Verdict::Proved);
+    assert_eq!(posh.hosts.open(), 0);
+}
+
 #[test]
 fn the_cache_is_bounded() {
     let lab = Lab::new("bound", DOMAIN, true);
@@ -307,7 +332,7 @@ async fn nobody_is_asked_about_no_certificate() {
     let lab = Lab::new("unasked", DOMAIN, true);
     let web = lab.serve(Vec::new()).await;
     let posh = lab.posh(web.address.port(), &["127.0.0.1"]);
-    assert_eq!(posh.judge(&[], DOMAIN).await, Verdict::Silent);
+    assert_eq!(posh.judge(&[], DOMAIN, None).await, Verdict::Silent);
     assert_eq!(web.asked.load(Ordering::Relaxed), 0);
 }
 
