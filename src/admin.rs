@@ -188,6 +188,7 @@ pub struct BridgeStatus {
     #[serde(default)]
     pub late_errors: u64,
     /// Errors that senders of XMPP messages were never told.
+    #[serde(default)]
     pub lost_reports: u64,
     /// Receipts that nobody had asked for, or too long ago.
     #[serde(default)]

@@ -47,11 +47,7 @@ pub fn confine(targets: Vec<Target>, networks: &[Network]) -> Result<Vec<Target>
     let is_open =
         |target: &Target| target.address.port() >= LOWEST_PORT && is_open(target.address, networks);
     let first = targets.first().map(|target| target.address);
-    let open: Vec<Target> = targets.into_iter().filter(is_open).collect();
-    match first {
-        Some(address) if open.is_empty() => Err(address),
-        _ => Ok(open),
-    }
+    some_left(first, targets.into_iter().filter(is_open).collect())
 }
 
 /// Takes out the addresses of an XMPP domain that no setting names where they are neither public nor in one of these
@@ -64,10 +60,12 @@ pub fn confine_xmpp(
     networks: &[Network],
 ) -> Result<Vec<XmppPlace>, SocketAddr> {
     let first = places.first().map(|place| place.address);
-    let open: Vec<XmppPlace> = places
-        .into_iter()
-        .filter(|place| is_open(place.address, networks))
-        .collect();
+    let is_open = |place: &XmppPlace| is_open(place.address, networks);
+    some_left(first, places.into_iter().filter(is_open).collect())
+}
+
+/// What is left of addresses of which that was the first.
+fn some_left<T>(first: Option<SocketAddr>, open: Vec<T>) -> Result<Vec<T>, SocketAddr> {
     match first {
         Some(address) if open.is_empty() => Err(address),
         _ => Ok(open),

@@ -128,7 +128,8 @@ impl Posh {
     }
 
     /// Whether the web server of `domain` vouches for the certificate that its XMPP server has shown; in words for the
-    /// administrator where it does not. `peer` has shown it on a stream to us, and may have so many asked about only. A certificate that a list of tls.crls has revoked is not asked about.
+    /// administrator where it does not. `peer` has shown it on a stream to us, and may have so many asked about only. A
+    /// certificate that a list of tls.crls has revoked is not asked about.
     pub async fn judge(
         &self,
         chain: &[CertificateDer<'_>],

@@ -176,7 +176,7 @@ pub async fn serve(config: Config, reread: Reread) -> Result<(), StartError> {
     for component in components {
         streams.attach(component);
     }
-    // The engine always reads these answers, so this waits only while it works.
+    // The engine reads these answers until it stops, and closes the way then: this waits only while it works.
     let answer = Box::new(move |answer| _ = store_answers.blocking_send(answer));
     let retention = Retention {
         keep: config.ledger.keep,

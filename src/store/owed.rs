@@ -19,6 +19,8 @@ enum Subject {
 #[derive(Debug, Default)]
 pub struct Owed {
     commands: BTreeMap<Subject, StoreOut>,
+    /// That something was left out has been logged.
+    told: bool,
 }
 
 impl Owed {
@@ -40,13 +42,16 @@ impl Owed {
             return;
         };
         if self.commands.len() >= MAX_OWED && !self.commands.contains_key(&subject) {
-            tracing::error!(
-                limit = MAX_OWED,
-                "the store has failed for so long that an outcome or a subscription is forgotten at the next start; check \
-                 disk space and permissions of gateway.state_dir"
-            );
+            if !std::mem::replace(&mut self.told, true) {
+                tracing::error!(
+                    limit = MAX_OWED,
+                    "the store has failed for so long that outcomes and subscriptions are forgotten at the next start; check \
+                     disk space and permissions of gateway.state_dir"
+                );
+            }
             return;
         }
+        self.told &= !self.commands.is_empty();
         self.commands.insert(subject, command);
     }
 

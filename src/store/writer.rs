@@ -340,6 +340,18 @@ mod tests {
         ) -> Box<Self> {
             Box::new(Self(Box::new(apply)))
         }
+
+        /// Fails with the first batch, and hands on the others.
+        fn failing_once(taken: SyncSender<Vec<StoreOut>>) -> Box<Self> {
+            let mut fails = true;
+            Self::new(move |batch| {
+                if std::mem::take(&mut fails) {
+                    return Err(BROKEN);
+                }
+                taken.send(batch.to_vec()).unwrap();
+                Ok(())
+            })
+        }
     }
 
     impl Store for Scripted {
@@ -415,14 +427,7 @@ mod tests {
     fn outcomes_are_written_when_the_store_works_again_and_messages_do_not_wait_for_that() {
         let (taken, take) = sync_channel(100);
         let (answers, answered) = channel();
-        let mut fails = true;
-        let once = Scripted::new(move |batch| {
-            if std::mem::take(&mut fails) {
-                return Err(BROKEN);
-            }
-            taken.send(batch.to_vec()).unwrap();
-            Ok(())
-        });
+        let once = Scripted::failing_once(taken);
         let writer = StoreWriter::start(
             once,
             8,
@@ -454,14 +459,7 @@ mod tests {
     #[test]
     fn a_message_that_is_kept_again_is_struck_out_only_by_what_comes_after() {
         let (taken, take) = sync_channel(100);
-        let mut fails = true;
-        let once = Scripted::new(move |batch| {
-            if std::mem::take(&mut fails) {
-                return Err(BROKEN);
-            }
-            taken.send(batch.to_vec()).unwrap();
-            Ok(())
-        });
+        let once = Scripted::failing_once(taken);
         let (_jobs, jobs) = sync_channel(1);
         let (_ledger, ledger) = sync_channel(1);
         let mut writer = Writer {
