@@ -75,7 +75,7 @@ pub(super) const fn no_sip_domain(world: World) -> &'static str {
         }
         World::Unknown => "DNS does not answer for it; check dns.servers, and its name servers",
         World::Sip => {
-            "there are as many as limits.discovered takes; raise it if they are to be served"
+            "as many are served as limits.discovered takes, or who asks has had more of these places than are left; raise it if they are to be served"
         }
     }
 }

@@ -562,7 +562,7 @@ impl Streams {
     pub fn admit(&mut self, decided: &Decided) -> Option<Duration> {
         let Decided { domain, world, .. } = decided;
         let served = match world.takes_from_xmpp() {
-            true => self.worlds.serve(domain),
+            true => self.worlds.serve(domain, decided.asking()),
             false => None,
         };
         if decided.is_fresh {

@@ -73,12 +73,16 @@ pub struct Decided {
 impl Decided {
     /// The proved domain that asked first.
     pub(super) fn asked_by(&self) -> &str {
-        let askers = self.waiting.iter().flat_map(|wanted| &wanted.askers);
-        let mut domains = askers.filter_map(|asker| match asker {
+        let mut domains = self.asking().flatten().filter_map(|asker| match asker {
             Asker::Domain(domain) => Some(domain.as_str()),
             Asker::Address(_) | Asker::Ourselves => None,
         });
         domains.next().unwrap_or("nobody any more")
+    }
+
+    /// Everybody who asked, each with where from.
+    pub(super) fn asking(&self) -> impl Iterator<Item = &[Asker]> {
+        self.waiting.iter().map(|wanted| wanted.askers.as_slice())
     }
 
     /// Tells everybody who waits: until when the domain is served, or `None` where there is no room for it.

@@ -1,8 +1,10 @@
 //! What is known of domains that no rule names: in which world each lives, and for how long that counts.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
+use super::seeking::Asker;
 use crate::admin::DiscoveredStatus;
 use crate::net::discovery::{Finding, World};
 
@@ -25,6 +27,8 @@ struct Known {
     proved: bool,
     /// The engine has it among the SIP domains.
     served: bool,
+    /// Who asked for it when it came there: they hold its place.
+    held_by: Vec<Asker>,
     since: Duration,
     until: Duration,
     used: Duration,
@@ -57,32 +61,19 @@ impl Worlds {
     pub(super) fn found(&mut self, domain: &str, finding: Finding, now: Duration) {
         let proved = |known: &Known| known.proved && now < known.until;
         if !self.known.get(domain).is_some_and(proved) {
-            let known = Known {
-                world: finding.world,
-                because: finding.because,
-                proved: false,
-                served: self.serves(domain),
-                since: now,
-                until: now.saturating_add(finding.lifetime),
-                used: now,
-            };
-            self.insert(domain, known);
+            let until = now.saturating_add(finding.lifetime);
+            self.learn(domain, finding.world, finding.because, now..until);
         }
     }
 
     /// A domain has proved itself on an XMPP stream: its users are there, whatever else its DNS offers, and are to get
     /// answers.
     pub(super) fn proved(&mut self, domain: &str, now: Duration) {
-        let known = Known {
-            world: World::Xmpp,
-            because: "it has proved itself on an XMPP stream".to_owned(),
-            proved: true,
-            served: self.serves(domain),
-            since: now,
-            until: now.saturating_add(PROOF),
-            used: now,
-        };
-        self.insert(domain, known);
+        let because = "it has proved itself on an XMPP stream".to_owned();
+        self.learn(domain, World::Xmpp, because, now..now.saturating_add(PROOF));
+        if let Some(known) = self.known.get_mut(domain) {
+            known.proved = true;
+        }
     }
 
     /// A stanza came from the domain on a stream that it has proved.
@@ -93,34 +84,49 @@ impl Worlds {
         }
     }
 
-    fn serves(&self, domain: &str) -> bool {
-        self.known.get(domain).is_some_and(|known| known.served)
-    }
-
     /// Why it is believed to live there.
     pub(super) fn because(&self, domain: &str) -> Option<&str> {
         self.known.get(domain).map(|known| known.because.as_str())
     }
 
-    /// The engine may serve the domain until then, from now on or still. `None`: there is no room for one more.
-    pub(super) fn serve(&mut self, domain: &str) -> Option<Duration> {
+    /// The engine may serve the domain until then, from now on or still. `None`: there is no room for one more, or each that
+    /// asks holds more places already than are left. `asking`: who asks, where from; nobody where we ask ourselves.
+    pub(super) fn serve<'a>(
+        &mut self,
+        domain: &str,
+        asking: impl Iterator<Item = &'a [Asker]>,
+    ) -> Option<Duration> {
+        let mut asking = asking.peekable();
+        let holder = match asking.peek() {
+            Some(_) => asking.find(|askers| askers.iter().all(|asker| self.has_room_for(asker))),
+            None => Some([].as_slice()),
+        };
         let known = self.known.get_mut(domain)?;
-        known.served = true;
+        if !known.served {
+            known.held_by = holder?.to_vec();
+            known.served = true;
+        }
         Some(known.until)
+    }
+
+    /// Whoever asks may hold half of the places, or of those that others have left.
+    fn has_room_for(&self, asker: &Asker) -> bool {
+        let served = self.known.values().filter(|known| known.served);
+        let (mut all, mut own) = (0, 0);
+        for known in served {
+            all += 1;
+            own += usize::from(known.held_by.contains(asker));
+        }
+        own <= self.limit.saturating_sub(all)
     }
 
     /// The engine serves a domain of which an earlier run has left contacts.
     pub(super) fn restore(&mut self, domain: &str, now: Duration) {
-        let known = Known {
-            world: World::Unknown,
-            because: "contacts of the last run are left".to_owned(),
-            proved: false,
-            served: true,
-            since: now,
-            until: now,
-            used: now,
-        };
-        self.insert(domain, known);
+        let because = "contacts of the last run are left".to_owned();
+        self.learn(domain, World::Unknown, because, now..now);
+        if let Some(known) = self.known.get_mut(domain) {
+            known.served = true;
+        }
     }
 
     /// The SIP domains that are served though their records count no more, or though they have shown themselves on XMPP.
@@ -153,6 +159,23 @@ impl Worlds {
             left_seconds: Some(known.until.saturating_sub(now).as_secs()),
         };
         self.known.iter().map(shown).collect()
+    }
+
+    /// Whether it is served does not change by what is learned.
+    fn learn(&mut self, domain: &str, world: World, because: String, counts: Range<Duration>) {
+        let before = self.known.get_mut(domain);
+        let served = before.as_ref().is_some_and(|known| known.served);
+        let known = Known {
+            world,
+            because,
+            proved: false,
+            served,
+            held_by: before.map_or_else(Vec::new, |known| std::mem::take(&mut known.held_by)),
+            since: counts.start,
+            until: counts.end,
+            used: counts.start,
+        };
+        self.insert(domain, known);
     }
 
     fn insert(&mut self, domain: &str, known: Known) {
@@ -188,6 +211,11 @@ mod tests {
             because: "a record".to_owned(),
             lifetime: at(60),
         }
+    }
+
+    /// Nobody in particular asks.
+    fn nobody<'a>() -> impl Iterator<Item = &'a [Asker]> {
+        std::iter::empty()
     }
 
     #[test]
@@ -230,10 +258,10 @@ mod tests {
     #[test]
     fn what_is_served_stays_until_its_records_are_over_and_it_is_forgotten() {
         let mut worlds = Worlds::new(2);
-        assert_eq!(worlds.serve("a"), None, "nothing is known of it");
+        assert_eq!(worlds.serve("a", nobody()), None, "nothing is known of it");
         worlds.found("a", finding(World::Sip), at(0));
         assert_eq!(worlds.next_overdue(), None);
-        assert_eq!(worlds.serve("a"), Some(at(60)));
+        assert_eq!(worlds.serve("a", nobody()), Some(at(60)));
         assert_eq!(worlds.next_overdue(), Some(at(70)));
         assert!(worlds.overdue(at(69)).is_empty());
         assert_eq!(worlds.overdue(at(70)), ["a"]);
@@ -247,20 +275,56 @@ mod tests {
             worlds.found(&number.to_string(), finding(World::Sip), at(142));
         }
         assert_eq!(worlds.get("a", at(142)), Some(World::Neither));
-        assert_eq!(worlds.serve("8"), Some(at(202)));
+        assert_eq!(worlds.serve("8", nobody()), Some(at(202)));
         worlds.found("b", finding(World::Sip), at(142));
         assert_eq!(worlds.get("b", at(142)), None, "no room");
-        assert_eq!(worlds.serve("b"), None);
+        assert_eq!(worlds.serve("b", nobody()), None);
         worlds.forget("a");
         worlds.found("b", finding(World::Sip), at(142));
         assert_eq!(worlds.get("b", at(142)), Some(World::Sip));
     }
 
     #[test]
+    fn one_asker_leaves_places_for_others() {
+        let mut worlds = Worlds::new(8);
+        let from = |address: [u8; 4], domain: &str| {
+            let domain = Asker::Domain(domain.to_owned());
+            vec![Asker::at(address.into()), domain]
+        };
+        let mut serve = |number: u32, askers: &[Vec<Asker>]| {
+            let domain = format!("{number}.test");
+            worlds.found(&domain, finding(World::Sip), at(0));
+            let asking = askers.iter().map(Vec::as_slice);
+            worlds.serve(&domain, asking).is_some()
+        };
+        let first = from([192, 0, 2, 1], "a.test");
+        // Four, and a fifth while there are as many left.
+        for number in 0..5 {
+            assert!(serve(number, std::slice::from_ref(&first)));
+        }
+        assert!(!serve(5, &[from([192, 0, 2, 1], "b.test")]), "the address");
+        assert!(!serve(5, &[from([192, 0, 2, 2], "a.test")]), "the domain");
+        assert!(serve(4, std::slice::from_ref(&first)), "it has its place");
+        // Whoever else asks for it gets it, whoever asked before.
+        let second = from([192, 0, 2, 2], "b.test");
+        assert!(serve(5, &[first.clone(), second.clone()]));
+        assert!(serve(6, std::slice::from_ref(&second)));
+        assert!(!serve(7, &[second]), "half of what was left");
+        worlds.forget("0.test");
+        worlds.forget("1.test");
+        worlds.forget("2.test");
+        let mut serve = |domain: &str| {
+            worlds.found(domain, finding(World::Sip), at(0));
+            worlds.serve(domain, [first.as_slice()].into_iter())
+        };
+        assert_eq!(serve("8.test"), Some(at(60)), "places have come back");
+    }
+
+    #[test]
     fn a_served_domain_that_shows_itself_on_xmpp_is_let_go() {
         let mut worlds = Worlds::new(2);
         worlds.found("a", finding(World::Sip), at(0));
-        worlds.serve("a");
+        worlds.serve("a", nobody());
         worlds.proved("a", at(5));
         worlds.heard("a", at(14));
         assert_eq!(worlds.get("a", at(14)), Some(World::Xmpp));
