@@ -93,6 +93,23 @@ pub enum Failure {
     Local(Local),
 }
 
+impl Failure {
+    /// Whether what failed so may have arrived all the same: a partner that says no is believed, but where time was over or the
+    /// connection broke, nobody knows.
+    #[must_use]
+    pub const fn leaves_doubt(&self) -> bool {
+        matches!(
+            self,
+            Self::Local(
+                Local::Timeout
+                    | Local::TransportFailed
+                    | Local::OutcomeUnknown
+                    | Local::ShuttingDown
+            )
+        )
+    }
+}
+
 /// What the gateway finds out by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Local {

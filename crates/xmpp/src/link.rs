@@ -121,8 +121,8 @@ impl Link {
             _ => None,
         };
         if let Some(failure) = refusal {
-            let element = Arc::new(outgoing.element);
-            return self.give_up(outgoing.reference, &element, failure);
+            self.note_unaskable(&Arc::new(outgoing.element), &failure);
+            return self.fail(outgoing.reference, failure);
         }
         self.enqueue(outgoing, now);
         self.make_progress(now);
@@ -336,7 +336,7 @@ impl Link {
             Err(Refusal { item, replaced }) => {
                 self.counters.replaced += replaced;
                 self.counters.overflowed += 1;
-                self.fail(item.reference, Failure::Local(Local::Overloaded));
+                self.fail_item(&item, Failure::Local(Local::Overloaded));
             }
         }
     }
@@ -355,7 +355,7 @@ impl Link {
             goes: refused.is_none(),
         });
         if let Some(item) = refused {
-            self.fail(item.reference, Failure::Local(Local::TooLarge));
+            self.fail_item(&item, Failure::Local(Local::TooLarge));
         }
     }
 
@@ -363,7 +363,7 @@ impl Link {
         while let Some(item) = self.queue.expire(now.mono) {
             self.counters.expired += 1;
             let failure = self.why_late();
-            self.fail(item.reference, failure);
+            self.fail_item(&item, failure);
         }
     }
 
@@ -377,21 +377,25 @@ impl Link {
 
     fn fail_all(&mut self, failure: &Failure) {
         for item in self.queue.drain() {
-            self.give_up(item.reference, item.element(), failure.clone());
+            self.note_unaskable(item.element(), failure);
+            self.fail_item(&item, failure.clone());
         }
     }
 
-    /// Fails a stanza for good. Whoever wants to subscribe at a name that leads nowhere hears of it.
-    fn give_up(&mut self, reference: Option<Ref>, element: &Arc<Element>, failure: Failure) {
+    /// Whoever wants to subscribe at a name that leads nowhere hears of it.
+    fn note_unaskable(&mut self, element: &Arc<Element>, failure: &Failure) {
         let nowhere = [Local::SipDomain, Local::DomainNotFound].map(Failure::Local);
         let asks = element.name() == "presence" && element.attr("type") == Some("subscribe");
-        if asks && nowhere.contains(&failure) {
+        if asks && nowhere.contains(failure) {
             self.commands.push_back(LinkCommand::Unaskable {
                 element: Arc::clone(element),
                 failure: failure.clone(),
             });
         }
-        self.fail(reference, failure);
+    }
+
+    fn fail_item(&mut self, item: &Item, failure: Failure) {
+        self.fail(item.reference, item.fate(failure));
     }
 
     fn fail(&mut self, reference: Option<Ref>, failure: Failure) {
@@ -439,7 +443,7 @@ impl Link {
     fn fail_hopeless(&mut self, retry_at: Duration) {
         let failure = self.why_late();
         for item in self.queue.take_awaited_due_by(retry_at) {
-            self.fail(item.reference, failure.clone());
+            self.fail_item(&item, failure.clone());
         }
     }
 
@@ -498,7 +502,7 @@ impl Link {
         self.commands
             .retain(|command| !matches!(command, LinkCommand::Write(_)));
         for item in self.queue.rewind(self.settings.resend) {
-            self.fail(item.reference, Failure::Local(Local::TransportFailed));
+            self.fail_item(&item, Failure::Local(Local::TransportFailed));
         }
     }
 

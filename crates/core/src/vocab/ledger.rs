@@ -150,17 +150,8 @@ impl Fate {
     /// time was over or the connection broke, nobody knows.
     #[must_use]
     pub fn of(way: Way, failure: &Failure) -> Self {
-        let in_doubt = matches!(
-            failure,
-            Failure::Local(
-                Local::Timeout
-                    | Local::TransportFailed
-                    | Local::OutcomeUnknown
-                    | Local::ShuttingDown
-            )
-        );
         Self {
-            outcome: if in_doubt {
+            outcome: if failure.leaves_doubt() {
                 Outcome::Unknown
             } else {
                 Outcome::Failed

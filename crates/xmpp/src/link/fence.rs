@@ -179,7 +179,7 @@ impl Link {
     fn miss_fence(&mut self, fence: Fence, dead: bool, now: Now) {
         self.counters.fences_missed += 1;
         for item in self.queue.take_awaited_below(fence.covers) {
-            self.fail(item.reference, Failure::Local(Local::Timeout));
+            self.fail_item(&item, Failure::Local(Local::Timeout));
         }
         self.keep_late(fence);
         if dead {
@@ -198,7 +198,7 @@ impl Link {
         self.counters.fences_missed += 1;
         self.last_failure = Some(Failure::Local(why));
         for item in self.queue.pass(covers) {
-            self.fail(item.reference, Failure::Local(Local::OutcomeUnknown));
+            self.fail_item(&item, Failure::Local(Local::OutcomeUnknown));
         }
         self.make_progress(now);
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use minidom::Element;
+use stox_core::failure::{Failure, Local};
 use stox_core::vocab::Ref;
 use xmpp_parsers::ns;
 
@@ -79,6 +80,15 @@ impl Item {
             addresses: None,
             awaited: false,
         }
+    }
+
+    /// What to say of it when it is given up for this reason. What was written may have arrived, whatever hinders the next
+    /// stream.
+    pub(super) fn fate(&self, failure: Failure) -> Failure {
+        if self.writes > 0 && !failure.leaves_doubt() {
+            return Failure::Local(Local::OutcomeUnknown);
+        }
+        failure
     }
 
     /// Its size on the wire.
