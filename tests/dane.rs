@@ -83,6 +83,17 @@ async fn only_what_dnssec_vouches_for_counts() {
     zone.delegate("plain.test");
     domain(&mut zone, "stripped.test", [Rightly; 3]);
     zone.strip(&format!("_{PORT}._tcp.xmpp.stripped.test"));
+    // An unsigned zone speaks for others.
+    domain(&mut zone, "lent.test", [Rightly; 3]);
+    zone.strip_by(&format!("_{PORT}._tcp.xmpp.lent.test"), "plain.test");
+    domain(&mut zone, "moved.test", [Rightly; 3]);
+    zone.add("moved.test", address([127, 0, 0, 1]), Rightly);
+    zone.strip_by("_xmpp-server._tcp.moved.test", "plain.test");
+    zone.strip_by("_xmpps-server._tcp.moved.test", "plain.test");
+    // In an unsigned one it does so behind an alias.
+    zone.delegate("alias.test");
+    domain(&mut zone, "alias.test", [Signed::Never; 3]);
+    zone.strip_by("_xmpps-server._tcp.alias.test", "plain.test");
     let at = "_xmpp-server._tcp.silent.test";
     zone.add(at, service(PORT, "xmpp.silent.test"), Rightly);
     zone.add("xmpp.silent.test", address([127, 0, 0, 1]), Rightly);
@@ -104,6 +115,9 @@ async fn only_what_dnssec_vouches_for_counts() {
         ("bare.test", "pinned"),
         ("silent.test", "by PKIX"),
         ("plain.test", "by PKIX"),
+        ("lent.test", "not dialled for want of TLSA"),
+        ("moved.test", "not dialled"),
+        ("alias.test", "by PKIX"),
         ("srv.test", "not dialled"),
         ("host.test", "not dialled"),
         ("record.test", "not dialled for want of TLSA"),

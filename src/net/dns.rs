@@ -273,8 +273,56 @@ impl Dns {
     ) -> Result<Found<T>, DnsError> {
         match self.resolver.lookup(absolute(name)?, kind).await {
             Ok(lookup) => self.found(lookup.answers(), read),
+            Err(error) if self.is_borrowed_denial(name, kind, &error).await => {
+                Err(DnsError::Failed(
+                    "that there is nothing is said by another zone, which cannot know".to_owned(),
+                ))
+            }
             Err(error) => Err(problem(&error)),
         }
+    }
+
+    /// Whether an unsigned denial about a signed domain comes from a zone that the name is not in. The validator takes each that
+    /// comes from some unsigned zone, so that whoever is on the way could take records of signed zones away. Behind an
+    /// alias such a denial is right, but of a domain that is not signed only.
+    async fn is_borrowed_denial(&self, name: &str, kind: RecordType, error: &NetError) -> bool {
+        let matters = self.validates && matches!(kind, RecordType::SRV | RecordType::TLSA);
+        if !matters || says_its_zone(error) {
+            return false;
+        }
+        let labels = name.split('.').skip_while(|label| label.starts_with('_'));
+        let domain = labels.collect::<Vec<_>>().join(".");
+        let Ok(domain) = absolute(&domain) else {
+            return true;
+        };
+        match self.resolver.lookup(domain, RecordType::NS).await {
+            Ok(servers) => servers.answers().iter().any(|r| !r.proof.is_insecure()),
+            // A proof that there are none says that the zone is signed.
+            Err(error) => !(is_unsigned(&error) && says_its_zone(&error)),
+        }
+    }
+}
+
+/// Nothing but records of zones that are not signed.
+fn is_unsigned(error: &NetError) -> bool {
+    denial(error)
+        .is_some_and(|records| !records.is_empty() && records.iter().all(|r| r.proof.is_insecure()))
+}
+
+/// Whether what is not signed in a denial is of zones above the name that was asked for.
+fn says_its_zone(error: &NetError) -> bool {
+    let NetError::Dns(net::DnsError::NoRecordsFound(none)) = error else {
+        return true;
+    };
+    let records = denial(error).unwrap_or_default().iter();
+    let mut unsigned = records.filter(|record| !record.proof.is_secure());
+    unsigned.all(|record| record.name.zone_of(none.query.name()))
+}
+
+fn denial(error: &NetError) -> Option<&[Record]> {
+    match error {
+        NetError::Dns(net::DnsError::NoRecordsFound(none)) => none.authorities.as_deref(),
+        _ => None,
     }
 }
 

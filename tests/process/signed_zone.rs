@@ -28,6 +28,8 @@ pub(crate) struct Zone {
     sets: Vec<(Name, RecordType, Vec<Record>)>,
     delegated: Vec<Name>,
     stripped: Vec<Name>,
+    /// What is denied in the name of a zone that is not signed.
+    borrowed: Vec<(Name, Name)>,
 }
 
 pub(crate) fn name(text: &str) -> Name {
@@ -61,6 +63,7 @@ impl Zone {
             sets: Vec::new(),
             delegated: Vec::new(),
             stripped: Vec::new(),
+            borrowed: Vec::new(),
         };
         let own = RData::DNSSEC(DNSSECRData::DNSKEY(key));
         zone.add("test", own, Signed::Rightly);
@@ -102,6 +105,11 @@ impl Zone {
         self.stripped.push(name(owner));
     }
 
+    /// Somebody in between answers that there is nothing here, with the word of another zone, which is not signed.
+    pub(crate) fn strip_by(&mut self, owner: &str, zone: &str) {
+        self.borrowed.push((name(owner), name(zone)));
+    }
+
     /// The record and its signature.
     fn signed(&self, owner: Name, data: RData) -> Vec<Record> {
         let record = Record::from_rdata(owner.clone(), LIFETIME, data);
@@ -141,6 +149,8 @@ impl Zone {
             .find(|(name, of, _)| *name == owner && *of == kind);
         if self.stripped.contains(&owner) {
             answer.add_authority(soa(&name("test")));
+        } else if let Some((_, zone)) = self.borrowed.iter().find(|(of, _)| *of == owner) {
+            answer.add_authority(soa(zone));
         } else if let Some((_, _, records)) = found {
             answer.add_answers(records.iter().cloned());
         } else if let Some(cut) = cut.filter(|cut| **cut != owner || kind != RecordType::DS) {
