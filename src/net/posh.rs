@@ -24,7 +24,7 @@ use super::dane::Verdict;
 use super::dns::{Dns, DnsError};
 use super::peer_certificate::CertificateFault;
 use super::public_address::is_public;
-use super::tls::{CurrentTls, server_name};
+use super::tls::{CurrentTls, TlsSettings, server_name};
 use crate::config;
 use crate::sockets::admission::Admission;
 
@@ -95,10 +95,12 @@ pub enum PoshError {
 
 type Answer = Result<Arc<[Descriptor]>, PoshError>;
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Cached {
     answer: Answer,
     until: Instant,
+    /// What was trusted when it was asked for.
+    trusted: Arc<TlsSettings>,
 }
 
 /// Asks web servers, and remembers what they have said. Shared by clones.
@@ -175,22 +177,31 @@ impl Posh {
         if let Some(answer) = self.remembered(domain) {
             return answer;
         }
+        let trusted = self.tls.get();
         let fetched = timeout_at(deadline, self.fetch(domain)).await;
         let (answer, lifetime) = match fetched.unwrap_or(Err(PoshError::Timeout)) {
             Ok((descriptors, lifetime)) => (Ok(descriptors), lifetime.min(MAX_LIFETIME)),
             Err(why) => (Err(why), FAILURE_LIFETIME),
         };
-        self.remember(domain, &answer, lifetime);
+        self.remember(domain, &answer, (lifetime, trusted));
         answer
     }
 
     fn remembered(&self, domain: &str) -> Option<Answer> {
         let cached = self.cache.lock().get(domain).cloned();
-        let fresh = cached.filter(|cached| cached.until > Instant::now())?;
+        // Other authorities may not have believed the web server.
+        let fresh = cached.filter(|cached| {
+            cached.until > Instant::now() && Arc::ptr_eq(&cached.trusted, &self.tls.get())
+        })?;
         Some(fresh.answer)
     }
 
-    fn remember(&self, domain: &str, answer: &Answer, lifetime: Duration) {
+    fn remember(
+        &self,
+        domain: &str,
+        answer: &Answer,
+        (lifetime, trusted): (Duration, Arc<TlsSettings>),
+    ) {
         let now = Instant::now();
         let mut cache = self.cache.lock();
         if cache.len() >= MAX_CACHED {
@@ -204,6 +215,7 @@ impl Posh {
         let cached = Cached {
             answer: answer.clone(),
             until: now + lifetime,
+            trusted,
         };
         cache.insert(domain.to_owned(), cached);
     }

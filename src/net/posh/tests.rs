@@ -30,6 +30,7 @@ struct Lab {
     web: CertificateDer<'static>,
     key: KeyPair,
     tls: CurrentTls,
+    config: config::Config,
 }
 
 impl Drop for Lab {
@@ -65,10 +66,15 @@ impl Lab {
         let config = config::parse(&text, &folder.join("gateway.toml"), []).unwrap();
         Self {
             tls: CurrentTls::new(TlsSettings::load(&config.tls, &config.sip).unwrap()),
+            config,
             web: web.der().clone(),
             key,
             folder,
         }
+    }
+
+    fn settings(&self) -> TlsSettings {
+        TlsSettings::load(&self.config.tls, &self.config.sip).unwrap()
     }
 
     /// Answers by path; what is not named gets a 404.
@@ -292,6 +298,20 @@ async fn an_answer_is_remembered_for_as_long_as_it_says() {
 }
 
 #[tokio::test]
+async fn what_was_believed_under_other_authorities_is_asked_again() {
+    let lab = Lab::new("reload", DOMAIN, true);
+    let mine = shown();
+    let page = answer("200 OK", &fingerprints(&mine, 600));
+    let web = lab.serve(vec![(WELL_KNOWN, page)]).await;
+    let posh = lab.posh(web.address.port(), &["127.0.0.1"]);
+    assert_eq!(judged(&posh, &mine).await, Verdict::Proved);
+    let without = Lab::new("reload-without", DOMAIN, false);
+    lab.tls.replace(without.settings());
+    let why = said(judged(&posh, &mine).await);
+    assert!(why.contains("its own certificate does not count"), "{why}");
+}
+
+#[tokio::test]
 async fn one_host_has_a_share_of_the_questions_only() {
     let lab = Lab::new("share", DOMAIN, true);
     let mine = shown();
@@ -320,7 +340,11 @@ fn the_cache_is_bounded() {
     let posh = lab.posh(443, &[]);
     for number in 0..MAX_CACHED + 5 {
         let lifetime = Duration::from_secs(60 + number as u64);
-        posh.remember(&number.to_string(), &Err(PoshError::Timeout), lifetime);
+        posh.remember(
+            &number.to_string(),
+            &Err(PoshError::Timeout),
+            (lifetime, posh.tls.get()),
+        );
     }
     let cache = posh.cache.lock();
     assert_eq!(cache.len(), MAX_CACHED);
