@@ -17,8 +17,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{
     CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, UnixTime,
 };
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, InconsistentKeys,
@@ -155,7 +155,7 @@ impl TlsSettings {
                 .with_safe_default_protocol_versions()?
                 .with_client_cert_verifier(clients)
                 .with_cert_resolver(identity.clone());
-            Ok(Arc::new(config))
+            Ok(Arc::new(without_sessions(config)))
         };
         let client = |servers: Arc<dyn ServerCertVerifier>| -> Result<Arc<ClientConfig>, TlsError> {
             let config = ClientConfig::builder_with_provider(provider.clone())
@@ -279,6 +279,14 @@ impl Verifier {
 /// a command to a host inside.
 fn without_tickets(mut config: ClientConfig) -> ClientConfig {
     config.resumption = Resumption::disabled();
+    config
+}
+
+/// Whoever resumes a session shows no certificate, and would be believed for as long as it goes on, whether the one that it has
+/// shown at first is still valid or not.
+fn without_sessions(mut config: ServerConfig) -> ServerConfig {
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
     config
 }
 
@@ -575,6 +583,20 @@ impl ClientCertVerifier for AnyCertificate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_peer_shows_its_certificate_on_each_connection() {
+        let folder = std::env::temp_dir().join(format!("stoxgate-resume-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (config, _) =
+            crate::net::test_settings::settings_in(&folder, "[[xmpp.partner]]\ndomain = \"*\"\n");
+        let settings = TlsSettings::load(&config.tls, &config.sip).unwrap();
+        for server in [&settings.sip_server, &settings.xmpp_server] {
+            assert!(!server.session_storage.can_cache() && !server.ticketer.enabled());
+            assert_eq!(server.send_tls13_tickets, 0);
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn a_key_that_everybody_can_read_is_refused() {
