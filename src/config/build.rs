@@ -1,6 +1,5 @@
 //! From keys to settings: defaults, and checks across keys.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -165,11 +164,18 @@ fn xmpp(table: &mut Table, folder: &Path, environment: &Environment) -> Xmpp {
     if partners.is_empty() && accounts.is_empty() {
         table.problem("partner", "is missing: name at least one XMPP domain that may use the gateway, or \"*\" for every one, in [[xmpp.partner]]");
     }
-    let mut seen = BTreeSet::new();
-    for partner in &partners {
+    for (number, partner) in partners.iter().enumerate() {
         let name = pattern_text(&partner.domain);
-        if !seen.insert(name.clone()) {
-            table.problem("partner", format!("names {name} twice"));
+        let mut earlier = partners.iter().take(number);
+        match earlier.find(|earlier| earlier.domain.covers(&partner.domain)) {
+            Some(earlier) if earlier.domain == partner.domain => {
+                table.problem("partner", format!("names {name} twice"));
+            }
+            Some(earlier) => {
+                let wider = pattern_text(&earlier.domain);
+                table.problem("partner", format!("for {name} stands behind {wider}, which takes its domains, since the first that fits counts; put it before that one"));
+            }
+            None => {}
         }
     }
     let stanza_limit = table.or("stanza_limit", 65_536);

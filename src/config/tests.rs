@@ -417,6 +417,47 @@ fn xmpp_is_reached_by_a_rule_or_an_account() {
 }
 
 #[test]
+fn a_rule_that_could_never_apply_is_refused() {
+    let with = |domains: &[&str]| {
+        let rules: Vec<_> = domains
+            .iter()
+            .map(|domain| format!("domain = \"{domain}\"\n"))
+            .collect();
+        let text = EXAMPLE.replacen(
+            "\ndomain = \"*\"\n",
+            &format!("\n{}", rules.join("[[xmpp.partner]]\n")),
+            1,
+        );
+        let list = read(&text).err().map(|problems| problems.list);
+        let words = |list: &Vec<Problem>| list.iter().map(ToString::to_string).collect();
+        list.as_ref().map_or_else(Vec::new, words)
+    };
+    let narrow_first = ["a.example.net", "*.example.net", "example.net", "*"];
+    assert_eq!(with(&narrow_first), Vec::<String>::new());
+    let found = with(&["*", "bank.example"]);
+    assert_eq!(found.len(), 1);
+    assert!(
+        found[0].starts_with("xmpp.partner: for bank.example stands behind *"),
+        "{found:?}"
+    );
+    let found = with(&[
+        "*.example.net",
+        "a.example.net",
+        "*.b.example.net",
+        "*.example.net",
+    ]);
+    let expected = [
+        "for a.example.net",
+        "for *.b.example.net",
+        "names *.example.net twice",
+    ];
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.contains(expected), "{found}");
+    }
+}
+
+#[test]
 fn all_problems_are_reported_at_once() {
     let text = r#"
         [gateway]

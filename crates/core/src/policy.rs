@@ -54,6 +54,18 @@ impl DomainPattern {
                 .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')),
         }
     }
+
+    /// Whether it names every domain that the other names.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Any, _) => true,
+            (_, Self::Any) => false,
+            (_, Self::Exact(name)) => self.matches(name),
+            (Self::Below(wider), Self::Below(parent)) => wider == parent || self.matches(parent),
+            (Self::Exact(_), Self::Below(_)) => false,
+        }
+    }
 }
 
 impl Policy {
@@ -215,6 +227,30 @@ mod tests {
         );
         policy.set_users([]);
         assert!(!policy.allows_user("net.example", &alice));
+    }
+
+    #[test]
+    fn a_pattern_covers_another() {
+        let rows = [
+            ("*", "*", true),
+            ("*", "*.a.test", true),
+            ("*", "a.test", true),
+            ("*.a.test", "*", false),
+            ("a.test", "*", false),
+            ("*.a.test", "*.a.test", true),
+            ("*.a.test", "*.b.a.test", true),
+            ("*.b.a.test", "*.a.test", false),
+            ("*.a.test", "*.ba.test", false),
+            ("*.a.test", "b.a.test", true),
+            ("*.a.test", "a.test", false),
+            ("a.test", "*.a.test", false),
+            ("a.test", "A.test", true),
+            ("a.test", "b.test", false),
+        ];
+        for (wider, other, expected) in rows {
+            let covers = DomainPattern::parse(wider).covers(&DomainPattern::parse(other));
+            assert_eq!(covers, expected, "{wider} {other}");
+        }
     }
 
     #[test]
