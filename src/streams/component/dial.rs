@@ -197,11 +197,13 @@ async fn encrypt(shared: &Shared, plan: &Plan, connection: &mut Connection) -> R
         }
         Err(_) => return Err(Trouble::passing("the TLS handshake does not end")),
     };
-    if info.is_valid_for(&canonical_domain(host)) {
+    let name = canonical_domain(host);
+    if info.is_valid_for(&name) {
         return Ok(());
     }
     Err(Trouble::lasting(format!(
-        "the server's certificate is not valid for {host}: have one issued for it by an authority in tls.roots"
+        "the server's certificate does not count: {}; it has to be valid for {host}, the name in xmpp.component.server",
+        info.why_not_valid_for(&name)
     )))
 }
 
