@@ -210,6 +210,8 @@ fn sip(config: &Config, ports: BoundPorts) -> sip::Settings {
 fn msrp(config: &Config, msrp: &config::Msrp, ports: BoundPorts) -> sip::Msrp {
     let endpoint = endpoint::Settings {
         max_message: msrp.max_message,
+        // The sockets let no more in, with a share for each address.
+        unbound: config.limits.connections.saturating_mul(2),
         ..endpoint::Settings::default()
     };
     sip::Msrp {

@@ -1,21 +1,20 @@
 //! The accounts of SIP users while the gateway runs: SIGHUP reads them anew.
 
 use stox_xmpp::server::Software;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::Reread;
 use crate::streams::{AccountPlan, account_plans};
 
-/// Reads for as long as the process runs. What is read comes out of the channel.
+/// Reads each time that the channel `again` says so. What is read comes out of the other one.
 pub(super) fn spawn(
     reread: Reread,
     software: Software,
-) -> std::io::Result<mpsc::Receiver<Vec<AccountPlan>>> {
-    let mut hang_up = signal(SignalKind::hangup())?;
+    mut again: mpsc::Receiver<()>,
+) -> mpsc::Receiver<Vec<AccountPlan>> {
     let (sender, changed) = mpsc::channel(1);
     tokio::spawn(async move {
-        while hang_up.recv().await.is_some() {
+        while again.recv().await.is_some() {
             // The files are small, and this task does nothing else.
             let Some(plans) = tokio::task::block_in_place(|| read(&reread, &software)) else {
                 continue;
@@ -26,7 +25,7 @@ pub(super) fn spawn(
             }
         }
     });
-    Ok(changed)
+    changed
 }
 
 fn read(reread: &Reread, software: &Software) -> Option<Vec<AccountPlan>> {

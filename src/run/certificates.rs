@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::Config;
@@ -13,9 +14,11 @@ use crate::net::tls::{CurrentTls, TlsError, TlsSettings};
 /// The clock on the wall may be set at any time, so it is looked at often rather than slept towards.
 const LOOK: Duration = Duration::from_secs(600);
 
-/// Watches and reloads for as long as the process runs.
-pub(super) fn spawn(tls: CurrentTls, config: Config) -> std::io::Result<()> {
+/// Watches and reloads for as long as the process runs. What comes out of the channel says that a SIGHUP has come and that the
+/// TLS files are as they will be: what is read after it meets them.
+pub(super) fn spawn(tls: CurrentTls, config: Config) -> std::io::Result<mpsc::Receiver<()>> {
     let mut hang_up = signal(SignalKind::hangup())?;
+    let (sender, reloaded) = mpsc::channel(1);
     tokio::spawn(async move {
         let mut watch = ExpiryWatch::default();
         let mut look = interval(LOOK);
@@ -23,12 +26,16 @@ pub(super) fn spawn(tls: CurrentTls, config: Config) -> std::io::Result<()> {
         loop {
             tokio::select! {
                 _ = look.tick() => {}
-                Some(()) = hang_up.recv() => reload(&tls, &config).await,
+                Some(()) = hang_up.recv() => {
+                    reload(&tls, &config).await;
+                    // One that has not been taken yet will do.
+                    _ = sender.try_send(());
+                }
             }
             tell_expiry(&mut watch, &tls, &config);
         }
     });
-    Ok(())
+    Ok(reloaded)
 }
 
 async fn reload(tls: &CurrentTls, config: &Config) {

@@ -152,7 +152,12 @@ pub async fn serve(config: Config, reread: Reread) -> Result<(), StartError> {
     let tls = CurrentTls::new(tls);
     let msrp_tls = MsrpTls::new(tls.clone());
     let sip_tls = SipTls::new(tls.clone(), dns.clone(), transports.clone());
-    let mut sockets = SipSockets::new(sip_tls, sip_arrivals, admit(), sip_limits(&config));
+    let mut sockets = SipSockets::new(
+        sip_tls,
+        sip_arrivals,
+        admit(),
+        (sip_limits(&config), trusted(&config)),
+    );
     let mut msrp_sockets = MsrpSockets::new(
         msrp_tls,
         dns.clone(),
@@ -186,8 +191,8 @@ pub async fn serve(config: Config, reread: Reread) -> Result<(), StartError> {
     tokio::spawn(admin.serve(asking));
     spawn_signals(stop)?;
     let following = tls.follow();
-    certificates::spawn(tls, config.clone())?;
-    let changed = accounts::spawn(reread, software)?;
+    let reloaded = certificates::spawn(tls, config.clone())?;
+    let changed = accounts::spawn(reread, software, reloaded);
 
     let inputs = Inputs {
         sip,
@@ -236,14 +241,24 @@ fn sip_limits(config: &Config) -> stox_sip::parse::Limits {
 
 /// Where MSRP may be dialled though it is not public.
 fn inside(config: &Config) -> Vec<AddressBlock> {
-    let trusted = config.sip.domains.iter();
-    let trusted = trusted.flat_map(|domain| &domain.trusted_addresses);
     let networks = config.msrp.iter().flat_map(|msrp| &msrp.networks);
-    let block = |network: &Network| AddressBlock {
+    let mut blocks = trusted(config);
+    blocks.extend(networks.map(block));
+    blocks
+}
+
+/// Addresses that speak for a SIP domain.
+fn trusted(config: &Config) -> Vec<AddressBlock> {
+    let domains = config.sip.domains.iter();
+    let trusted = domains.flat_map(|domain| &domain.trusted_addresses);
+    trusted.map(block).collect()
+}
+
+fn block(network: &Network) -> AddressBlock {
+    AddressBlock {
         address: network.address,
         prefix: network.prefix,
-    };
-    trusted.chain(networks).map(block).collect()
+    }
 }
 
 /// The SIP domains without a name that contacts of the last run are of.

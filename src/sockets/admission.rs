@@ -1,4 +1,5 @@
-//! How many connections may be open, in all and from one address, or from the network of 64 bits that one host has in IPv6.
+//! How many connections may be open, in all and from one address, or from the network of 64 bits that one host has in IPv6. The
+//! nearer they are to all, the fewer may be from one, so that a few hosts keep nobody out.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::net::public_address::network_of_host;
 
-/// Counts open connections of one protocol.
+/// Counts open connections, such as those of one port.
 #[derive(Debug)]
 pub struct Admission {
     total: usize,
@@ -44,12 +45,19 @@ impl Admission {
         })
     }
 
-    /// Counts a connection in, or refuses it.
+    /// With the same limits, for another port.
+    #[must_use]
+    pub fn beside(&self) -> Arc<Self> {
+        Self::new(self.total, self.per_address)
+    }
+
+    /// Counts a connection in, or refuses it: one address may have no more than are free beside.
     pub fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Admitted> {
         let address = network_of_host(address);
         let mut open = self.open.lock();
         let mine = open.by_address.get(&address).copied().unwrap_or(0);
-        if open.total >= self.total || mine >= self.per_address {
+        let free = self.total.saturating_sub(open.total);
+        if free == 0 || mine > free || mine >= self.per_address {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return None;
         }
@@ -104,6 +112,22 @@ mod tests {
         assert_eq!((admission.open(), admission.refused()), (3, 2));
         drop(first);
         assert!(admission.admit(a).is_some());
+    }
+
+    #[test]
+    fn a_few_hosts_leave_places_for_newcomers() {
+        let admission = Admission::new(100, 40);
+        let at = |host: u8| admission.admit(IpAddr::from([192, 0, 2, host]));
+        let mut kept = Vec::new();
+        for round in 0..40 {
+            for host in 0..10 {
+                kept.extend(at(host));
+            }
+            assert!(admission.open() < 100, "round {round}");
+        }
+        assert!(kept.len() > 85, "{} are used", kept.len());
+        assert!(at(0).is_none());
+        assert!(at(200).is_some(), "a newcomer");
     }
 
     #[test]

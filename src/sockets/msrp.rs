@@ -131,7 +131,7 @@ impl MsrpSockets {
     /// Serves a bound listener, with or without TLS.
     pub fn serve(&mut self, listener: TcpListener, secure: bool) {
         let shared = self.shared.clone();
-        let parts = ("MSRP", shared.admission.clone(), shared.warnings.clone());
+        let parts = ("MSRP", shared.admission.beside(), shared.warnings.clone());
         self.tasks
             .spawn(accept(listener, parts, move |stream, remote, admitted| {
                 serve_accepted(shared.clone(), stream, remote, secure, admitted)

@@ -13,6 +13,7 @@ use stox_sip::framing::{Frame, StreamFramer};
 use stox_sip::message::Message;
 use stox_sip::parse::{Limits, ParseError};
 use stox_sip::transport::{Destination, FlowId, Source, Target, Transmit, Transport};
+use stox_sip::ua::trust::AddressBlock;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::mpsc;
@@ -36,8 +37,10 @@ const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 const FIRST_MESSAGE: Duration = Duration::from_secs(30);
 /// A message that has begun is whole in this time, however slowly its octets come.
 const WHOLE_MESSAGE: Duration = Duration::from_secs(30);
-/// A connection that has spoken may be quiet for this long.
+/// A connection of somebody known may be quiet for this long.
 const IDLE: Duration = Duration::from_secs(1800);
+/// The same of somebody who has shown nothing that could speak for a domain, after each of his messages.
+const IDLE_STRANGER: Duration = Duration::from_secs(30);
 /// A write that does not finish in this time means a dead peer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The answer to a keep-alive double CRLF (RFC 5626 §3.5.1).
@@ -76,6 +79,17 @@ struct Shared {
     admission: Arc<Admission>,
     warnings: Arc<Warnings>,
     limits: Limits,
+    /// Addresses that speak for some domain.
+    trusted: Vec<AddressBlock>,
+}
+
+impl Shared {
+    /// What stands behind it is somebody's: it has shown a certificate that counts, or is at a trusted address.
+    fn knows(&self, source: &Source) -> bool {
+        let address = source.remote.ip();
+        !source.certificate_names.is_empty()
+            || self.trusted.iter().any(|block| block.contains(address))
+    }
 }
 
 /// The SIP sockets of this gateway.
@@ -104,13 +118,14 @@ struct Accepted {
 }
 
 impl SipSockets {
-    /// Without listeners yet. `arrivals` leads to the engine.
+    /// Without listeners yet. `arrivals` leads to the engine. Each listener admits as many as `admission`. Connections from
+    /// `trusted` addresses may be quiet for long.
     #[must_use]
     pub fn new(
         tls: SipTls,
         arrivals: mpsc::Sender<SipArrival>,
         admission: Arc<Admission>,
-        limits: Limits,
+        (limits, trusted): (Limits, Vec<AddressBlock>),
     ) -> Self {
         let (accepting, accepted) = mpsc::channel(256);
         Self {
@@ -121,6 +136,7 @@ impl SipSockets {
                 admission,
                 warnings: Arc::default(),
                 limits,
+                trusted,
             }),
             datagram: Vec::new(),
             connections: HashMap::new(),
@@ -144,7 +160,7 @@ impl SipSockets {
     /// Serves a bound TCP listener, with or without TLS.
     pub fn serve_stream(&mut self, listener: TcpListener, transport: Transport) {
         let (shared, accepting) = (self.shared.clone(), self.accepting.clone());
-        let parts = ("SIP", shared.admission.clone(), shared.warnings.clone());
+        let parts = ("SIP", shared.admission.beside(), shared.warnings.clone());
         self.tasks
             .spawn(accept(listener, parts, move |stream, remote, admitted| {
                 let (shared, accepting) = (shared.clone(), accepting.clone());
@@ -410,14 +426,8 @@ async fn attend(
     (accepting, accepted): (mpsc::Sender<Accepted>, Accepted),
 ) {
     if accepting.send(accepted).await.is_ok() {
-        converse(
-            shared,
-            &source,
-            stream,
-            queue,
-            Patience::with_a_stranger(Instant::now()),
-        )
-        .await;
+        let patience = Patience::with_a_client(shared.knows(&source), Instant::now());
+        converse(shared, &source, stream, queue, patience).await;
         _ = shared.arrivals.send(SipArrival::Closed(source.flow)).await;
     }
 }
@@ -517,7 +527,7 @@ async fn read_frames(
             let (message, last) = match framer.poll_frame() {
                 Ok(None) => break,
                 Ok(Some(Frame::Message(message))) => {
-                    patience.heard_message();
+                    patience.heard_message(Instant::now());
                     (Ok(message), false)
                 }
                 Ok(Some(Frame::Malformed(error))) => (Err(error), false),
@@ -549,18 +559,23 @@ async fn read_frames(
 #[derive(Debug)]
 struct Patience {
     ends: Instant,
+    /// How long it may be quiet. Whoever is nobody's wins that by whole messages only.
+    idle: Duration,
+    is_stranger: bool,
     /// Whether it has said a whole message, or need not.
-    is_known: bool,
+    has_spoken: bool,
     /// Whether a message has begun and is not whole.
     is_mid_message: bool,
 }
 
 impl Patience {
     /// Who has connected to us has to say a message; octets alone win no time.
-    fn with_a_stranger(now: Instant) -> Self {
+    fn with_a_client(is_known: bool, now: Instant) -> Self {
         Self {
             ends: now + FIRST_MESSAGE,
-            is_known: false,
+            idle: if is_known { IDLE } else { IDLE_STRANGER },
+            is_stranger: !is_known,
+            has_spoken: false,
             is_mid_message: false,
         }
     }
@@ -568,25 +583,28 @@ impl Patience {
     fn with_a_server(now: Instant) -> Self {
         Self {
             ends: now + IDLE,
-            is_known: true,
+            idle: IDLE,
+            is_stranger: false,
+            has_spoken: true,
             is_mid_message: false,
         }
     }
 
-    fn heard_message(&mut self) {
-        self.is_known = true;
+    fn heard_message(&mut self, now: Instant) {
+        self.has_spoken = true;
         self.is_mid_message = false;
+        self.ends = now + self.idle;
     }
 
     /// After everything whole was taken out of what was read.
     fn read(&mut self, is_mid_message: bool, now: Instant) {
-        if !self.is_known {
+        if !self.has_spoken {
             return;
         }
-        if !is_mid_message {
-            self.ends = now + IDLE;
-        } else if !self.is_mid_message {
+        if is_mid_message && !self.is_mid_message {
             self.ends = now + WHOLE_MESSAGE;
+        } else if !is_mid_message && !self.is_stranger {
+            self.ends = now + self.idle;
         }
         self.is_mid_message = is_mid_message;
     }
@@ -661,7 +679,8 @@ mod tests {
         let (arrivals, arrived) = mpsc::channel(16);
         let admission = Admission::new(16, 16);
         let limits = Limits::default();
-        (SipSockets::new(tls, arrivals, admission, limits), arrived)
+        let parts = (limits, Vec::new());
+        (SipSockets::new(tls, arrivals, admission, parts), arrived)
     }
 
     async fn closed(arrived: &mut mpsc::Receiver<SipArrival>) -> FlowId {
@@ -754,23 +773,40 @@ mod tests {
     fn octets_win_no_time() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut patience = Patience::with_a_stranger(start);
+        let mut patience = Patience::with_a_client(true, start);
         patience.read(true, at(10));
         patience.read(true, at(20));
         patience.read(false, at(25));
         assert_eq!(patience.ends, at(0) + FIRST_MESSAGE, "keep-alives neither");
-        patience.heard_message();
+        patience.heard_message(at(29));
         patience.read(false, at(29));
         assert_eq!(patience.ends, at(29) + IDLE);
         patience.read(true, at(40));
         patience.read(true, at(60));
         assert_eq!(patience.ends, at(40) + WHOLE_MESSAGE);
-        patience.heard_message();
+        patience.heard_message(at(65));
         patience.read(true, at(65));
         assert_eq!(patience.ends, at(65) + WHOLE_MESSAGE, "the next one");
         let mut server = Patience::with_a_server(start);
         assert_eq!(server.ends, at(0) + IDLE);
         server.read(true, at(5));
         assert_eq!(server.ends, at(5) + WHOLE_MESSAGE);
+    }
+
+    #[test]
+    fn one_request_of_a_stranger_buys_no_long_silence() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut patience = Patience::with_a_client(false, start);
+        patience.heard_message(at(10));
+        patience.read(false, at(10));
+        assert_eq!(patience.ends, at(10) + IDLE_STRANGER);
+        // Keep-alives.
+        patience.read(false, at(20));
+        patience.read(false, at(30));
+        assert_eq!(patience.ends, at(10) + IDLE_STRANGER);
+        patience.heard_message(at(35));
+        patience.read(false, at(35));
+        assert_eq!(patience.ends, at(35) + IDLE_STRANGER, "whoever asks again");
     }
 }

@@ -65,8 +65,7 @@ impl World {
             .replace("domain = \"ocs.test\"", "domain = \"sip.example\"")
             .replace("[\"127.0.0.1\"]\n", "[\"127.0.0.0/9\"]\n")
             .replace("sip:127.0.0.1:9", next_hop)
-            // TCP and TLS share the connections: 2,000 idle ones on each, and who asks meanwhile.
-            + "[limits]\nmessages_per_second = 1000\nconnections = 4100\n";
+            + "[limits]\nmessages_per_second = 1000\n";
         let gateway = Gateway::start_with(folder, &settings);
         xmpp.dial(gateway.xmpp);
         Self { gateway, xmpp }

@@ -47,6 +47,8 @@ impl Attacked {
             format!("msg-{}", self.said),
             format!("1-{0}/{0}", text.len()),
         );
+        // Nor is anybody kept out who comes now.
+        drop(self.session(&format!("newcomer-{}", self.said)));
         let start = Instant::now();
         let answer = self.line.send(&id, &range, "", &text, '$');
         assert!(answer.starts_with("200"), "{name}: {answer}");

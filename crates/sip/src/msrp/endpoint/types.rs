@@ -251,7 +251,7 @@ impl Default for Settings {
             bind_wait: Duration::from_secs(30),
             assembly_wait: Duration::from_secs(300),
             channels: 10_000,
-            unbound: 256,
+            unbound: 8_000,
             assemblies: 8,
             assembly_octets: 64 * 1024 * 1024,
             deliveries: 32,
