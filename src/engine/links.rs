@@ -54,12 +54,23 @@ impl LinkName {
     }
 }
 
+/// How much all links together may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Links.
+    pub(super) links: usize,
+    /// Octets of stanzas. One link may keep no more than are free beside, so that nobody takes the others' room.
+    pub(super) octets: usize,
+}
+
 /// All links.
 pub struct Links {
     settings: link::Settings,
     /// Domains of ours whose stanzas another server carries on.
     components: BTreeSet<String>,
-    limit: usize,
+    limits: Limits,
+    /// Of all that is kept.
+    octets: usize,
     entropy: Box<dyn Fn() -> Box<dyn Entropy> + Send>,
     links: BTreeMap<LinkName, Link>,
     timeouts: BTreeSet<(Duration, LinkName)>,
@@ -73,13 +84,14 @@ impl Links {
     pub(super) fn new(
         settings: link::Settings,
         components: BTreeSet<String>,
-        limit: usize,
+        limits: Limits,
         entropy: Box<dyn Fn() -> Box<dyn Entropy> + Send>,
     ) -> Self {
         Self {
             settings,
             components,
-            limit,
+            limits,
+            octets: 0,
             entropy,
             links: BTreeMap::new(),
             timeouts: BTreeSet::new(),
@@ -92,22 +104,24 @@ impl Links {
 
     /// Sends on a link, which is made when it is not there.
     pub(super) fn send(&mut self, name: &LinkName, outgoing: Outgoing, now: Now) {
+        if !self.has_room_for_more(name) {
+            tracing::debug!(
+                partner = name.partner,
+                "what waits for this partner and others takes all room; a stanza is refused"
+            );
+            return self.refuse(&outgoing);
+        }
         if !self.links.contains_key(name) {
-            if self.links.len() >= self.limit {
+            if self.links.len() >= self.limits.links {
                 self.forget_idle();
             }
-            if self.links.len() >= self.limit {
+            if self.links.len() >= self.limits.links {
                 tracing::warn!(
                     partner = name.partner,
-                    limit = self.limit,
+                    limit = self.limits.links,
                     "too many XMPP partners at one time; a stanza is refused"
                 );
-                self.settled.extend(
-                    outgoing
-                        .reference
-                        .map(|r| (r, Err(Failure::Local(Local::Overloaded)))),
-                );
-                return;
+                return self.refuse(&outgoing);
             }
             let settings = link::Settings {
                 routed: name.is_routed(&self.components),
@@ -117,6 +131,18 @@ impl Links {
             self.links.insert(name.clone(), link);
         }
         self.with(name, |link| link.send(outgoing, now));
+    }
+
+    fn has_room_for_more(&self, name: &LinkName) -> bool {
+        let free = self.limits.octets.saturating_sub(self.octets);
+        let own = self.links.get(name).map_or(0, Link::octets);
+        free > 0 && own <= free
+    }
+
+    fn refuse(&mut self, outgoing: &Outgoing) {
+        let overloaded = Err(Failure::Local(Local::Overloaded));
+        let fate = outgoing.reference.map(|reference| (reference, overloaded));
+        self.settled.extend(fate);
     }
 
     pub(super) fn receive_iq(&mut self, name: &LinkName, iq: &Iq, now: Now) -> bool {
@@ -245,7 +271,8 @@ impl Links {
     }
 
     fn forget(&mut self, name: &LinkName) {
-        self.links.remove(name);
+        let gone = self.links.remove(name);
+        self.octets -= gone.as_ref().map_or(0, Link::octets);
         if let Some(at) = self.timeout_of.remove(name) {
             self.timeouts.remove(&(at, name.clone()));
         }
@@ -254,7 +281,9 @@ impl Links {
     /// Works on one link, then takes its commands and its next timeout.
     fn with<R>(&mut self, name: &LinkName, work: impl FnOnce(&mut Link) -> R) -> Option<R> {
         let link = self.links.get_mut(name)?;
+        let before = link.octets();
         let result = work(link);
+        self.octets = self.octets - before + link.octets();
         while let Some(command) = link.poll_command() {
             match command {
                 LinkCommand::Connect(attempt) => self
@@ -300,5 +329,68 @@ impl Links {
             }
         }
         Some(result)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stox_core::time::SeededEntropy;
+
+    use super::*;
+
+    fn links(octets: usize) -> Links {
+        let limits = Limits { links: 100, octets };
+        let settings = link::Settings::default();
+        let entropy = Box::new(|| Box::new(SeededEntropy(1)) as Box<dyn Entropy>);
+        Links::new(settings, BTreeSet::new(), limits, entropy)
+    }
+
+    /// How many of the messages to a partner that cannot be reached are kept.
+    fn keeps(links: &mut Links, partner: &str, count: u64) -> u64 {
+        let name = LinkName::new("ocs.test", partner);
+        for number in 0..count {
+            let body = "x".repeat(900);
+            let text = format!(
+                "<message xmlns='jabber:client' to='a@{partner}'><body>{body}</body></message>"
+            );
+            let outgoing = Outgoing {
+                reference: Some(Ref(number)),
+                element: text.parse().unwrap(),
+                deadline: None,
+            };
+            links.send(&name, outgoing, Now::default());
+        }
+        let mut refused = 0;
+        while let Some((_, fate)) = links.poll_settled() {
+            assert_eq!(fate, Err(Failure::Local(Local::Overloaded)));
+            refused += 1;
+        }
+        count - refused
+    }
+
+    #[test]
+    fn what_waits_for_some_partners_leaves_room_for_others() {
+        let mut links = links(100_000);
+        let first = keeps(&mut links, "a.test", 200);
+        assert!((45..=60).contains(&first), "half of it: {first}");
+        let second = keeps(&mut links, "b.test", 200);
+        assert!(
+            (20..=30).contains(&second),
+            "and half of the rest: {second}"
+        );
+        for number in 0..40 {
+            keeps(&mut links, &format!("{number}.test"), 50);
+        }
+        assert!(links.octets <= 101_000, "{}", links.octets);
+        let kept: usize = links.status().map(|(_, status)| status.octets).sum();
+        assert_eq!(links.octets, kept);
+        // It comes back.
+        let name = LinkName::new("ocs.test", "a.test");
+        links.with(&name, Link::shut_down);
+        while links.poll_settled().is_some() {}
+        links.forget(&name);
+        assert!(keeps(&mut links, "c.test", 40) > 20);
+        let kept: usize = links.status().map(|(_, status)| status.octets).sum();
+        assert_eq!(links.octets, kept);
     }
 }

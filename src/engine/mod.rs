@@ -106,7 +106,10 @@ impl Engine {
             links: Links::new(
                 settings.link,
                 settings.components,
-                settings.max_links,
+                links::Limits {
+                    links: settings.max_links,
+                    octets: settings.max_linked_octets,
+                },
                 Box::new(entropy),
             ),
             accounts: accounts::Accounts::default(),

@@ -23,6 +23,9 @@ const UNNAMED_PACE: u32 = 15;
 /// Partners that may be linked at one time.
 const MAX_LINKS: usize = 5_000;
 
+/// Octets of all stanzas that wait for any partner. As trees they take some times as much memory.
+const MAX_LINKED_OCTETS: usize = 48 * 1024 * 1024;
+
 /// Settings of every machine in the engine.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -36,6 +39,8 @@ pub struct Settings {
     pub components: BTreeSet<String>,
     /// XMPP links at one time.
     pub max_links: usize,
+    /// Octets of stanzas that wait on all of them.
+    pub max_linked_octets: usize,
     /// SIP domains whose users are conferences, in lower case.
     pub conferences: BTreeSet<String>,
     /// What SIP domains have that are found while the engine runs; none: there are none.
@@ -99,6 +104,7 @@ impl Settings {
             link: link(config),
             components: components(config),
             max_links: MAX_LINKS,
+            max_linked_octets: MAX_LINKED_OCTETS,
             conferences: config.rooms.conferences.clone(),
             unnamed: config.sip.unnamed.as_ref().map(|rule| Unnamed {
                 dialect: rule.dialect.clone(),

@@ -287,6 +287,12 @@ impl Link {
         self.fail_all(&Failure::Local(Local::ShuttingDown));
     }
 
+    /// Octets on the wire of all that it keeps.
+    #[must_use]
+    pub fn octets(&self) -> usize {
+        self.queue.octets()
+    }
+
     /// What an operator wants to know.
     #[must_use]
     pub fn status(&self) -> LinkStatus {
