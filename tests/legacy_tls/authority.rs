@@ -1,5 +1,7 @@
 //! A certificate authority as old as its partners, and what it signs.
 
+use std::process::Command;
+
 use openssl::asn1::Asn1Time;
 use openssl::bn::{BigNum, MsbOption};
 use openssl::hash::MessageDigest;
@@ -82,6 +84,31 @@ impl Authority {
         write_certificate(folder, name, &builder.build());
         let key = key.private_key_to_pem_pkcs8().unwrap();
         folder.write(&format!("{name}.key"), std::str::from_utf8(&key).unwrap());
+    }
+
+    /// Writes `name.crl`, which revokes the certificate in `revoked.crt`.
+    pub(crate) fn revoke(&self, folder: &Folder, name: &str, revoked: &str) {
+        let key = self.key.private_key_to_pem_pkcs8().unwrap();
+        folder.write("authority.key", std::str::from_utf8(&key).unwrap());
+        let pem = self.certificate.to_pem().unwrap();
+        folder.write("authority.crt", std::str::from_utf8(&pem).unwrap());
+        folder.write("index.txt", "");
+        folder.write(
+            "authority.cnf",
+            "[ca]\ndefault_ca = own\n[own]\ndatabase = index.txt\ncertificate = authority.crt\n\
+             private_key = authority.key\ndefault_md = sha256\ndefault_crl_days = 2\n",
+        );
+        for what in [
+            ["-revoke", &format!("{revoked}.crt")],
+            ["-gencrl", "-batch"],
+        ] {
+            let mut command = Command::new("openssl");
+            command.args(["ca", "-config", "authority.cnf", "-out"]);
+            command.arg(format!("{name}.crl")).args(what);
+            let said = command.current_dir(&folder.0).output().unwrap();
+            let words = String::from_utf8_lossy(&said.stderr);
+            assert!(said.status.success(), "{words}");
+        }
     }
 }
 

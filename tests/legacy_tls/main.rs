@@ -255,6 +255,28 @@ fn a_client_that_does_not_prove_itself_is_refused() {
 }
 
 #[test]
+fn a_revoked_certificate_is_refused_in_both_directions() {
+    let (folder, authority) = folder("revoked");
+    authority.issue(&folder, "stolen", EDGE, OLD);
+    authority.revoke(&folder, "list", "stolen");
+    let settings = |domains: &str| {
+        let crls = "roots = [\"ca.crt\"]\ncrls = [\"list.crl\"]";
+        settings(domains).replace("roots = [\"ca.crt\"]", crls)
+    };
+    let trusted = "trusted_addresses = [\"127.0.0.1\"]";
+    let (_peer, address) = Peer::server(&folder, TLS_1_0, "stolen", "127.0.0.1");
+    let mut gateway = Gateway::start_with(&folder, &settings(&legacy(address, trusted)));
+    subscribe(&gateway, "127.0.0.1", "ocs.test");
+    let line = gateway.wait_for("SIP connection failed");
+    assert!(line.contains("it was revoked by its authority"), "{line}");
+    let _stolen = Peer::client(&folder, TLS_1_0, Some("stolen"), gateway.tls);
+    let line = gateway.wait_for("SIP TLS handshake refused");
+    assert!(line.contains("it was revoked by its authority"), "{line}");
+    let mut peer = Peer::client(&folder, TLS_1_0, Some("edge"), gateway.tls);
+    assert!(peer.ask(&options("other")).starts_with("SIP/2.0 200"));
+}
+
+#[test]
 fn a_client_at_another_address_is_refused_in_words() {
     let (folder, _authority) = folder("unlisted");
     let trusted = "trusted_addresses = [\"127.0.0.8\"]";

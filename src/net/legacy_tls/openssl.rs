@@ -1,5 +1,6 @@
 //! Old TLS on the system's OpenSSL.
 
+use std::cmp::Ordering;
 use std::path::Path;
 use std::pin::Pin;
 
@@ -13,15 +14,16 @@ use openssl::ssl::{
 use openssl::stack::Stack;
 use openssl::x509::store::X509StoreBuilder;
 use openssl::x509::verify::X509VerifyFlags;
-use openssl::x509::{X509, X509PurposeId, X509Ref, X509VerifyResult};
+use openssl::x509::{CrlStatus, X509, X509Crl, X509PurposeId, X509Ref, X509VerifyResult};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 
 use super::Handshake;
 use crate::config;
+use crate::net::peer_certificate::CertificateFault;
 use crate::net::sip_tls::Octets;
-use crate::net::tls::{TlsError, server_name};
+use crate::net::tls::{TlsError, revocation_lists, server_name};
 
 /// What an old Windows offers that authenticates and encrypts, the better first. No anonymous suites, no RC4 (RFC 7465),
 /// no finite-field DHE, whose parameters may be of any size. Level 0 is what OpenSSL 3 asks for TLS 1.0 and SHA-1.
@@ -38,6 +40,7 @@ const BROKEN_SIGNATURES: [Nid; 2] = [Nid::MD5WITHRSAENCRYPTION, Nid::MD2WITHRSAE
 pub(super) struct Backend {
     client: SslContext,
     server: SslContext,
+    revoked: Vec<X509Crl>,
 }
 
 impl Backend {
@@ -51,6 +54,7 @@ impl Backend {
         Ok(Self {
             client: files.client().map_err(unusable)?,
             server: files.server().map_err(unusable)?,
+            revoked: lists(tls)?,
         })
     }
 
@@ -62,40 +66,71 @@ impl Backend {
         }
         let mut stream = SslStream::new(ssl, stream).map_err(|error| words(&error))?;
         let result = Pin::new(&mut stream).connect().await;
-        finish(result, stream)
+        self.finish(result, stream)
     }
 
     pub(super) async fn accept(&self, stream: impl Octets + 'static) -> Result<Handshake, String> {
         let ssl = Ssl::new(&self.server).map_err(|error| words(&error))?;
         let mut stream = SslStream::new(ssl, stream).map_err(|error| words(&error))?;
         let result = Pin::new(&mut stream).accept().await;
-        finish(result, stream)
+        self.finish(result, stream)
+    }
+
+    fn finish<S: Octets + 'static>(
+        &self,
+        result: Result<(), openssl::ssl::Error>,
+        stream: SslStream<S>,
+    ) -> Result<Handshake, String> {
+        let ssl = stream.ssl();
+        if let Err(error) = result {
+            return Err(refusal(&error, ssl.verify_result()));
+        }
+        let certificate = ssl
+            .peer_certificate()
+            .ok_or("it shows no certificate")?
+            .to_der()
+            .map_err(|error| words(&error))?;
+        check_strength(ssl)?;
+        self.check_revoked(ssl)?;
+        Ok(Handshake {
+            certificate: certificate.into(),
+            version: ssl.version_str(),
+            cipher: ssl
+                .current_cipher()
+                .map_or("none", |cipher| cipher.name())
+                .to_owned(),
+            stream: Box::new(stream),
+        })
+    }
+
+    /// No certificate of the chain stands in a list of its issuer (tls.crls).
+    fn check_revoked(&self, ssl: &SslRef) -> Result<(), String> {
+        let chain = ssl.verified_chain().ok_or("its chain is not verified")?;
+        let stands_in = |certificate: &X509Ref, list: &X509Crl| {
+            let order = list.issuer_name().try_cmp(certificate.issuer_name());
+            order.is_ok_and(Ordering::is_eq)
+                && matches!(
+                    list.get_by_serial(certificate.serial_number()),
+                    CrlStatus::Revoked(_)
+                )
+        };
+        let is_revoked = |certificate: &X509Ref| {
+            let mut lists = self.revoked.iter();
+            lists.any(|list| stands_in(certificate, list))
+        };
+        match chain.iter().any(is_revoked) {
+            true => Err(CertificateFault::Revoked.to_string()),
+            false => Ok(()),
+        }
     }
 }
 
-fn finish<S: Octets + 'static>(
-    result: Result<(), openssl::ssl::Error>,
-    stream: SslStream<S>,
-) -> Result<Handshake, String> {
-    let ssl = stream.ssl();
-    if let Err(error) = result {
-        return Err(refusal(&error, ssl.verify_result()));
-    }
-    let certificate = ssl
-        .peer_certificate()
-        .ok_or("it shows no certificate")?
-        .to_der()
-        .map_err(|error| words(&error))?;
-    check_strength(ssl)?;
-    Ok(Handshake {
-        certificate: certificate.into(),
-        version: ssl.version_str(),
-        cipher: ssl
-            .current_cipher()
-            .map_or("none", |cipher| cipher.name())
-            .to_owned(),
-        stream: Box::new(stream),
-    })
+/// Those that rustls reads, too.
+fn lists(tls: &config::Tls) -> Result<Vec<X509Crl>, TlsError> {
+    let unusable = |error: ErrorStack| TlsError::Crl(words(&error));
+    let lists = revocation_lists(&tls.crls)?;
+    let lists = lists.iter().map(|list| X509Crl::from_der(list));
+    lists.collect::<Result<_, _>>().map_err(unusable)
 }
 
 /// The floor under level 0: the peer's own key, and every signature that we rely on.
