@@ -446,7 +446,8 @@ impl Client {
 
     fn defeat_current(&mut self) {
         if let Some(attempt) = self.attempts.last_mut() {
-            self.in_doubt |= matches!(attempt.hop.destination, Destination::Connection(_));
+            // Whether the octets had left when a connection broke, nobody knows.
+            self.in_doubt |= !matches!(attempt.hop.destination, Destination::Datagram { .. });
             attempt.machine.terminate();
         }
     }
@@ -480,6 +481,8 @@ impl Client {
     ) {
         let heard = self.attempts.last().is_some_and(|a| a.provisional);
         self.uncertain |= defeat == Defeat::TimedOut || heard;
+        // What was only slow may have been taken.
+        self.in_doubt |= defeat == Defeat::TimedOut;
         // COMPAT(ocs): nobody answers a BENOTIFY, so silence is no defeat.
         let done = defeat == Defeat::TimedOut && self.request.method == Method::BENOTIFY;
         let may_retry = !heard && !done && now < self.give_up_at && self.cancel == Cancel::No;

@@ -187,6 +187,41 @@ fn the_next_target_is_tried_with_a_new_branch() {
     assert_eq!(layer.counters().stray_responses, 1);
 }
 
+/// What the second target says may be about the copy that the first has taken.
+#[test]
+fn an_answer_after_a_target_that_may_have_taken_it_is_in_doubt() {
+    let rows: [(&[_], _, bool); 3] = [
+        (&[(Transport::Udp, A), (Transport::Tcp, B)], 1, false),
+        (&[(Transport::Tls, A), (Transport::Tcp, B)], 1, true),
+        (&[(Transport::Udp, A), (Transport::Tcp, B)], 32_000, true),
+    ];
+    for (hops, end, expected) in rows {
+        let mut layer = layer();
+        send(&mut layer, Method::MESSAGE, hops);
+        let first = last_request(&mut layer);
+        if end == 1 {
+            let broken = match hops[0].0 {
+                Transport::Udp => Destination::Datagram {
+                    socket: Some(FlowId(1)),
+                    remote: socket(A),
+                },
+                transport => Destination::Dial(target(transport, A)),
+            };
+            layer.transport_failed(&broken, at(1));
+        } else {
+            layer.handle_timeout(at(end));
+        }
+        let second = last_request(&mut layer);
+        assert_ne!(first.headers.get("Via"), second.headers.get("Via"));
+        let from = source(Transport::Tcp, B);
+        layer.receive(&from, response(&second, 482), at(end + 1));
+        let Some(TransactionEvent::Response { in_doubt, .. }) = layer.poll_event() else {
+            panic!("no answer to {hops:?}");
+        };
+        assert_eq!(in_doubt, expected, "{hops:?} {end}");
+    }
+}
+
 #[test]
 fn a_503_moves_on_and_is_the_outcome_of_the_last() {
     let mut layer = layer();
