@@ -12,9 +12,10 @@ use super::pacing::{Lane, Pacer, Turn, Urgency};
 use super::routing;
 use super::settings::Settings;
 use super::trust::SipDomain;
+use crate::dialog;
 use crate::digest::{self, Credential};
 use crate::header::Headers;
-use crate::message::Response;
+use crate::message::{Request, Response};
 use crate::method::Method;
 use crate::target::{NextHop, TargetError};
 use crate::transaction::{ClientId, FailureCause, Route, TransactionLayer};
@@ -37,8 +38,8 @@ pub struct Resolve {
 
 /// The most challenges of one request that are answered: a server's, a proxy's, and one stale nonce.
 const MAX_ANSWERS: u8 = 3;
-/// The longest that a partner's `Retry-After` is obeyed.
-const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+/// The longest that a partner's `Retry-After` is obeyed: less than what waits in its lane may wait.
+const LONGEST_PAUSE: Duration = Duration::from_secs(240);
 
 /// What a second copy of a MESSAGE is refused with where the first was taken: its dialog has gone on or is over, or it is
 /// the same one once more. Nobody knows whether that is so.
@@ -313,6 +314,13 @@ impl Requests {
                 if in_flight.is_authorised() {
                     confine(&mut targets, domain, settings);
                 }
+                if is_first(&in_flight.outgoing.request) {
+                    secure_for(settings.sip_domain(domain), &mut targets);
+                }
+                if targets.is_empty() {
+                    let unreachable = Failure::Local(Local::Unreachable);
+                    return Some((in_flight.outgoing.purpose, Err(unreachable)));
+                }
                 named_for(settings.sip_domain(domain), targets)
             }
             Err(error) => {
@@ -482,6 +490,20 @@ impl Requests {
             FailureCause::Overloaded => Local::Overloaded,
         };
         Some((in_flight.outgoing.purpose, Err(Failure::Local(local))))
+    }
+}
+
+/// It is in no dialog.
+fn is_first(request: &Request) -> bool {
+    let to = request.headers.get("To");
+    to.is_none_or(|to| dialog::tag(to).is_none())
+}
+
+/// Where only a certificate speaks for a domain, its servers are dialled with TLS alone, whatever else its DNS offers:
+/// answers come from there, and nothing else would prove whose they are. A next hop that is set is as it is set.
+fn secure_for(domain: Option<&SipDomain>, targets: &mut Vec<Target>) {
+    if domain.is_some_and(|domain| domain.needs_certificate && domain.next_hop.is_none()) {
+        targets.retain(|target| target.transport.row().secure);
     }
 }
 
