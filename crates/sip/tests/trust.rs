@@ -131,6 +131,38 @@ fn nothing_is_remembered_of_a_stranger() {
     }
 }
 
+/// Nor of what a partner asks too often, or in dialogs that do not exist: the others have to find room.
+#[test]
+fn nor_of_what_a_partner_asks_in_vain() {
+    let mut settings = two_partners();
+    settings.transactions.max_servers = 8;
+    settings.limits.messages_per_second = 1;
+    let mut agent = Agent::with(settings);
+    agent.source = shows(&["ocs.example"]);
+    let mut refused = 0;
+    for cseq in 1..40 {
+        agent.hears(&request("INVITE", cseq, ("", &format!("i{cseq}")), ""));
+        refused += agent
+            .says_responses()
+            .iter()
+            .filter(|r| r.status == 503)
+            .count();
+        agent.hears(&request("SUBSCRIBE", cseq, (";tag=ours1", "s1"), ""));
+        let said = agent.says_responses();
+        assert!(said.iter().all(|r| r.status == 481), "{said:?}");
+    }
+    assert!(refused > 30, "{refused}");
+    while agent.ua.poll_input().is_some() {}
+    agent.source = Source {
+        remote: "198.51.100.77:40123".parse().unwrap(),
+        ..shows(&["other.example"])
+    };
+    let message = request("MESSAGE", 1, ("", "m1"), "").replace("bruno@ocs", "otto@other");
+    agent.hears(&message);
+    let told = agent.ua.poll_input();
+    assert!(matches!(told, Some(SipIn::Message { .. })), "{told:?}");
+}
+
 #[test]
 fn nor_inside_a_dialog_of_that_user() {
     for method in ["MESSAGE", "INFO", "BYE", "UPDATE", "INVITE"] {
@@ -253,6 +285,52 @@ fn a_domain_that_needs_a_certificate_is_not_spoken_for_by_an_address() {
         if !taken {
             agent.says_response(403);
         }
+    }
+}
+
+/// Answers come from where requests go to.
+#[test]
+fn nor_do_its_servers_get_anything_without_tls() {
+    let over = |transport| Target {
+        transport,
+        ..tls("203.0.113.5:5060", "ocs.example")
+    };
+    let all = [Transport::Udp, Transport::Tcp, Transport::Tls];
+    let rows: [(bool, Option<&str>, &[Transport], Option<Transport>); 5] = [
+        (true, None, &all, Some(Transport::Tls)),
+        (true, None, &all[..2], None),
+        (
+            true,
+            Some("sip:edge.ocs.example;transport=tcp"),
+            &all[1..2],
+            Some(Transport::Tcp),
+        ),
+        (false, None, &all, Some(Transport::Udp)),
+        (false, None, &all[1..2], Some(Transport::Tcp)),
+    ];
+    for (needs_certificate, next_hop, offered, expected) in rows {
+        let mut settings = two_partners();
+        settings.sip_domains[0].needs_certificate = needs_certificate;
+        settings.sip_domains[0].next_hop = next_hop.map(str::to_owned);
+        let mut agent = Agent::with(settings);
+        agent.target = Ok(offered.iter().map(|transport| over(*transport)).collect());
+        agent.does(SipOut::Subscribe {
+            trace: Trace::default(),
+            reference: Ref(1),
+            watcher: alma(),
+            presentity: bruno(),
+            poll: false,
+        });
+        let said = agent.said();
+        let used = said.first().map(|sent| match &sent.destination {
+            Destination::Dial(target) => target.transport,
+            _ => Transport::Udp,
+        });
+        assert_eq!(
+            used, expected,
+            "{needs_certificate} {next_hop:?} {offered:?}"
+        );
+        assert_eq!(agent.ua.poll_input().is_some(), expected.is_none());
     }
 }
 

@@ -35,27 +35,27 @@ impl UserAgent {
             };
         }
         if let Err(refusal) = refusals::check(&asked.request) {
-            return self.refuse_stranger(&asked, &refusal, now);
+            return self.refuse_and_forget(&asked, &refusal, now);
         }
         match &asked.request.method {
             &Method::OPTIONS => self.take_options(&asked, now),
             &Method::NOTIFY | &Method::BENOTIFY => match self.speaker(&asked, now) {
                 Ok(_) => self.take_notify(&asked, now),
-                Err(refusal) => self.refuse_stranger(&asked, &refusal, now),
+                Err(refusal) => self.refuse_and_forget(&asked, &refusal, now),
             },
             _ => match self.parties(&asked, now) {
                 Ok((from, to)) => {
                     self.observe(&from.host, dialect::of_request(&asked.request), now);
                     self.take_from(asked, from, to, now);
                 }
-                Err(refusal) => self.refuse_stranger(&asked, &refusal, now),
+                Err(refusal) => self.refuse_and_forget(&asked, &refusal, now),
             },
         }
     }
 
-    /// Refuses a request of somebody who may be anybody. Nothing is remembered of it, or strangers would fill the table of
-    /// transactions, and their refused INVITEs would be answered again and again to wherever they seem to come from.
-    fn refuse_stranger(&mut self, asked: &Asked, refusal: &Refusal, now: Now) {
+    /// Refuses a request of somebody who may be anybody, or who asks too much. Nothing is remembered of it, or they would fill the
+    /// table of transactions, and refused INVITEs would be answered again and again to wherever they seem to come from.
+    fn refuse_and_forget(&mut self, asked: &Asked, refusal: &Refusal, now: Now) {
         self.refuse(asked, refusal, now);
         self.effects.forgotten.extend(asked.server);
     }
@@ -176,7 +176,7 @@ impl UserAgent {
     /// A MESSAGE or SUBSCRIBE between two parties that may talk to each other.
     fn take_from(&mut self, asked: Asked, from: SipAddress, to: SipAddress, now: Now) {
         if !self.is_within_rate(&asked, &from.host, now) {
-            return self.refuse(&asked, &Refusal::Busy, now);
+            return self.refuse_and_forget(&asked, &Refusal::Busy, now);
         }
         match refusals::to_tag(&asked.request) {
             Some(tag) => self.take_in_dialog(asked, &from, &tag, now),
@@ -291,7 +291,7 @@ impl UserAgent {
             .filter(|_| asked.request.method == Method::SUBSCRIBE);
         match found {
             Some(reference) => with!(self.watchers.refreshed(reference, &asked), now),
-            None => self.refuse(&asked, &Refusal::NoDialog, now),
+            None => self.refuse_and_forget(&asked, &Refusal::NoDialog, now),
         }
     }
 
