@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use stox_core::address::SipAddress;
 use stox_core::failure::{Failure, Local};
 use stox_core::vocab::Trace;
 
@@ -314,12 +315,21 @@ impl Sessions {
         let same = known
             .and_then(|session| session.dialog.as_ref())
             .is_some_and(|known| known.remote_tag() == dialog.remote_tag());
-        let domain = headers
-            .to()
-            .ok()
-            .and_then(|to| adapt::address::from_name_addr(&to).ok())
-            .map(|to| to.host)
-            .unwrap_or_default();
+        // Whatever `To` says, nobody is taken for another domain whose settings let us dial hosts inside.
+        let answers_for = |to: &SipAddress| {
+            let domain = env.settings.sip_domain(&to.host);
+            domain.is_some_and(|domain| domain.is_spoken_for_by(source))
+        };
+        let domain = match known {
+            Some(session) => session.domain().to_owned(),
+            None => headers
+                .to()
+                .ok()
+                .and_then(|to| adapt::address::from_name_addr(&to).ok())
+                .filter(answers_for)
+                .map(|to| to.host)
+                .unwrap_or_default(),
+        };
         let over = Some(source.clone()).filter(|source| leads_on(response, source));
         let ack = known.map_or_else(
             || dialog.ack(cseq.number),
