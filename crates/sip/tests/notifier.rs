@@ -11,13 +11,13 @@ mod agent;
 
 use std::time::Duration;
 
-use agent::{Agent, Fields, alma, bruno, from_bruno, from_edge, world};
+use agent::{Agent, EDGE, Fields, alma, bruno, from_bruno, from_edge, tls, world};
 use stox_core::failure::{Failure, Local};
 use stox_core::vocab::{
     Document, EndReason, Ref, SipIn, SipOut, Trace, Tuple, WatcherEvent, WatcherState,
 };
 use stox_sip::message::{Request, Response};
-use stox_sip::transport::{Destination, FlowId, Transport};
+use stox_sip::transport::{Destination, FlowId, Target, Transport};
 
 const ASKS: &str = "Contact: <sip:bruno@edge.ocs.example:5061;transport=tls;opaque=user:epid:xx;gruu>\r\n\
     Event: presence\r\nAccept: application/pidf+xml\r\n";
@@ -516,6 +516,70 @@ fn over_udp_only_near_contacts_are_trusted() {
         assert_eq!(request.uri, contact);
         assert_eq!(agent.resolved[0].hop.host, host);
         assert_eq!(request.headers.values("Route").count(), routes, "{contact}");
+    }
+}
+
+/// What it says of its way is the sender's word as much as its Contact, and a later word is no better than the first.
+#[test]
+fn over_udp_neither_routes_nor_refreshes_lead_elsewhere() {
+    let rows = [
+        (
+            "Record-Route: <sip:p1.ocs.example;lr>\r\n",
+            "p1.ocs.example",
+            1,
+        ),
+        ("Record-Route: <sip:192.0.2.10;lr>\r\n", "192.0.2.10", 1),
+        (
+            "Record-Route: <sip:victim.example;lr>\r\n",
+            "ocs.example",
+            2,
+        ),
+        (
+            "Record-Route: <sip:203.0.113.9:5070;lr>\r\n",
+            "ocs.example",
+            2,
+        ),
+    ];
+    for (more, host, routes) in rows {
+        let mut agent = Agent::new();
+        agent.source = from_edge(Transport::Udp);
+        let asks = format!("{more}Contact: <sip:bruno@edge.ocs.example>\r\nEvent: presence\r\n");
+        agent.hears(&from_bruno("SUBSCRIBE", "s1", 1, "", &asks, "").replace("/TLS ", "/UDP "));
+        let (reference, _) = event(&mut agent);
+        accept(&mut agent, reference);
+        notify(&mut agent, reference, WatcherState::Active, None);
+        let request = agent.says_request("NOTIFY");
+        assert_eq!(agent.resolved[0].hop.host, host, "{more}");
+        assert_eq!(request.headers.values("Route").count(), routes, "{more}");
+    }
+    for (contact, host) in [
+        ("sip:bruno@edge.ocs.example", "edge.ocs.example"),
+        ("sip:bruno@203.0.113.9", "ocs.example"),
+    ] {
+        let mut agent = Agent::new();
+        agent.source = from_edge(Transport::Udp);
+        agent.target = Ok(vec![Target {
+            transport: Transport::Udp,
+            ..tls(EDGE, "ocs.example")
+        }]);
+        let asks = "Contact: <sip:bruno@192.0.2.10:5070>\r\nEvent: presence\r\n";
+        agent.hears(&from_bruno("SUBSCRIBE", "s1", 1, "", asks, "").replace("/TLS ", "/UDP "));
+        let (reference, _) = event(&mut agent);
+        let answer = accept(&mut agent, reference);
+        notify(&mut agent, reference, WatcherState::Active, None);
+        let first = agent.says_request("NOTIFY");
+        agent.hears_answer(&first, 200, "");
+        let tag = answer.field("To").split(";tag=").nth(1).unwrap().to_owned();
+        let asks = format!("Contact: <{contact}>\r\nEvent: presence\r\n");
+        let again = from_bruno("SUBSCRIBE", "s1", 2, &tag, &asks, "");
+        agent.hears(&again.replace("/TLS ", "/UDP "));
+        agent.says_response(200);
+        notify(&mut agent, reference, WatcherState::Active, None);
+        agent.passes_seconds(10);
+        let request = agent.says_request("NOTIFY");
+        assert_eq!(request.uri, contact);
+        let asked = agent.resolved.last().map(|asked| asked.hop.host.clone());
+        assert_eq!(asked.as_deref(), Some(host), "{contact}");
     }
 }
 

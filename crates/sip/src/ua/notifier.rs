@@ -20,7 +20,7 @@ use crate::method::Method;
 use crate::transaction::ServerId;
 use crate::transport::{FlowId, Source};
 
-pub(super) use self::watcher::{granted, leads_back, set_up};
+pub(super) use self::watcher::{granted, keep_near, leads_back, set_up};
 
 /// Answers to a NOTIFY after which the watcher's dialog or usage is gone (RFC 5057 §5.1, RFC 6665 §4.2.2).
 pub(super) const ENDS_DIALOG: &[u16] = &[
@@ -312,10 +312,14 @@ impl Watchers {
             Ok(granted) => granted,
             Err(refusal) => return env.refuse(asked, &refusal),
         };
+        let before = watcher.dialog.next_hop();
         match watcher.dialog.receive(&asked.request) {
             Order::Stale => return env.refuse(asked, &Refusal::StaleCseq),
             Order::Repeated => return watcher.answer(asked, env),
             Order::Next => {}
+        }
+        if watcher.dialog.next_hop() != before {
+            watcher::keep_near(&mut watcher.dialog, &watcher.domain, asked, env);
         }
         watcher.granted = granted;
         watcher.owed = true;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::effects::Asked;
 use super::settings::Settings;
-use super::trust::is_within;
+use super::trust::{is_within, same_host};
 use crate::msrp::uri::MsrpUri;
 use crate::target::NextHop;
 use crate::transport::{Source, TRANSPORTS};
@@ -28,7 +28,7 @@ pub(super) fn host(hop: &str) -> Option<String> {
     Some(uri.bare_host().to_owned())
 }
 
-/// Whether a `Contact` is where its sender may have traffic sent to: inside its own domain, at an address that the
+/// Whether a `Contact` is where its sender may have traffic sent to: inside its own domain, at its next hop or an address that the
 /// domain's table trusts, or where the request itself came from; and at a port where SIP can be ([`is_open_to_peers`]).
 pub(super) fn is_near(target: &str, domain: &str, asked: &Asked, settings: &Settings) -> bool {
     let Ok(uri) = Uri::parse(target) else {
@@ -53,8 +53,14 @@ pub(super) fn is_near(target: &str, domain: &str, asked: &Asked, settings: &Sett
                 .is_some_and(|domain| domain.trusts_address(address));
             trusted || address.to_canonical() == source.remote.ip().to_canonical()
         }
-        Err(_) => is_within(&uri.host, domain),
+        Err(_) => is_within(&uri.host, domain) || is_next_hop(&uri.host, domain, settings),
     }
+}
+
+fn is_next_hop(name: &str, domain: &str, settings: &Settings) -> bool {
+    let domain = settings.sip_domain(domain);
+    let hop = domain.and_then(|domain| host(domain.next_hop.as_deref()?));
+    hop.is_some_and(|hop| same_host(&hop, name))
 }
 
 /// Whether MSRP may be dialled to a URI that a peer of that domain names: as for a `Contact`, or in a network that the

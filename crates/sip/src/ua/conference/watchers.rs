@@ -16,7 +16,7 @@ use crate::header::{Event, HeaderValue, MediaType};
 use crate::method::Method;
 use crate::transport::{FlowId, Source};
 use crate::ua::effects::{Asked, Env, Fate, Outgoing, Purpose};
-use crate::ua::notifier::{ENDS_DIALOG, granted, leads_back, set_up};
+use crate::ua::notifier::{ENDS_DIALOG, granted, keep_near, leads_back, set_up};
 use crate::ua::refusals::{self, Refusal};
 
 /// Subscriptions of one user to one room at most.
@@ -299,11 +299,17 @@ impl Watchers {
             Err(refusal) => return env.refuse(asked, &refusal),
         };
         // In the dialog of the INVITE the order has been looked at.
+        let before = watcher.dialog.as_ref().map(Dialog::next_hop);
         let order = watcher.dialog.as_mut();
         match order.map(|dialog| dialog.receive(&asked.request)) {
             Some(Order::Stale) => return env.refuse(asked, &Refusal::StaleCseq),
             Some(Order::Repeated) => return accept(watcher, asked, room, granted, env),
             Some(Order::Next) | None => {}
+        }
+        if let Some(dialog) = &mut watcher.dialog
+            && Some(dialog.next_hop()) != before
+        {
+            keep_near(dialog, &watcher.domain, asked, env);
         }
         watcher.over = leads_back(asked).then(|| asked.source.clone());
         watcher.expires_at = env.now.mono + granted;

@@ -304,14 +304,17 @@ pub(in crate::ua) fn set_up(
     // COMPAT(ocs): a document in the 200 counts as NOTIFY number 1.
     let mut dialog = Dialog::from_request(&asked.request, format!("{to};tag={local_tag}"), 0, None)
         .map_err(|error| Refusal::Malformed(error.to_string()))?;
-    let known = dialog.is_routed()
-        || leads_back(asked)
-        || routing::is_near(dialog.target(), domain, asked, env.settings);
-    if !known {
-        // A Contact elsewhere could be anybody's: the domain's own servers shall decide (reflection).
+    keep_near(&mut dialog, domain, asked, env);
+    Ok(dialog)
+}
+
+/// A Contact or Record-Route elsewhere could be anybody's, and who has sent it may not be who it says (UDP): the domain's own
+/// servers shall decide (reflection).
+pub(in crate::ua) fn keep_near(dialog: &mut Dialog, domain: &str, asked: &Asked, env: &Env<'_>) {
+    let is_near = |to: &str| routing::is_near(to, domain, asked, env.settings);
+    if !leads_back(asked) && !is_near(&dialog.next_hop()) {
         dialog.route_through(&format!("sip:{domain}"));
     }
-    Ok(dialog)
 }
 
 /// The endpoint of the sender (COMPAT(ocs): `epid` in From).
