@@ -296,7 +296,8 @@ fn nor_do_its_servers_get_anything_without_tls() {
         ..tls("203.0.113.5:5060", "ocs.example")
     };
     let all = [Transport::Udp, Transport::Tcp, Transport::Tls];
-    let rows: [(bool, Option<&str>, &[Transport], Option<Transport>); 5] = [
+    type Row<'a> = (bool, Option<&'a str>, &'a [Transport], Option<Transport>);
+    let rows: [Row<'_>; 5] = [
         (true, None, &all, Some(Transport::Tls)),
         (true, None, &all[..2], None),
         (
