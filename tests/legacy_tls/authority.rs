@@ -93,9 +93,11 @@ impl Authority {
         let pem = self.certificate.to_pem().unwrap();
         folder.write("authority.crt", std::str::from_utf8(&pem).unwrap());
         folder.write("index.txt", "");
+        // With a number it is of version 2, as rustls needs it.
+        folder.write("number", "01\n");
         folder.write(
             "authority.cnf",
-            "[ca]\ndefault_ca = own\n[own]\ndatabase = index.txt\ncertificate = authority.crt\n\
+            "[ca]\ndefault_ca = own\n[own]\ndatabase = index.txt\ncrlnumber = number\ncertificate = authority.crt\n\
              private_key = authority.key\ndefault_md = sha256\ndefault_crl_days = 2\n",
         );
         for what in [
