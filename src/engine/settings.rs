@@ -216,7 +216,7 @@ fn sip(config: &Config, ports: BoundPorts) -> sip::Settings {
 fn msrp(config: &Config, msrp: &config::Msrp, ports: BoundPorts) -> sip::Msrp {
     let endpoint = endpoint::Settings {
         max_message: msrp.max_message,
-        // The sockets let no more in, with a share for each address.
+        // The sockets let no more in on its two ports, with a share for each address.
         unbound: config.limits.connections.saturating_mul(2),
         ..endpoint::Settings::default()
     };

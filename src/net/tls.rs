@@ -354,7 +354,6 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 }
 
 /// The lists in PEM files, and in files of one list in DER. One that its authority should have replaced still counts.
-/// The lists in these files, in DER.
 pub(super) fn revocation_lists(
     files: &[PathBuf],
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {

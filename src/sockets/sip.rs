@@ -789,7 +789,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_way_that_nobody_acknowledges_ends() {
+    async fn a_quiet_connection_is_probed_and_a_dead_one_given_up() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stream = TcpStream::connect(address).await.unwrap();

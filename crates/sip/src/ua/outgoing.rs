@@ -317,10 +317,6 @@ impl Requests {
                 if is_first(&in_flight.outgoing.request) {
                     secure_for(settings.sip_domain(domain), &mut targets);
                 }
-                if targets.is_empty() {
-                    let unreachable = Failure::Local(Local::Unreachable);
-                    return Some((in_flight.outgoing.purpose, Err(unreachable)));
-                }
                 named_for(settings.sip_domain(domain), targets)
             }
             Err(error) => {

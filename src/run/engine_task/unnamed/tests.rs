@@ -45,7 +45,7 @@ fn task(folder: &Path) -> (EngineTask, mpsc::Receiver<StreamArrival>) {
         admission: admit(),
     });
     let sip_tls = SipTls::new(tls.clone(), dns.clone(), transports.clone());
-    let sockets = SipSockets::new(sip_tls, mpsc::channel(1).0, admit(), <_>::default());
+    let sockets = SipSockets::new(sip_tls, mpsc::channel(1).0, admit(), Default::default());
     let msrp_tls = MsrpTls::new(tls);
     let msrp = MsrpSockets::new(
         msrp_tls,
