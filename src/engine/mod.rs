@@ -34,6 +34,7 @@ use stox_xmpp::server::{self, Software};
 
 pub use accounts::Account;
 pub use links::{LinkName, Links};
+pub(crate) use settings::block;
 pub use settings::{BoundPorts, Settings, Unnamed};
 
 /// Names an inbound stanza until the engine has taken responsibility for it (XEP-0198).

@@ -239,7 +239,8 @@ fn relay(relay: &config::MsrpRelay) -> sip::Relay {
     sip::Relay::new(relay.uri.clone(), relay.user.clone(), password)
 }
 
-fn block(network: &config::Network) -> AddressBlock {
+/// A network of the settings, as the user agent compares addresses with it.
+pub(crate) fn block(network: &config::Network) -> AddressBlock {
     AddressBlock {
         address: network.address,
         prefix: network.prefix,

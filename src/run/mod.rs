@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 use crate::admin::AdminSocket;
 use crate::clock::Clock;
 use crate::config::{self, Config, Network};
-use crate::engine::{BoundPorts, Engine, Settings};
+use crate::engine::{BoundPorts, Engine, Settings, block};
 use crate::entropy::OsEntropy;
 use crate::net::dns::{Dns, DnsError};
 use crate::net::msrp_tls::MsrpTls;
@@ -252,13 +252,6 @@ fn trusted(config: &Config) -> Vec<AddressBlock> {
     let domains = config.sip.domains.iter();
     let trusted = domains.flat_map(|domain| &domain.trusted_addresses);
     trusted.map(block).collect()
-}
-
-fn block(network: &Network) -> AddressBlock {
-    AddressBlock {
-        address: network.address,
-        prefix: network.prefix,
-    }
 }
 
 /// The SIP domains without a name that contacts of the last run are of.
