@@ -32,7 +32,7 @@ use stoxgate::entropy::OsEntropy;
 use stoxgate::net::dane::Pinned;
 use stoxgate::net::dns::{Dns, DnsError};
 use stoxgate::net::lookup::{self, XmppPlace};
-use tls_peer::TlsPeer;
+use tls_peer::{TlsPeer, features};
 
 const PORT: u16 = 5269;
 const RECORD: &[u8] = &[7; 32];
@@ -170,24 +170,36 @@ fn hears_a_stream(stream: &mut impl Read) -> bool {
 }
 
 /// `good.test` shows a certificate that nobody has issued and that names somebody else, but is in its record; `bad.test`
-/// one that is trusted, and is not.
+/// one that is trusted, and is not. Whoever dials, the record decides.
 #[test]
 fn the_record_decides_whatever_the_authorities_say() {
     let folder = Folder::new("dane-dial");
     folder.certificate("gw", &["gw.ocs.test", "ocs.test"]);
     folder.certificate("good", &["elsewhere.test"]);
     folder.certificate("bad", &["bad.test"]);
+    folder.certificate("plain", &["plain.test", "half.test"]);
     let listeners = ["good", "bad"].map(|name| (name, TcpListener::bind("127.0.0.1:0").unwrap()));
     let in_record = CertificateDer::from_pem_file(folder.0.join("good.crt")).unwrap();
+    let record = tlsa(3, 0, 1, &Sha256::digest(&in_record));
     let mut zone = Zone::new();
     for (label, listener) in &listeners {
         let (port, host) = (listener.local_addr().unwrap().port(), "xmpp.host.test");
         let at = format!("_xmpps-server._tcp.{label}.test");
         zone.add(&at, service(port, host), Signed::Rightly);
-        let record = tlsa(3, 0, 1, &Sha256::digest(&in_record));
-        zone.add(&format!("_{port}._tcp.{host}"), record, Signed::Rightly);
+        let at = format!("_{port}._tcp.{host}");
+        zone.add(&at, record.clone(), Signed::Rightly);
     }
     zone.add("xmpp.host.test", address([127, 0, 0, 1]), Signed::Rightly);
+    // One of its two servers has no record.
+    zone.add("half.test", address([127, 0, 0, 1]), Signed::Rightly);
+    let at = "_xmpp-server._tcp.half.test";
+    zone.add(at, service(PORT, "half.test"), Signed::Rightly);
+    let at = "_xmpps-server._tcp.half.test";
+    let pinned = listeners[0].1.local_addr().unwrap().port();
+    zone.add(at, service(pinned, "xmpp.host.test"), Signed::Rightly);
+    zone.add("plain.test", address([127, 0, 0, 1]), Signed::Rightly);
+    domain(&mut zone, "lost.test", [Signed::Rightly; 3]);
+    zone.strip(&format!("_{PORT}._tcp.xmpp.lost.test"));
     folder.write("anchor.key", &zone.trust_anchor());
     let server = zone.serve();
     let settings = SETTINGS
@@ -197,10 +209,13 @@ fn the_record_decides_whatever_the_authorities_say() {
                 "servers = [\"{server}\"]\ntimeout = \"2s\"\ndane = true\ntrust_anchor = \"anchor.key\""
             ),
         )
-        .replace("roots = [\"gw.crt\"]", "roots = [\"gw.crt\", \"bad.crt\"]")
+        .replace(
+            "roots = [\"gw.crt\"]",
+            "roots = [\"gw.crt\", \"bad.crt\", \"plain.crt\"]",
+        )
         .replace(
             "domain = \"*\"\naddress = \"127.0.0.1:9\"",
-            "domain = \"good.test\"\ncertificate = \"verify\"\n[[xmpp.partner]]\ndomain = \"bad.test\"",
+            "domain = \"good.test\"\ncertificate = \"verify\"\n[[xmpp.partner]]\ndomain = \"*\"\nnetworks = [\"127.0.0.0/8\"]",
         );
     let mut gateway = Gateway::start_with(&folder, &settings);
     let bob = peer();
@@ -214,5 +229,22 @@ fn the_record_decides_whatever_the_authorities_say() {
     let line = gateway.wait_for("TLSA records at ");
     for words in ["WARN", "bad.test", "._tcp.xmpp.host.test", "none of them"] {
         assert!(line.contains(words), "{words} in {line}");
+    }
+
+    let dials = [
+        ("good", "good.test", true),
+        ("bad", "bad.test", false),
+        ("good", "bad.test", true),
+        ("plain", "good.test", false),
+        ("plain", "plain.test", true),
+        ("plain", "half.test", true),
+        ("good", "half.test", true),
+        ("bad", "half.test", false),
+        ("plain", "lost.test", false),
+    ];
+    for (shown, domain, proved) in dials {
+        let offered = features(&TlsPeer::new(&folder, shown), gateway.xmpp, domain);
+        let row = format!("{shown} as {domain}: {offered}");
+        assert_eq!(offered.contains("EXTERNAL"), proved, "{row}");
     }
 }

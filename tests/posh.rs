@@ -39,7 +39,7 @@ use stoxgate::net::dns::Dns;
 use stoxgate::net::tls::{CurrentTls, TlsSettings};
 use stoxgate::sockets::admission::Admission;
 use stoxgate::streams::{Rules, StreamParts, Streams};
-use tls_peer::{TlsPeer, patient};
+use tls_peer::{TlsPeer, features, header, hear, patient};
 
 /// Both domains, and whether their web server vouches.
 const DOMAINS: &[(&str, bool)] = &[("good.test", true), ("bad.test", false)];
@@ -78,19 +78,6 @@ fn web(folder: &Folder) -> u16 {
         }
     });
     port
-}
-
-/// Everything up to and with these words, if they come.
-fn hear(stream: &mut impl Read, words: &str) -> Option<String> {
-    let mut heard = String::new();
-    let mut buffer = [0; 4096];
-    while !heard.contains(words) {
-        match stream.read(&mut buffer) {
-            Ok(count) if count > 0 => heard.push_str(&String::from_utf8_lossy(&buffer[..count])),
-            _ => return None,
-        }
-    }
-    Some(heard)
 }
 
 /// The gateway's streams, with a listener, and the partners' server at `servers`.
@@ -154,29 +141,6 @@ async fn a_server_that_is_dialled_is_proved_by_its_web_server() {
         });
         assert_eq!(opened.await.unwrap(), *vouched, "{domain}");
     }
-}
-
-const STARTTLS: &str = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>";
-
-fn header(domain: &str) -> String {
-    format!(
-        "<?xml version='1.0'?><stream:stream xmlns='jabber:server' xmlns:db='jabber:server:dialback' \
-         xmlns:stream='http://etherx.jabber.org/streams' from='{domain}' to='ocs.test' version='1.0'>"
-    )
-}
-
-/// What the gateway offers inside TLS to who says that it is `domain`.
-fn features(peer: &TlsPeer, gateway: SocketAddr, domain: &str) -> String {
-    let header = header(domain);
-    let mut clear = patient(TcpStream::connect(gateway).unwrap());
-    clear.write_all(header.as_bytes()).unwrap();
-    hear(&mut clear, "</stream:features>").unwrap();
-    clear.write_all(STARTTLS.as_bytes()).unwrap();
-    hear(&mut clear, "<proceed").unwrap();
-    let mut stream = peer.begin(clear);
-    stream.write_all(header.as_bytes()).unwrap();
-    stream.flush().unwrap();
-    hear(&mut stream, "</stream:features>").unwrap()
 }
 
 /// Shows a dialback key, and begins with TLS: it has not said in time who it is to be offered more. Whether the answer is as

@@ -9,17 +9,18 @@ use std::time::Duration;
 use minidom::Element;
 use stox_xmpp::dialback::Trouble;
 use stox_xmpp::stream::{
-    CloseReason, DomainPair, InboundEvent, InboundStream, Proof, StanzaNumber, StreamCommand,
-    TlsInfo, VerifyId, VerifyRequest,
+    CloseReason, DomainPair, InboundEvent, InboundStream, PartnerRule, Proof, StanzaNumber,
+    StreamCommand, TlsInfo, VerifyId, VerifyRequest,
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::connection::{Connection, Lost, Opening, Side, Start};
-use super::{Asker, Handled, Shared, StreamArrival, WRITE_QUEUE, Wanted, advice, outbound};
+use super::{Asker, Handled, Shared, StreamArrival, WRITE_QUEUE, Wanted, advice, outbound, pinned};
 use crate::engine::LinkName;
 use crate::entropy::OsEntropy;
+use crate::net::dane::Verdict;
 use crate::sockets::admission::Admitted;
 
 /// Whom it is about when nobody can connect.
@@ -247,7 +248,7 @@ impl Task {
         Ok(self.vouched().await.unwrap_or_default())
     }
 
-    /// What the certificate is worth, once the domain that the peer says it is has been asked about it. `None` in clear.
+    /// What the certificate is worth, once DNS and the domain that the peer says it is have been asked about it. `None` in clear.
     async fn vouched(&mut self) -> Option<TlsInfo> {
         let found = self.tls.clone()?;
         let rules = &self.shared.rules.inbound;
@@ -256,12 +257,23 @@ impl Task {
             .filter(|domain| self.asked.as_deref() != Some(*domain) && rules.is_claimable(domain))
             .and_then(|domain| Some((domain, rules.partners.of(domain)?)));
         if let Some(partner) = partner {
-            let chain = self.connection.peer_chain();
-            let peer = Some(self.peer.ip());
-            self.tls = Some(self.shared.vouched(found, partner, chain, peer).await);
+            let judged = self.judged(found, partner).await;
+            self.tls = Some(judged);
             self.asked.clone_from(&self.claimed);
         }
         self.tls.clone()
+    }
+
+    /// TLSA records decide where there are some; then the domain's web server may vouch for it.
+    async fn judged(&self, found: TlsInfo, partner: (&str, &PartnerRule)) -> TlsInfo {
+        let (chain, peer) = (self.connection.peer_chain(), self.peer.ip());
+        match pinned::judge(&self.shared, chain, partner, peer).await {
+            Verdict::Silent => {
+                let vouched = self.shared.vouched(found, partner, chain, Some(peer));
+                vouched.await
+            }
+            verdict => pinned::held_to(verdict, found, partner.0),
+        }
     }
 
     async fn event(&mut self, event: InboundEvent) -> Result<(), Lost> {

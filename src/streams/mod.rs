@@ -9,6 +9,7 @@ mod component;
 mod connection;
 mod inbound;
 mod outbound;
+mod pinned;
 mod rules;
 mod seeking;
 mod worlds;

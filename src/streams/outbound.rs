@@ -10,20 +10,19 @@ use stox_core::policy::DomainPattern;
 use stox_xmpp::dialback::Trouble;
 use stox_xmpp::link::{Attempt, Loss};
 use stox_xmpp::stream::{
-    CertificateRule, CloseReason, DomainPair, OutboundEvent, OutboundSettings, OutboundStream,
-    PairError, PartnerRule, StanzaNumber, StreamCommand, StreamCondition, TlsInfo, TlsRule,
-    VerifyRequest,
+    CloseReason, DomainPair, OutboundEvent, OutboundSettings, OutboundStream, PairError,
+    PartnerRule, StanzaNumber, StreamCommand, StreamCondition, TlsInfo, TlsRule, VerifyRequest,
 };
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::connection::{Connection, Lost, Side, Start};
-use super::{Handled, Shared, StreamArrival, advice};
+use super::{Handled, Shared, StreamArrival, advice, pinned};
 use crate::config::{Partner, StreamTls};
 use crate::engine::LinkName;
 use crate::entropy::OsEntropy;
-use crate::net::dane::{Pinned, Verdict};
+use crate::net::dane::Pinned;
 use crate::net::discovery::{self, Finding, World};
 use crate::net::lookup::{self, XmppPlace};
 
@@ -233,36 +232,6 @@ async fn pin(
     })
 }
 
-/// Whoever publishes TLSA records has TLS, and a certificate that agrees with them (RFC 7673 §4.1).
-fn held_to_certificate(settings: &OutboundSettings) -> OutboundSettings {
-    OutboundSettings {
-        rule: PartnerRule {
-            tls: TlsRule::Required,
-            certificate: CertificateRule::ValidForPartner,
-            ..settings.rule
-        },
-        ..settings.clone()
-    }
-}
-
-/// What the certificate is worth where TLSA records have something to say of it.
-fn held_to(verdict: Verdict, mut info: TlsInfo, domain: &str) -> TlsInfo {
-    match verdict {
-        Verdict::Silent => info,
-        Verdict::Proved => {
-            info.valid_names.push(domain.to_owned());
-            TlsInfo {
-                distrust: None,
-                ..info
-            }
-        }
-        Verdict::Refused(why) => TlsInfo {
-            valid_names: Vec::new(),
-            distrust: Some(why),
-        },
-    }
-}
-
 /// Whose server is dialled.
 #[derive(Clone, Copy)]
 struct Dialled<'a> {
@@ -370,7 +339,7 @@ impl<'a> Task<'a> {
     ) -> Result<Self, Option<Loss>> {
         let pinned = pin(to, settings.rule.tls, place).await?;
         let settings = &match pinned {
-            Some(_) => held_to_certificate(settings),
+            Some(_) => pinned::settings(settings),
             None => settings.clone(),
         };
         let place = (place, pinned.as_ref());
@@ -572,7 +541,7 @@ impl<'a> Task<'a> {
         Ok(match &self.pinned {
             Some(pinned) => {
                 let verdict = pinned.judge((chain, &tls.verifier), self.to.domain);
-                held_to(verdict, info, self.to.domain)
+                pinned::held_to(verdict, info, self.to.domain)
             }
             None => {
                 let who = (self.to.domain, &self.rule);

@@ -1,5 +1,6 @@
 //! TLS of a peer with a certificate of its own, as server and as client.
 
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
@@ -84,4 +85,41 @@ pub(crate) fn shown<D: SideData>(
         .first()
         .cloned()
         .map(CertificateDer::into_owned)
+}
+
+/// Everything up to and with these words, if they come.
+pub(crate) fn hear(stream: &mut impl Read, words: &str) -> Option<String> {
+    let mut heard = String::new();
+    let mut buffer = [0; 4096];
+    while !heard.contains(words) {
+        match stream.read(&mut buffer) {
+            Ok(count) if count > 0 => heard.push_str(&String::from_utf8_lossy(&buffer[..count])),
+            _ => return None,
+        }
+    }
+    Some(heard)
+}
+
+const STARTTLS: &str = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>";
+
+/// Of a stream of that domain to `ocs.test`.
+pub(crate) fn header(domain: &str) -> String {
+    format!(
+        "<?xml version='1.0'?><stream:stream xmlns='jabber:server' xmlns:db='jabber:server:dialback' \
+         xmlns:stream='http://etherx.jabber.org/streams' from='{domain}' to='ocs.test' version='1.0'>"
+    )
+}
+
+/// What the gateway offers inside TLS to who says that it is `domain`.
+pub(crate) fn features(peer: &TlsPeer, gateway: SocketAddr, domain: &str) -> String {
+    let header = header(domain);
+    let mut clear = patient(TcpStream::connect(gateway).unwrap());
+    clear.write_all(header.as_bytes()).unwrap();
+    hear(&mut clear, "</stream:features>").unwrap();
+    clear.write_all(STARTTLS.as_bytes()).unwrap();
+    hear(&mut clear, "<proceed").unwrap();
+    let mut stream = peer.begin(clear);
+    stream.write_all(header.as_bytes()).unwrap();
+    stream.flush().unwrap();
+    hear(&mut stream, "</stream:features>").unwrap()
 }
