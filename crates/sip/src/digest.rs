@@ -63,8 +63,8 @@ pub enum DigestError {
     Rejected,
 }
 
-/// Adds to `request` the answers to the challenges of a 401 or 407 to it, in place of earlier ones. `domain` is the SIP
-/// domain that the request went to. The caller raises `CSeq` and sends it as a new transaction (RFC 3261 §22.2).
+/// Adds to `request` the answers to the challenges of a 401 or 407 to it, in place of earlier ones for these realms; those
+/// for others stay, since each proxy on the way may ask (RFC 3261 §22.3). `domain` is the SIP domain that the request went to. The caller raises `CSeq` and sends it as a new transaction (RFC 3261 §22.2).
 ///
 /// # Errors
 /// Why a challenge is not answered. The request is then unchanged.
@@ -79,8 +79,8 @@ pub fn authorize(
         .iter()
         .find(|side| side.status == response.status)
         .ok_or(DigestError::NoChallenge)?;
-    let answers = side
-        .chosen(&response.headers)?
+    let challenges = side.chosen(&response.headers)?;
+    let answers = challenges
         .iter()
         .map(|challenge| {
             let credential = credentials
@@ -98,8 +98,9 @@ pub fn authorize(
             ))
         })
         .collect::<Result<Vec<_>, _>>()?;
+    let others = side.answers_to_others(request, &challenges);
     request.headers.remove(side.answer);
-    for answer in answers {
+    for answer in others.into_iter().chain(answers) {
         request.headers.push(side.answer, answer);
     }
     Ok(())
@@ -174,6 +175,17 @@ impl Side {
         } else {
             Ok(chosen)
         }
+    }
+
+    /// The answers in the request for realms that none of these challenges is of.
+    fn answers_to_others(&self, request: &Request, challenges: &[Challenge]) -> Vec<String> {
+        let is_other = |answer: &&str| {
+            let answer = parameters(answer).unwrap_or_default();
+            let realm = find(&answer, "realm");
+            challenges.iter().all(|one| realm != Some(&one.realm))
+        };
+        let answers = request.headers.get_all(self.answer).filter(is_other);
+        answers.map(str::to_owned).collect()
     }
 
     /// The request carried an answer for the realm, and the challenge does not say that its nonce was merely too old.
@@ -625,6 +637,26 @@ mod tests {
         let stale = challenged(401, &[r#"Digest realm="r", nonce="2", stale=TRUE"#]);
         attempt("peer.test", &stale, &mut request).unwrap();
         assert_eq!(request.headers.get_all("Authorization").count(), 1);
+    }
+
+    #[test]
+    fn each_proxy_on_the_way_gets_its_own_answer() {
+        let mut request = request();
+        let first = challenged(407, &[r#"Digest realm="r", nonce="1""#]);
+        attempt("peer.test", &first, &mut request).unwrap();
+        let second = challenged(407, &[r#"Digest realm="s", nonce="2""#]);
+        attempt("peer.test", &second, &mut request).unwrap();
+        let late = challenged(407, &[r#"Digest realm="r", nonce="3", stale=true"#]);
+        attempt("peer.test", &late, &mut request).unwrap();
+        let answers = request.headers.get_all("Proxy-Authorization");
+        let kept: Vec<(String, String)> = answers
+            .filter_map(parameters)
+            .filter_map(|a| Some((find(&a, "realm")?.clone(), find(&a, "nonce")?.clone())))
+            .collect();
+        let pair = |realm: &str, nonce: &str| (realm.to_owned(), nonce.to_owned());
+        assert_eq!(kept, [pair("s", "2"), pair("r", "3")]);
+        let result = attempt("peer.test", &second, &mut request);
+        assert_eq!(result, Err(DigestError::Rejected));
     }
 
     #[test]
