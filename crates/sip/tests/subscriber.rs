@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use agent::{Agent, EDGE, Fields, Notify, OPEN, PIDF_TYPE, REF, alma, bruno, world};
 use stox_core::failure::{Failure, Local};
-use stox_core::vocab::{Document, EndReason, SipIn, SipOut, SubscriptionEvent, Trace};
+use stox_core::vocab::{Document, EndReason, Ref, SipIn, SipOut, SubscriptionEvent, Trace};
 use stox_sip::digest::Credential;
 use stox_sip::message::Request;
 use stox_sip::target::TargetError;
@@ -755,4 +755,31 @@ fn full_is_refused() {
     let overloaded = Failure::Local(Local::Overloaded);
     assert_eq!(event(&mut agent), SubscriptionEvent::Refused(overloaded));
     agent.is_silent();
+}
+
+fn subscribe_as(agent: &mut Agent, reference: Ref) {
+    agent.does(SipOut::Subscribe {
+        trace: Trace::default(),
+        reference,
+        watcher: alma(),
+        presentity: bruno(),
+        poll: false,
+    });
+}
+
+/// RFC 3261 §21.5.4: who answers inside a dialog may be one user's own program, and speaks for nobody else.
+#[test]
+fn silence_is_kept_for_the_server_of_a_domain_and_not_for_one_of_its_users() {
+    let busy = "Retry-After: 100\r\n";
+    let mut agent = Agent::new();
+    let refresh = refreshing(&mut agent);
+    agent.hears_answer(&refresh, 503, busy);
+    subscribe_as(&mut agent, Ref(REF.0 + 1));
+    let first = agent.says_request("SUBSCRIBE");
+    agent.hears_answer(&first, 503, busy);
+    _ = agent.tells();
+    subscribe_as(&mut agent, Ref(REF.0 + 2));
+    agent.is_silent();
+    agent.passes_seconds(101);
+    _ = agent.says_request("SUBSCRIBE");
 }

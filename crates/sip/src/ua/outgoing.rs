@@ -398,7 +398,10 @@ impl Requests {
         let Some(in_flight) = self.in_flight.remove(&id) else {
             return Step::Nothing;
         };
-        self.obey(&response, &in_flight.outgoing.domain, settings, now);
+        // Inside a dialog the answer may be one user's own program's.
+        if is_first(&in_flight.outgoing.request) {
+            self.obey(&response, &in_flight.outgoing.domain, settings, now);
+        }
         let challenged = matches!(response.status, 401 | 407);
         if challenged && in_flight.answers < MAX_ANSWERS {
             let names = source.certificate_names.as_slice();
