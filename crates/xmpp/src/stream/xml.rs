@@ -66,7 +66,8 @@ struct Open {
 #[derive(Debug, Default)]
 struct Scope {
     order: Vec<String>,
-    bindings: BTreeMap<String, Vec<Namespace<'static>>>,
+    /// Of each prefix, with their places in `order`.
+    bindings: BTreeMap<String, Vec<(usize, Namespace<'static>)>>,
 }
 
 impl Scope {
@@ -75,26 +76,28 @@ impl Scope {
     }
 
     fn declares_since(&self, start: usize, prefix: &str) -> bool {
-        self.order.iter().skip(start).any(|known| known == prefix)
+        let last = self.bindings.get(prefix).and_then(|bound| bound.last());
+        last.is_some_and(|(place, _)| *place >= start)
     }
 
     fn declare(&mut self, prefix: String, namespace: Namespace<'static>) {
         self.bindings
             .entry(prefix.clone())
             .or_default()
-            .push(namespace);
+            .push((self.order.len(), namespace));
         self.order.push(prefix);
     }
 
     fn find(&self, prefix: &str) -> Option<&Namespace<'static>> {
-        self.bindings.get(prefix)?.last()
+        let (_, namespace) = self.bindings.get(prefix)?.last()?;
+        Some(namespace)
     }
 
     fn contains(&self, namespace: &str) -> bool {
         self.bindings
             .values()
             .flatten()
-            .any(|known| known.as_str() == namespace)
+            .any(|(_, known)| known.as_str() == namespace)
     }
 
     fn truncate(&mut self, len: usize) {
