@@ -13,6 +13,7 @@
 #[allow(dead_code, reason = "each test file uses its own part")]
 mod harness;
 #[path = "process/tls_peer.rs"]
+#[allow(dead_code, reason = "each test file uses its own part")]
 mod tls_peer;
 
 use std::io::{Read, Write};

@@ -18,8 +18,8 @@ mod signed_zone;
 #[allow(dead_code, reason = "each test program uses a part of it")]
 mod tls_peer;
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use base64::Engine;

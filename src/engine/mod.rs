@@ -4,6 +4,7 @@
 //! calls with the time; what is to be done comes out of [`Engine::poll_effect`].
 
 mod accounts;
+mod floods;
 mod journal;
 mod links;
 mod settings;
@@ -79,6 +80,7 @@ pub struct Engine {
     sip: UserAgent,
     links: Links,
     accounts: accounts::Accounts,
+    floods: floods::Floods,
     software: Software,
     /// SIP domains whose users are conferences.
     conferences: BTreeSet<String>,
@@ -114,6 +116,7 @@ impl Engine {
                 Box::new(entropy),
             ),
             accounts: accounts::Accounts::default(),
+            floods: floods::Floods::new(settings.messages_per_second, settings.queue),
             software: settings.software,
             conferences: settings.conferences,
             unnamed: settings.unnamed,
@@ -305,6 +308,11 @@ impl Engine {
             self.refuse_beside(name, element, now);
             self.effects.push_back(Effect::Handled(token));
             return;
+        }
+        if let Some(refusal) = self.floods.refusal(&name.partner, element, now.mono) {
+            self.links.send(name, plain(refusal), now);
+            self.effects.push_back(Effect::Handled(token));
+            return self.settle(now);
         }
         self.current = Some(token);
         match adapt::read(element) {

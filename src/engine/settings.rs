@@ -41,6 +41,10 @@ pub struct Settings {
     pub max_links: usize,
     /// Octets of stanzas that wait on all of them.
     pub max_linked_octets: usize,
+    /// Messages a second from one XMPP domain.
+    pub messages_per_second: u32,
+    /// How many of them at once.
+    pub queue: usize,
     /// SIP domains whose users are conferences, in lower case.
     pub conferences: BTreeSet<String>,
     /// What SIP domains have that are found while the engine runs; none: there are none.
@@ -105,6 +109,8 @@ impl Settings {
             components: components(config),
             max_links: MAX_LINKS,
             max_linked_octets: MAX_LINKED_OCTETS,
+            messages_per_second: config.limits.messages_per_second,
+            queue: config.limits.queue,
             conferences: config.rooms.conferences.clone(),
             unnamed: config.sip.unnamed.as_ref().map(|rule| Unnamed {
                 dialect: rule.dialect.clone(),

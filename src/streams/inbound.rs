@@ -80,7 +80,8 @@ async fn serve(
     task.connection.linger().await;
 }
 
-type Verdict = (VerifyId, Result<bool, Trouble>);
+/// The answer to a dialback question.
+type Answer = (VerifyId, Result<bool, Trouble>);
 
 struct Task {
     shared: Arc<Shared>,
@@ -94,8 +95,8 @@ struct Task {
     claimed: Option<String>,
     /// Whose web server was asked about the certificate.
     asked: Option<String>,
-    verdicts: mpsc::Receiver<Verdict>,
-    verdict_sender: mpsc::Sender<Verdict>,
+    verdicts: mpsc::Receiver<Answer>,
+    verdict_sender: mpsc::Sender<Answer>,
     handled: mpsc::UnboundedReceiver<StanzaNumber>,
     handled_sender: mpsc::UnboundedSender<StanzaNumber>,
     /// Stanzas for the peer (XEP-0288).

@@ -9,6 +9,7 @@ pub mod failure;
 pub mod policy;
 pub mod presence;
 pub mod quiet;
+pub mod rates;
 pub mod room;
 pub mod subscription;
 pub mod time;

@@ -16,7 +16,6 @@ mod notifier;
 mod outgoing;
 mod pacing;
 mod page_message;
-mod rates;
 mod received;
 mod refusals;
 mod registration;
@@ -35,6 +34,7 @@ use std::time::Duration;
 
 use stox_core::address::{SipAddress, canonical_domain};
 use stox_core::failure::{Failure, Local};
+use stox_core::rates::Rates;
 use stox_core::time::{Entropy, Now};
 use stox_core::vocab::{Ref, SipIn, SipOut, SubscriptionEvent, Trace};
 
@@ -46,7 +46,6 @@ use self::notifier::Watchers;
 use self::outgoing::Requests;
 pub use self::outgoing::{Resolve, ResolveId};
 use self::page_message::{Inbox, Page, Pages};
-use self::rates::Rates;
 use self::registration::Registrations;
 pub use self::registration::{LineState, Registration, RegistrationNews};
 use self::relay::RelayClient;

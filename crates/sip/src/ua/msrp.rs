@@ -1,6 +1,7 @@
 //! MSRP towards the shell: connections to open, octets to send and received, and what they come to.
 
 use bytes::Bytes;
+use stox_core::rates::Rate;
 use stox_core::time::Now;
 
 use super::effects::Env;
@@ -85,7 +86,7 @@ impl UserAgent {
             && !self.message_rates.allow(
                 &domain,
                 None,
-                self.settings.limits.messages_per_second,
+                Rate::per_second(self.settings.limits.messages_per_second),
                 now.mono,
             )
         {

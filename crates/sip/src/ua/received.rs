@@ -1,6 +1,7 @@
 //! Requests of peers: checked, and given to their usage.
 
 use stox_core::address::SipAddress;
+use stox_core::rates::Rate;
 use stox_core::time::Now;
 use stox_core::vocab::Ref;
 
@@ -330,7 +331,8 @@ impl UserAgent {
             &Method::SUBSCRIBE => (&mut self.subscribe_rates, limits.subscribes_per_second),
             _ => return true,
         };
-        rates.allow(domain, Some(asked.source.remote.ip()), most, now.mono)
+        let rate = Rate::per_second(most);
+        rates.allow(domain, Some(asked.source.remote.ip()), rate, now.mono)
     }
 
     pub(super) fn next_ref(&mut self) -> Ref {

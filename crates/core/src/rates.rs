@@ -4,15 +4,34 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// A bucket holds this many seconds' worth.
+/// How many seconds' worth may come at once, where nothing else is said.
 const BURST: u32 = 4;
-/// Addresses that are counted apart at one time.
-const MAX_ADDRESSES: usize = 10_000;
+/// Domains, and addresses, that are counted apart at one time.
+const MAX_COUNTED: usize = 10_000;
+
+/// How often, and how many at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// In the long run.
+    pub per_second: u32,
+    /// After a while of silence.
+    pub at_once: u32,
+}
+
+impl Rate {
+    /// Four times as many at once as in a second.
+    #[must_use]
+    pub const fn per_second(per_second: u32) -> Self {
+        Self {
+            per_second,
+            at_once: per_second.saturating_mul(BURST),
+        }
+    }
+}
 
 /// The rates of one kind of request.
 #[derive(Debug, Default)]
-pub(super) struct Rates {
-    /// The domains are those of the settings, and those that were found ([`Rates::forget`]).
+pub struct Rates {
     domains: BTreeMap<String, Bucket>,
     addresses: BTreeMap<IpAddr, Bucket>,
 }
@@ -24,21 +43,17 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn full(per_second: u32, now: Duration) -> Self {
+    fn full(rate: Rate, now: Duration) -> Self {
         Self {
-            tokens: Self::most(per_second),
+            tokens: f64::from(rate.at_once),
             filled: now,
         }
     }
 
-    fn most(per_second: u32) -> f64 {
-        f64::from(per_second.saturating_mul(BURST))
-    }
-
-    fn fill(&mut self, per_second: u32, now: Duration) {
+    fn fill(&mut self, rate: Rate, now: Duration) {
         let passed = now.saturating_sub(self.filled).as_secs_f64();
-        let tokens = self.tokens + passed * f64::from(per_second);
-        self.tokens = tokens.min(Self::most(per_second));
+        let tokens = self.tokens + passed * f64::from(rate.per_second);
+        self.tokens = tokens.min(f64::from(rate.at_once));
         self.filled = now;
     }
 
@@ -49,23 +64,22 @@ impl Bucket {
 
 impl Rates {
     /// The domain is none of the federated ones any more.
-    pub(super) fn forget(&mut self, domain: &str) {
+    pub fn forget(&mut self, domain: &str) {
         self.domains.remove(&domain.to_ascii_lowercase());
     }
 
-    /// Whether the domain, and the address that speaks for it, may ask once more now. What comes in a session that is up
-    /// counts for its domain alone.
-    pub(super) fn allow(
+    /// Whether the domain, and the address that speaks for it, may ask once more at `now`, in monotonic time. Without an
+    /// address it counts for its domain alone.
+    pub fn allow(
         &mut self,
         domain: &str,
         address: Option<IpAddr>,
-        per_second: u32,
+        rate: Rate,
         now: Duration,
     ) -> bool {
-        if self.addresses.len() >= MAX_ADDRESSES {
-            self.forget_full(per_second, now);
-        }
-        let full = Bucket::full(per_second, now);
+        make_room(&mut self.domains, rate, now);
+        make_room(&mut self.addresses, rate, now);
+        let full = Bucket::full(rate, now);
         let name = domain.to_ascii_lowercase();
         let domain = self.domains.entry(name).or_insert(full);
         let address = address.map(|address| {
@@ -74,7 +88,7 @@ impl Rates {
         });
         let mut buckets: Vec<&mut Bucket> = std::iter::once(domain).chain(address).collect();
         for bucket in &mut buckets {
-            bucket.fill(per_second, now);
+            bucket.fill(rate, now);
         }
         let allowed = buckets.iter().all(|bucket| bucket.has_one());
         if allowed {
@@ -84,16 +98,19 @@ impl Rates {
         }
         allowed
     }
+}
 
-    /// Forgets the addresses that have asked for little: all of them, if need be.
-    fn forget_full(&mut self, per_second: u32, now: Duration) {
-        self.addresses.retain(|_, bucket| {
-            bucket.fill(per_second, now);
-            bucket.tokens < Bucket::most(per_second)
-        });
-        if self.addresses.len() >= MAX_ADDRESSES {
-            self.addresses.clear();
-        }
+/// Forgets those that have asked for little: all of them, if need be.
+fn make_room<K: Ord>(counted: &mut BTreeMap<K, Bucket>, rate: Rate, now: Duration) {
+    if counted.len() < MAX_COUNTED {
+        return;
+    }
+    counted.retain(|_, bucket| {
+        bucket.fill(rate, now);
+        bucket.tokens < f64::from(rate.at_once)
+    });
+    if counted.len() >= MAX_COUNTED {
+        counted.clear();
     }
 }
 
@@ -105,7 +122,7 @@ mod tests {
 
     fn passed(rates: &mut Rates, name: &str, address: &str, now: u64) -> usize {
         let address = address.parse().unwrap();
-        let allowed = |_: &u32| rates.allow(name, Some(address), 10, AT(now));
+        let allowed = |_: &u32| rates.allow(name, Some(address), Rate::per_second(10), AT(now));
         (0..100).filter(allowed).count()
     }
 
@@ -128,12 +145,14 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_bounded() {
+    fn what_is_counted_is_bounded() {
         let mut rates = Rates::default();
         for number in 0..25_000_u32 {
             let address = IpAddr::V4(number.into());
-            rates.allow(&format!("{number}.example"), Some(address), 10, AT(0));
+            let rate = Rate::per_second(10);
+            rates.allow(&format!("{number}.example"), Some(address), rate, AT(0));
         }
-        assert!(rates.addresses.len() <= MAX_ADDRESSES);
+        assert!(rates.addresses.len() <= MAX_COUNTED);
+        assert!(rates.domains.len() <= MAX_COUNTED);
     }
 }
