@@ -51,6 +51,14 @@ pub struct Status {
     pub bridge: BridgeStatus,
 }
 
+impl Status {
+    /// Whether it can do its work: with a certificate that has expired no partner talks to it.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.certificate_days_left.is_none_or(|days| days >= 0)
+    }
+}
+
 /// One federated SIP domain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SipDomainStatus {

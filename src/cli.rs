@@ -46,7 +46,7 @@ pub enum Command {
         /// Print JSON.
         #[arg(long, conflicts_with = "quiet")]
         json: bool,
-        /// Print nothing; the exit code tells whether the gateway runs.
+        /// Print nothing; the exit code tells whether the gateway runs with a certificate that has not expired.
         #[arg(long)]
         quiet: bool,
     },

@@ -92,7 +92,8 @@ fn status(settings: &Settings, json: bool, quiet: bool) -> ExitCode {
     };
     let socket = &config.gateway.admin_socket;
     match admin::ask(socket) {
-        Ok(_) if quiet => ExitCode::SUCCESS,
+        Ok(status) if quiet && status.is_healthy() => ExitCode::SUCCESS,
+        Ok(_) if quiet => ExitCode::FAILURE,
         Ok(status) if json => match serde_json::to_string_pretty(&status) {
             Ok(text) => say(&text),
             Err(error) => fail(&error.to_string()),

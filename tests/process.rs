@@ -17,7 +17,7 @@ use std::process::{Output, Stdio};
 
 use harness::{
     DEADLINE, Folder, Gateway, SETTINGS, binary, follow, peer, receive, request,
-    say_and_read_to_end,
+    say_and_read_to_end, signal,
 };
 
 fn text(octets: &[u8]) -> String {
@@ -134,6 +134,36 @@ fn status_tells_whether_it_runs() {
         "{}",
         text(&status.stderr)
     );
+}
+
+#[test]
+fn an_expired_certificate_is_told_and_makes_the_health_check_fail() {
+    let folder = Folder::new("expired");
+    let mut gateway = Gateway::start(&folder);
+    let settings = gateway.settings.clone();
+    let health = || {
+        let mut status = binary();
+        status
+            .args(["status", "--quiet", "--config"])
+            .arg(&settings);
+        let status = status.output().unwrap();
+        assert!(status.stdout.is_empty() && status.stderr.is_empty());
+        code(&status)
+    };
+    assert_eq!(health(), 0);
+    folder.certificate_until("gw", &["gw.ocs.test", "ocs.test"], 2026);
+    signal(gateway.id(), "HUP");
+    let line = gateway.wait_for("partners refuse it");
+    assert!(
+        line.contains("ERROR") && line.contains("expired on 2026-01-01"),
+        "{line}"
+    );
+    assert_eq!(health(), 1);
+    assert_eq!(code(&gateway.status()), 0, "it runs");
+    folder.certificate("gw", &["gw.ocs.test", "ocs.test"]);
+    signal(gateway.id(), "HUP");
+    gateway.wait_for("TLS files read anew");
+    assert_eq!(health(), 0);
 }
 
 #[test]

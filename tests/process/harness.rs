@@ -43,6 +43,11 @@ impl Folder {
 
     /// A certificate for the names, of which some may be URIs; its own authority.
     pub(crate) fn certificate(&self, name: &str, names: &[&str]) {
+        self.certificate_until(name, names, 4096);
+    }
+
+    /// The same until the beginning of that year.
+    pub(crate) fn certificate_until(&self, name: &str, names: &[&str], year: i32) {
         let (uris, hosts): (Vec<&str>, Vec<&str>) =
             names.iter().partition(|name| name.contains(':'));
         let hosts: Vec<String> = hosts.into_iter().map(str::to_owned).collect();
@@ -51,6 +56,7 @@ impl Folder {
             .into_iter()
             .map(|uri| rcgen::SanType::URI(uri.try_into().unwrap()));
         params.subject_alt_names.extend(uris);
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
         let key = rcgen::KeyPair::generate().unwrap();
         let made = params.self_signed(&key).unwrap();
         self.write(&format!("{name}.crt"), &made.pem());
