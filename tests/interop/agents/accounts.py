@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 PASSWORD = "secret"
-LIMIT = 5.0
+LIMIT = 20.0
 
 
 async def create(user: str, server: tuple[str, int]) -> None:
