@@ -13,6 +13,7 @@ use hickory_resolver::proto::dnssec::TrustAnchors;
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 
 use super::dane::Tlsa;
+use super::recall::Recall;
 use crate::config;
 
 /// Why a question has no answer.
@@ -72,6 +73,8 @@ pub struct Found<T> {
 pub struct Dns {
     resolver: TokioResolver,
     validates: bool,
+    memory: Recall,
+    recalls: bool,
 }
 
 impl Dns {
@@ -111,7 +114,26 @@ impl Dns {
         Ok(Self {
             resolver: builder.build().map_err(failed)?,
             validates: settings.dane,
+            memory: Recall::default(),
+            recalls: false,
         })
+    }
+
+    /// The same, for one peer that is dialled: where the name servers fail, their last answer of the past hour is taken
+    /// ([`Self::has_recalled`]). Not where answers are held to DNSSEC, which such a one would escape.
+    #[must_use]
+    pub fn recalling(&self) -> Self {
+        Self {
+            memory: self.memory.afresh(),
+            recalls: !self.validates,
+            ..self.clone()
+        }
+    }
+
+    /// Whether an answer was an old one: whoever is found by it has to prove himself.
+    #[must_use]
+    pub fn has_recalled(&self) -> bool {
+        self.memory.was_used()
     }
 
     /// Whether answers are held to DNSSEC.
@@ -213,15 +235,13 @@ impl Dns {
         }
         let name = absolute(host)?;
         let (v6, v4) = tokio::join!(
-            self.resolver.lookup(name.clone(), RecordType::AAAA),
-            self.resolver.lookup(name, RecordType::A)
+            self.ask(name.clone(), RecordType::AAAA),
+            self.ask(name, RecordType::A)
         );
         let mut both: Option<Found<IpAddr>> = None;
         let mut failure = DnsError::NotFound;
         for answer in [v6, v4] {
-            let found = answer
-                .map_err(|error| problem(&error))
-                .and_then(|lookup| self.found(lookup.answers(), RData::ip_addr));
+            let found = answer.and_then(|records| self.found(&records, RData::ip_addr));
             match (found, &mut both) {
                 (Ok(found), _) if found.records.is_empty() => {}
                 (Ok(found), Some(both)) => {
@@ -271,9 +291,23 @@ impl Dns {
         kind: RecordType,
         read: impl Fn(&RData) -> Option<T>,
     ) -> Result<Found<T>, DnsError> {
-        match self.resolver.lookup(absolute(name)?, kind).await {
-            Ok(lookup) => self.found(lookup.answers(), read),
-            Err(error) if self.is_borrowed_denial(name, kind, &error).await => {
+        let records = self.ask(absolute(name)?, kind).await?;
+        self.found(&records, read)
+    }
+
+    async fn ask(&self, name: Name, kind: RecordType) -> Result<Vec<Record>, DnsError> {
+        let asked = self.ask_servers(name.clone(), kind);
+        if self.recalls {
+            self.memory.or_last((name, kind), asked).await
+        } else {
+            asked.await
+        }
+    }
+
+    async fn ask_servers(&self, name: Name, kind: RecordType) -> Result<Vec<Record>, DnsError> {
+        match self.resolver.lookup(name.clone(), kind).await {
+            Ok(lookup) => Ok(lookup.answers().to_vec()),
+            Err(error) if self.is_borrowed_denial(&name, kind, &error).await => {
                 Err(DnsError::Failed(
                     "that there is nothing is said by another zone, which cannot know".to_owned(),
                 ))
@@ -285,11 +319,12 @@ impl Dns {
     /// Whether an unsigned denial about a signed domain comes from a zone that the name is not in. The validator takes each that
     /// comes from some unsigned zone, so that whoever is on the way could take records of signed zones away. Behind an
     /// alias such a denial is right, but of a domain that is not signed only.
-    async fn is_borrowed_denial(&self, name: &str, kind: RecordType, error: &NetError) -> bool {
+    async fn is_borrowed_denial(&self, name: &Name, kind: RecordType, error: &NetError) -> bool {
         let matters = self.validates && matches!(kind, RecordType::SRV | RecordType::TLSA);
         if !matters || says_its_zone(error) {
             return false;
         }
+        let name = plain(name);
         let labels = name.split('.').skip_while(|label| label.starts_with('_'));
         let domain = labels.collect::<Vec<_>>().join(".");
         let Ok(domain) = absolute(&domain) else {

@@ -50,6 +50,19 @@ pub fn confine(targets: Vec<Target>, networks: &[Network]) -> Result<Vec<Target>
     some_left(first, targets.into_iter().filter(is_open).collect())
 }
 
+/// Takes out the targets that do not prove themselves by a certificate: what DNS said some time ago may lead to somebody else by now.
+///
+/// # Errors
+/// None is left.
+pub fn proving(mut targets: Vec<Target>) -> Result<Vec<Target>, TargetError> {
+    targets.retain(|target| target.transport.row().secure);
+    if targets.is_empty() {
+        Err(TargetError::Temporary)
+    } else {
+        Ok(targets)
+    }
+}
+
 /// Takes out the addresses of an XMPP domain that no setting names where they are neither public nor in one of these
 /// networks. Any port will do: some servers take streams where a firewall lets HTTPS through.
 ///

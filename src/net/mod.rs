@@ -11,6 +11,7 @@ pub mod own_certificate;
 pub mod peer_certificate;
 pub mod posh;
 pub(crate) mod public_address;
+mod recall;
 pub mod sip_identity;
 pub mod sip_tls;
 #[cfg(test)]

@@ -356,7 +356,7 @@ impl EngineTask {
 
     fn resolve(&self, resolve: Resolve) {
         let (dns, policy, resolving) = (
-            self.dns.clone(),
+            self.dns.recalling(),
             self.policy.clone(),
             self.resolving.clone(),
         );
@@ -365,6 +365,13 @@ impl EngineTask {
             let mut entropy = OsEntropy::default();
             let host = resolve.hop.host.clone();
             let mut targets = lookup::sip(&dns, resolve.hop, &policy, &mut entropy).await;
+            if dns.has_recalled() {
+                tracing::warn!(
+                    host,
+                    "DNS does not answer, and its last answer of the past hour is used: the servers must show a certificate; check dns.servers, and the partner's name servers"
+                );
+                targets = targets.and_then(lookup::proving);
+            }
             if let Some(networks) = networks {
                 targets = targets.and_then(|targets| confined(&host, targets, &networks));
             }

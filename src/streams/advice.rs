@@ -101,6 +101,9 @@ pub(super) fn no_address(why: Local) -> &'static str {
     }
 }
 
+/// DNS said some time ago where the partner's server is.
+pub(super) const RECALLED: &str = "DNS does not answer for it, and its last answer of the past hour is used: the server must show a valid certificate; check dns.servers, and the partner's name servers";
+
 /// DNS leads to a host inside.
 pub(super) fn not_public(address: SocketAddr) -> String {
     format!(

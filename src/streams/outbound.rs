@@ -278,6 +278,11 @@ impl<'a> Task<'a> {
         ask: impl Fn(&mut OutboundStream, stox_core::time::Now),
     ) -> Result<Self, Loss> {
         let shared = to.shared;
+        let dns = match to.asker {
+            // Who claims to be the domain is not believed by what DNS said once.
+            Some(_) => shared.dns.clone(),
+            None => shared.dns.recalling(),
+        };
         let addresses = match partner.address {
             Some(address) => Ok(vec![XmppPlace {
                 address,
@@ -287,7 +292,7 @@ impl<'a> Task<'a> {
             None => {
                 let mut entropy = OsEntropy::default();
                 lookup::xmpp(
-                    &shared.dns,
+                    &dns,
                     &pair.remote,
                     (shared.rules.default_port, partner.tls != StreamTls::Off),
                     &mut entropy,
@@ -300,13 +305,23 @@ impl<'a> Task<'a> {
             _ => Loss::Passing(Failure::Local(local)),
         })?;
         let own_names = &shared.tls.get().own_names;
-        let settings = shared.rules.outbound(pair.clone(), partner, own_names);
+        let mut settings = shared.rules.outbound(pair.clone(), partner, own_names);
+        if dns.has_recalled() {
+            to.warn(advice::RECALLED);
+            settings = pinned::settings(&settings);
+        }
         let mut loss = Loss::Passing(Failure::Local(Local::Unreachable));
         for place in addresses {
             match Self::dial_address(to, &settings, &place, &ask).await {
                 Ok(task) => return Ok(task),
                 // What a server has answered says more than one that is not there.
-                Err(Some(last)) => loss = last,
+                Err(Some(last)) => {
+                    // Whoever can break a handshake does not get clear text at the next address.
+                    if is_over_tls(&last) && settings.rule.tls == TlsRule::Optional {
+                        settings.rule.tls = TlsRule::Required;
+                    }
+                    loss = last;
+                }
                 Err(None) => {}
             }
         }
@@ -618,12 +633,18 @@ fn loss(reason: &CloseReason) -> Loss {
         CloseReason::TlsNotOffered
         | CloseReason::TlsRefused
         | CloseReason::TlsFailed(_)
+        | CloseReason::OctetsBehindStartTls
         | CloseReason::CertificateNotValid { .. } => Loss::Lasting(failed),
         CloseReason::PeerError(error) if error.condition == StreamCondition::HostUnknown => {
             Loss::Lasting(Failure::Local(Local::DomainNotFound))
         }
         _ => Loss::Passing(failed),
     }
+}
+
+/// Whether it may be for want of TLS, or of a certificate.
+fn is_over_tls(loss: &Loss) -> bool {
+    matches!(loss, Loss::Lasting(Failure::Local(Local::TransportFailed)))
 }
 
 fn refusal(why: &PairError) -> Loss {

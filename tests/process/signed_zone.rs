@@ -1,12 +1,14 @@
 //! A name server with one signed zone, `test`.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hickory_resolver::proto::dnssec::crypto::Ed25519SigningKey;
 use hickory_resolver::proto::dnssec::rdata::{DNSKEY, DNSSECRData, NSEC, RRSIG};
 use hickory_resolver::proto::dnssec::{DnssecSigner, SigningKey};
-use hickory_resolver::proto::op::Message;
+use hickory_resolver::proto::op::{Message, ResponseCode};
 use hickory_resolver::proto::rr::rdata::{A, NS, SOA, SRV, TLSA};
 use hickory_resolver::proto::rr::{DNSClass, Name, RData, Record, RecordSet, RecordType};
 
@@ -30,6 +32,8 @@ pub(crate) struct Zone {
     stripped: Vec<Name>,
     /// What is denied in the name of a zone that is not signed.
     borrowed: Vec<(Name, Name)>,
+    lifetime: u32,
+    failing: Arc<AtomicBool>,
 }
 
 pub(crate) fn name(text: &str) -> Name {
@@ -41,7 +45,11 @@ pub(crate) fn address(octets: [u8; 4]) -> RData {
 }
 
 pub(crate) fn service(port: u16, host: &str) -> RData {
-    RData::SRV(SRV::new(0, 0, port, name(host)))
+    service_at(0, port, host)
+}
+
+pub(crate) fn service_at(priority: u16, port: u16, host: &str) -> RData {
+    RData::SRV(SRV::new(priority, 0, port, name(host)))
 }
 
 pub(crate) fn tlsa(usage: u8, selector: u8, matching: u8, data: &[u8]) -> RData {
@@ -64,6 +72,8 @@ impl Zone {
             delegated: Vec::new(),
             stripped: Vec::new(),
             borrowed: Vec::new(),
+            lifetime: LIFETIME,
+            failing: Arc::default(),
         };
         let own = RData::DNSSEC(DNSSECRData::DNSKEY(key));
         zone.add("test", own, Signed::Rightly);
@@ -93,6 +103,21 @@ impl Zone {
         self.sets.push((name(owner), kind, set));
     }
 
+    /// Adds a record to a set that is not signed, or begins it.
+    pub(crate) fn add_beside(&mut self, owner: &str, data: RData) {
+        let kind = data.record_type();
+        let known = self.sets.iter_mut();
+        match known
+            .into_iter()
+            .find(|(of, has, _)| *of == name(owner) && *has == kind)
+        {
+            Some((owner, _, set)) => {
+                set.push(Record::from_rdata(owner.clone(), self.lifetime, data))
+            }
+            None => self.add(owner, data, Signed::Never),
+        }
+    }
+
     /// Says that this name is the top of another zone, which is not signed.
     pub(crate) fn delegate(&mut self, owner: &str) {
         let server = NS(name(&format!("ns.{owner}")));
@@ -110,15 +135,25 @@ impl Zone {
         self.borrowed.push((name(owner), name(zone)));
     }
 
+    /// Nobody may keep what is added from here on.
+    pub(crate) fn forgettable(&mut self) {
+        self.lifetime = 0;
+    }
+
+    /// Makes the name server fail from then on when it is set.
+    pub(crate) fn failure(&self) -> Arc<AtomicBool> {
+        self.failing.clone()
+    }
+
     /// The record and its signature.
     fn signed(&self, owner: Name, data: RData) -> Vec<Record> {
-        let record = Record::from_rdata(owner.clone(), LIFETIME, data);
+        let record = Record::from_rdata(owner.clone(), self.lifetime, data);
         let mut set = RecordSet::new(owner.clone(), record.record_type(), 0);
         set.insert(record.clone(), 0);
         let since = rcgen::date_time_ymd(2025, 1, 1);
         let signature = RRSIG::from_rrset(&set, DNSClass::IN, since, &self.signer).unwrap();
         let signature = RData::DNSSEC(DNSSECRData::RRSIG(signature));
-        vec![record, Record::from_rdata(owner, LIFETIME, signature)]
+        vec![record, Record::from_rdata(owner, self.lifetime, signature)]
     }
 
     /// Answers on loopback for as long as the test runs.
@@ -142,6 +177,10 @@ impl Zone {
         let mut answer = Message::response(question.metadata.id, question.metadata.op_code);
         answer.metadata.authoritative = true;
         answer.add_query(query);
+        if self.failing.load(Ordering::Relaxed) {
+            answer.metadata.response_code = ResponseCode::ServFail;
+            return answer;
+        }
         let cut = self.delegated.iter().find(|cut| cut.zone_of(&owner));
         let found = self
             .sets
