@@ -7,11 +7,14 @@
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
 use crate::harness::{DEADLINE, Folder, peer, receive, request};
+use crate::report;
 use crate::sip::{Doors, World};
 use crate::sip_sink::{Messages, SipSink};
 use crate::tls;
@@ -26,10 +29,21 @@ const PER_ADDRESS: u32 = 150;
 pub(crate) struct Stage {
     pub(crate) world: World,
     doors: Doors,
-    stranger: std::sync::Arc<rustls::ClientConfig>,
     pub(crate) scale: u32,
     report: String,
+    /// Attacks so far.
+    round: u32,
+}
+
+/// Somebody else, who asks at each door while others attack.
+struct Prober {
+    doors: Doors,
+    stranger: Arc<rustls::ClientConfig>,
+    /// Of which attack.
+    round: u32,
     probes: u32,
+    /// The longest that an answer took at each door, in milliseconds.
+    longest: [u128; 4],
 }
 
 impl Stage {
@@ -43,12 +57,11 @@ impl Stage {
         let doors = Doors::of(&world.gateway);
         let scale = std::env::var("STOX_HOSTILE_SCALE").map_or(1, |scale| scale.parse().unwrap());
         let stage = Self {
-            stranger: tls::client(&doors.folder, None),
             world,
             doors,
             scale,
             report: String::new(),
-            probes: 0,
+            round: 0,
         };
         (stage, sip)
     }
@@ -66,22 +79,69 @@ impl Stage {
 
     /// Memory in KiB: `VmRSS` now, `VmHWM` at most so far.
     pub(crate) fn memory(&self, name: &str) -> u64 {
-        let path = format!("/proc/{}/status", self.world.gateway.id());
-        let status = std::fs::read_to_string(path).unwrap();
-        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        report::memory(self.world.gateway.id(), name)
     }
 
-    /// Somebody else asks at each door, on a new connection; the times of the answers in milliseconds.
-    fn probe(&mut self) -> [u128; 4] {
+    /// Plays one attack, and asks while it lasts, and once more while what it has returned is kept.
+    fn attack<T>(&mut self, name: &str, attack: impl FnOnce(&mut Self) -> T) {
+        self.round += 1;
+        let mut prober = Prober::new(&self.doors, self.round);
+        let over = AtomicBool::new(false);
+        let (kept, mut prober) = std::thread::scope(|scope| {
+            let probing = scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    prober.probe();
+                }
+                prober
+            });
+            // The prober ends, too, where the attack fails.
+            let ended = Ended(&over);
+            let kept = attack(self);
+            drop(ended);
+            (kept, probing.join().unwrap())
+        });
+        prober.probe();
+        let (probes, [udp, tcp, tls, xmpp]) = (prober.probes, prober.longest);
+        let (now, most) = (self.memory("VmRSS"), self.memory("VmHWM"));
+        writeln!(
+            self.report,
+            "| {name} | {probes} | {udp} | {tcp} | {tls} | {xmpp} | {} | {} |",
+            now / 1024,
+            most / 1024
+        )
+        .unwrap();
+        drop(kept);
+        assert!(self.world.gateway.is_running(), "after {name}");
+        assert!(most < MEMORY, "{most} KiB after {name}");
+    }
+}
+
+/// Says that the attack is over, however it ends.
+struct Ended<'a>(&'a AtomicBool);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Prober {
+    fn new(doors: &Doors, round: u32) -> Self {
+        Self {
+            stranger: tls::client(&doors.folder, None),
+            doors: doors.clone(),
+            round,
+            probes: 0,
+            longest: [0; 4],
+        }
+    }
+
+    /// Asks at each door, on a new connection.
+    fn probe(&mut self) {
         self.probes += 1;
         let text = |way: &str| {
-            request(
-                "OPTIONS",
-                "gw.ocs.test",
-                &format!("p{way}{}", self.probes),
-                "",
-            )
+            let branch = format!("p{way}{}-{}", self.round, self.probes);
+            request("OPTIONS", "gw.ocs.test", &branch, "")
         };
         let timed = |ask: &dyn Fn()| {
             let start = Instant::now();
@@ -95,7 +155,7 @@ impl Stage {
             let answer = Messages::default().read(&mut &mut *stream).unwrap();
             assert!(answer.starts_with("SIP/2.0 200"), "{answer}");
         };
-        [
+        let times = [
             timed(&|| {
                 let answer = ask(self.doors.udp, &text("u"));
                 assert!(answer.starts_with("SIP/2.0 200"), "{answer}");
@@ -107,24 +167,10 @@ impl Stage {
                 stream.say(&header("xmpp.example", "sip.example", ""));
                 stream.wait_for("<stream:features");
             }),
-        ]
-    }
-
-    /// Plays one attack, and asks while it lasts. What the attack returns is kept until then.
-    fn attack<T>(&mut self, name: &str, attack: impl FnOnce(&mut Self) -> T) {
-        let kept = attack(self);
-        let [udp, tcp, tls, xmpp] = self.probe();
-        let (now, most) = (self.memory("VmRSS"), self.memory("VmHWM"));
-        writeln!(
-            self.report,
-            "| {name} | {udp} | {tcp} | {tls} | {xmpp} | {} | {} |",
-            now / 1024,
-            most / 1024
-        )
-        .unwrap();
-        drop(kept);
-        assert!(self.world.gateway.is_running(), "after {name}");
-        assert!(most < MEMORY, "{most} KiB after {name}");
+        ];
+        for (longest, time) in self.longest.iter_mut().zip(times) {
+            *longest = time.max(*longest);
+        }
     }
 }
 
@@ -264,7 +310,7 @@ fn storm(stage: &mut Stage) {
             .replace("bob@ocs.test", "bob@sip.example")
     };
     // Another message than in the round before.
-    let round = stage.probes;
+    let round = stage.round;
     let text = said(&format!("storm{round}"), "said-again-and-again");
     for _ in 0..2_000 {
         from.send_to(text.as_bytes(), stage.doors.udp).unwrap();
@@ -327,20 +373,19 @@ fn others_are_served_during_every_attack_and_memory_is_bounded() {
     stage.all_attacks();
     // What was taken the first time is used again.
     stage.attack("idle connections once more", idle);
-    let Some(file) = std::env::var_os("STOX_HOSTILE_REPORT") else {
+    if !report::is_wanted() {
         return;
-    };
+    }
     // Only for the figures: what a minute of quiet gives back.
     #[allow(clippy::disallowed_methods, reason = "the minute itself is measured")]
     std::thread::sleep(Duration::from_secs(60));
     let after = stage.memory("VmRSS");
-    let head = "| attack | UDP ms | TCP ms | TLS ms | XMPP ms | memory MiB | most so far MiB |\n\
-                |---|---|---|---|---|---|---|\n";
-    let text = format!(
+    let head = "| attack | probes | UDP ms | TCP ms | TLS ms | XMPP ms | memory MiB | most so far MiB |\n\
+                |---|---|---|---|---|---|---|---|\n";
+    report::add(&format!(
         "scale {}\n\n{head}{}\nMemory: {before} KiB before, {after} KiB after a minute of quiet.\n",
         stage.scale, stage.report
-    );
-    std::fs::write(file, text).unwrap();
+    ));
     assert!(
         after * 10 <= before * 12,
         "{before} KiB became {after} KiB, and stayed"

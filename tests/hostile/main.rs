@@ -21,6 +21,7 @@ mod xml_pieces;
 mod corpus;
 mod deaf_server;
 mod pidf;
+mod report;
 mod security_document;
 mod sip;
 mod sip_sink;

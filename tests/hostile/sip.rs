@@ -10,6 +10,7 @@ use regex::Regex;
 
 use crate::corpus::{Case, cases};
 use crate::harness::{DEADLINE, Folder, Gateway, SETTINGS, peer, receive, request};
+use crate::report::{self, Tally};
 use crate::sip_sink::{Messages, SipSink, field};
 use crate::tls;
 use crate::xml_pieces::{Pieces, attribute, header};
@@ -93,6 +94,7 @@ impl World {
 }
 
 /// Where it listens, and where its files are.
+#[derive(Clone)]
 pub(crate) struct Doors {
     pub(crate) udp: SocketAddr,
     pub(crate) tcp: SocketAddr,
@@ -254,13 +256,19 @@ fn play(transport: &str, each: impl Fn(&Case, &Doors) -> Vec<String> + Sync) {
     assert!(total > 100, "the corpus is there");
     let doors = Doors::of(&world.gateway);
     let (waiting, done) = (Mutex::new(waiting), Mutex::new(Vec::new()));
+    let tally = Mutex::new(Tally::start(
+        world.gateway.id(),
+        &format!("SIP over {transport}"),
+    ));
+    // One at a time is to be had for its figures only.
+    let hands = if report::is_wanted() { 1 } else { 8 };
     std::thread::scope(|scope| {
-        for _ in 0..8 {
+        for _ in 0..hands {
             scope.spawn(|| {
                 while let Some(case) = { waiting.lock().unwrap().pop_front() } {
                     let verdicts = each(&case, &doors);
-
                     is_alive(&doors, &case.name);
+                    tally.lock().unwrap().played(&verdicts);
                     done.lock().unwrap().push((case, verdicts));
                 }
             });
@@ -268,6 +276,7 @@ fn play(transport: &str, each: impl Fn(&Case, &Doors) -> Vec<String> + Sync) {
     });
     let done = done.into_inner().unwrap();
     assert_eq!(done.len(), total);
+    tally.into_inner().unwrap().end();
     let complaints: Vec<String> = done
         .iter()
         .filter_map(|(case, verdicts)| complaint(case, verdicts))

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::corpus::{Case, cases};
 use crate::harness::{DEADLINE, Folder, Gateway, SETTINGS, peer, receive, request};
+use crate::report::Tally;
 use crate::sip_sink::{SipSink, field};
 use crate::tls;
 use crate::xml_pieces::{Pieces, attribute, header};
@@ -206,13 +207,17 @@ fn play<S: Read + Write>(case: &Case, stream: &mut S) -> Result<Vec<String>, Str
 /// How a stream gets to where a file of the corpus begins.
 type Open<'a, S> = &'a dyn Fn(&Case, SocketAddr) -> Pieces<S>;
 
-fn play_all<S: Read + Write>(world: &mut World, phase: &str, open: Open<'_, S>) {
+/// `way`: how the files come, in words.
+fn play_all<S: Read + Write>(world: &mut World, (phase, way): (&str, &str), open: Open<'_, S>) {
     let mut complaints = Vec::new();
+    let mut tally = Tally::start(world.gateway.id(), &format!("XMPP {way}"));
     let mut cases = cases("xmpp");
     cases.retain(|case| case.phase == phase);
     for case in &cases {
         let mut pieces = open(case, world.gateway.xmpp);
-        let marked = match play(case, &mut pieces.stream) {
+        let played = play(case, &mut pieces.stream);
+        let verdicts = played.clone().unwrap_or_default();
+        let marked = match played {
             Ok(found) => {
                 let ended = |verdict: &String| {
                     verdict.starts_with("stream-error") || verdict == "tls-failure"
@@ -226,8 +231,10 @@ fn play_all<S: Read + Write>(world: &mut World, phase: &str, open: Open<'_, S>) 
         };
         let crossed = world.crossed(case, marked);
         world.is_alive(&case.name);
+        tally.played(&verdicts);
         complaints.extend(crossing(case, &crossed));
     }
+    tally.end();
     if phase == "post" {
         let mut pieces = open(&cases[0], world.gateway.xmpp);
         pieces.say(&format!(
@@ -288,8 +295,8 @@ fn every_xmpp_file_in_clear_and_behind_dialback() {
     let folder = Folder::new("hostile-clear");
     let mut world = World::start(&folder, "tls = \"optional\"", false);
     world.server.dial(world.gateway.xmpp);
-    play_all(&mut world, "pre", &in_clear);
-    play_all(&mut world, "post", &|_, gateway| {
+    play_all(&mut world, ("pre", "in clear"), &in_clear);
+    play_all(&mut world, ("post", "behind dialback"), &|_, gateway| {
         let mut pieces = Pieces::new(tls::connect(gateway));
         prove(&mut pieces, PEER, TARGET);
         pieces
@@ -300,17 +307,19 @@ fn every_xmpp_file_in_clear_and_behind_dialback() {
 fn every_xmpp_file_where_tls_is_required() {
     let folder = Folder::new("hostile-before-tls");
     let mut world = World::start(&folder, "direct_tls = true", true);
-    play_all(&mut world, "pre", &in_clear);
+    play_all(&mut world, ("pre", "where TLS is required"), &in_clear);
     let config = tls::client(&folder.0, Some("peer"));
     let stranger = tls::client(&folder.0, None);
-    play_all(&mut world, "pre", &|_, gateway| {
+    play_all(&mut world, ("pre", "inside TLS"), &|_, gateway| {
         Pieces::new(tls::dial(&stranger, gateway))
     });
     let answers = by_certificate(&config, world.gateway.xmpp).stream;
     world.server.answer_on(answers);
-    play_all(&mut world, "post", &|_, gateway| {
-        by_certificate(&config, gateway)
-    });
+    play_all(
+        &mut world,
+        ("post", "behind a certificate"),
+        &|_, gateway| by_certificate(&config, gateway),
+    );
 }
 
 /// A stream that is proved by a certificate.
