@@ -9,14 +9,15 @@ use rustls::{CertificateError, Error};
 use x509_parser::asn1_rs::{Any, Class, Tag};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use super::tls::Verifier;
+use super::tls::{Verifier, dns_names};
 
 /// `id-on-xmppAddr` (RFC 6120 §13.7.1.4).
 const XMPP_ADDR: &str = "1.3.6.1.5.5.7.8.5";
 /// `id-on-dnsSRV` (RFC 4985 §2).
 const DNS_SRV: &str = "1.3.6.1.5.5.7.8.7";
-/// The service that a server's SRVName is of.
-const SERVICE: &str = "_xmpp-server.";
+/// The services that the SRVName of a server is of: for other servers, and for clients.
+const BETWEEN_SERVERS: &str = "_xmpp-server.";
+const FOR_CLIENTS: &str = "_xmpp-client.";
 
 /// Why a certificate does not count.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,13 +159,38 @@ pub fn judge_xmpp(
     verifier: &Verifier,
 ) -> Result<Vec<String>, CertificateFault> {
     verifier.chain(chain)?;
-    Ok(chain.first().map(xmpp_names).unwrap_or_default())
+    Ok(names_of(chain, verifier, BETWEEN_SERVERS))
 }
 
-/// The XMPP domains that a certificate names: dNSName, with `*.` as the whole left-most label, SRVName of XMPP servers,
-/// and xmppAddr without user. The common name does not count.
+/// The XMPP domains whose clients a chain may serve: it must be for servers, and SRVName counts for clients.
+///
+/// # Errors
+/// Why the chain proves nothing.
+pub fn judge_xmpp_for_clients(
+    chain: &[CertificateDer<'_>],
+    verifier: &Verifier,
+) -> Result<Vec<String>, CertificateFault> {
+    verifier.chain_of_server(chain)?;
+    Ok(names_of(chain, verifier, FOR_CLIENTS))
+}
+
+/// Of an authority that may issue for some names only, that bound is checked for dNSName, so that no other counts.
+fn names_of(chain: &[CertificateDer<'_>], verifier: &Verifier, service: &str) -> Vec<String> {
+    match chain.first() {
+        None => Vec::new(),
+        Some(leaf) if verifier.is_bound(chain) => dns_names(leaf),
+        Some(leaf) => names(leaf, service),
+    }
+}
+
+/// The XMPP domains that a certificate names between servers: dNSName, with `*.` as the whole left-most label, SRVName of XMPP
+/// servers, and xmppAddr without user. The common name does not count.
 #[must_use]
 pub fn xmpp_names(certificate: &CertificateDer<'_>) -> Vec<String> {
+    names(certificate, BETWEEN_SERVERS)
+}
+
+fn names(certificate: &CertificateDer<'_>, service: &str) -> Vec<String> {
     let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
         return Vec::new();
     };
@@ -172,7 +198,7 @@ pub fn xmpp_names(certificate: &CertificateDer<'_>) -> Vec<String> {
         return Vec::new();
     };
     let names = names.value.general_names.iter();
-    names.filter_map(xmpp_name).collect()
+    names.filter_map(|name| xmpp_name(name, service)).collect()
 }
 
 /// Whether one of the names of a certificate is for the domain (RFC 9525 §6.3).
@@ -190,7 +216,7 @@ pub fn is_for(names: &[String], domain: &str) -> bool {
     })
 }
 
-fn xmpp_name(name: &GeneralName<'_>) -> Option<String> {
+fn xmpp_name(name: &GeneralName<'_>, service: &str) -> Option<String> {
     match name {
         GeneralName::DNSName(name) => Some(name.to_lowercase()),
         GeneralName::OtherName(oid, value) => {
@@ -198,7 +224,7 @@ fn xmpp_name(name: &GeneralName<'_>) -> Option<String> {
             match oid.to_id_string().as_str() {
                 XMPP_ADDR if !value.contains(['@', '/', '*']) => Some(value),
                 DNS_SRV => value
-                    .strip_prefix(SERVICE)
+                    .strip_prefix(service)
                     .filter(|domain| !domain.contains('*'))
                     .map(str::to_owned),
                 _ => None,

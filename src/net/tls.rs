@@ -15,7 +15,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::sign;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{
-    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, UnixTime,
+    CertificateDer, CertificateRevocationListDer, Der, PrivateKeyDer, ServerName, UnixTime,
 };
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
@@ -190,6 +190,8 @@ impl TlsSettings {
 pub struct Verifier {
     servers: Arc<WebPkiServerVerifier>,
     clients: Arc<dyn ClientCertVerifier>,
+    /// The trusted authorities that may issue for some names only: their subjects.
+    bound: Arc<[Der<'static>]>,
 }
 
 impl Verifier {
@@ -198,6 +200,11 @@ impl Verifier {
         crls: &[CertificateRevocationListDer<'static>],
         provider: &Arc<CryptoProvider>,
     ) -> Result<Self, TlsError> {
+        let bound = roots
+            .roots
+            .iter()
+            .filter(|anchor| anchor.name_constraints.is_some());
+        let bound = bound.map(|anchor| anchor.subject.clone()).collect();
         let servers = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone())
             .with_crls(crls.iter().cloned())
             .allow_unknown_revocation_status()
@@ -208,7 +215,11 @@ impl Verifier {
             .allow_unknown_revocation_status()
             .build()
             .map_err(unusable_verifier)?;
-        Ok(Self { servers, clients })
+        Ok(Self {
+            servers,
+            clients,
+            bound,
+        })
     }
 
     /// One that trusts this certificate alone, whatever its dates.
@@ -245,6 +256,30 @@ impl Verifier {
             }
             judged => judged,
         }
+    }
+
+    /// The same for the use of servers alone.
+    pub(super) fn chain_of_server(
+        &self,
+        chain: &[CertificateDer<'_>],
+    ) -> Result<(), CertificateFault> {
+        let (leaf, rest) = chain.split_first().ok_or(CertificateFault::Missing)?;
+        let judged = self.server_chain(leaf, rest, UnixTime::now());
+        judged.map_err(|error| CertificateFault::of_chain(&error, chain))
+    }
+
+    /// Whether an authority of the chain, or the trusted one that it leads to, may issue for some names only (RFC 5280
+    /// §4.2.1.10). What cannot be read may be anything.
+    pub(super) fn is_bound(&self, chain: &[CertificateDer<'_>]) -> bool {
+        let by_trusted = |issuer: &[u8]| self.bound.iter().any(|one| issuer.ends_with(one));
+        chain.iter().enumerate().any(|(place, certificate)| {
+            let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
+                return true;
+            };
+            let constraints = certificate.name_constraints();
+            let is_open = matches!(constraints, Ok(None)) || place == 0;
+            !is_open || by_trusted(certificate.issuer().as_raw())
+        })
     }
 
     fn server_chain(

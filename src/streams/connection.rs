@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 use zeroize::Zeroizing;
 
-use crate::net::peer_certificate::judge_xmpp;
+use crate::net::peer_certificate::{CertificateFault, judge_xmpp, judge_xmpp_for_clients};
 use crate::net::tls::{TlsSettings, server_name};
 use crate::sockets::linger::linger;
 
@@ -210,7 +210,8 @@ impl Connection {
             .await
             .map_err(|error| error.to_string())?;
         let connection = stream.get_ref().1;
-        let info = judge(connection.peer_certificates(), tls);
+        let chain = connection.peer_certificates().unwrap_or_default();
+        let info = known(judge_xmpp_for_clients(chain, &tls.verifier));
         let (label, octets) = BINDING;
         let binds = connection.protocol_version() == Some(ProtocolVersion::TLSv1_3);
         let exporter = binds
@@ -281,7 +282,11 @@ fn server_settings(settings: &Arc<ServerConfig>, start: Start) -> Arc<ServerConf
 }
 
 fn judge(chain: Option<&[CertificateDer<'static>]>, tls: &TlsSettings) -> TlsInfo {
-    match judge_xmpp(chain.unwrap_or_default(), &tls.verifier) {
+    known(judge_xmpp(chain.unwrap_or_default(), &tls.verifier))
+}
+
+fn known(judged: Result<Vec<String>, CertificateFault>) -> TlsInfo {
+    match judged {
         Ok(valid_names) => TlsInfo {
             valid_names,
             distrust: None,

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rcgen::string::Ia5String;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, OtherNameValue,
-    RevokedCertParams, SanType, SerialNumber, date_time_ymd,
+    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    NameConstraints, OtherNameValue, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
 };
 
 use super::*;
@@ -134,6 +134,71 @@ fn a_certificate_names_the_domains_that_rfc_9525_lets_it_name() {
         ["srv.test"],
         "a chain counts whatever kinds of names it has"
     );
+}
+
+#[test]
+fn the_server_of_clients_is_named_for_them_and_is_a_server() {
+    let issuer = authority("lab");
+    let named = || {
+        vec![
+            dns("jabber.test"),
+            other(XMPP_ADDR_OID, "addr.test"),
+            other(DNS_SRV_OID, "_xmpp-server.srv.test"),
+            other(DNS_SRV_OID, "_xmpp-client.clients.test"),
+        ]
+    };
+    let trusts = verifier(&issuer);
+    let found = judge_xmpp_for_clients(&[leaf(&issuer, named(), |_| {})], &trusts);
+    assert_eq!(found.unwrap(), ["jabber.test", "addr.test", "clients.test"]);
+    let of_client = leaf(&issuer, named(), |params| {
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    });
+    let found = judge_xmpp_for_clients(std::slice::from_ref(&of_client), &trusts);
+    assert_eq!(found, Err(CertificateFault::WrongUse));
+    assert_eq!(
+        judge_xmpp(&[of_client], &trusts).map(|names| names.len()),
+        Ok(3)
+    );
+}
+
+/// An authority for `corp.test` that names other domains where its bound does not reach.
+#[test]
+fn of_an_authority_that_is_bound_only_dns_names_count() {
+    let bound = |name: &str| {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.name_constraints = Some(NameConstraints {
+            permitted_subtrees: vec![GeneralSubtree::DnsName("corp.test".to_owned())],
+            excluded_subtrees: Vec::new(),
+        });
+        params
+    };
+    let names = || {
+        vec![
+            dns("xmpp.corp.test"),
+            other(XMPP_ADDR_OID, "bank.test"),
+            other(DNS_SRV_OID, "_xmpp-server.bank.test"),
+        ]
+    };
+    let root = authority("lab");
+    let key = KeyPair::generate().unwrap();
+    let between = CertifiedIssuer::signed_by(bound("between"), key, &root).unwrap();
+    let chain = [leaf(&between, names(), |_| {}), between.der().clone()];
+    assert_eq!(
+        judge_xmpp(&chain, &verifier(&root)),
+        Ok(vec!["xmpp.corp.test".to_owned()])
+    );
+    let anchor =
+        CertifiedIssuer::self_signed(bound("anchor"), KeyPair::generate().unwrap()).unwrap();
+    let chain = [leaf(&anchor, names(), |_| {})];
+    assert_eq!(
+        judge_xmpp(&chain, &verifier(&anchor)),
+        Ok(vec!["xmpp.corp.test".to_owned()])
+    );
+    let elsewhere = [leaf(&anchor, vec![dns("bank.test")], |_| {})];
+    assert!(judge_xmpp(&elsewhere, &verifier(&anchor)).is_err());
 }
 
 #[test]
