@@ -54,3 +54,25 @@ fn while_the_store_fails_messages_are_refused_and_what_became_of_others_is_not_f
         "{heard}"
     );
 }
+
+#[test]
+fn of_what_was_under_way_at_a_kill_the_sender_hears_afterwards() {
+    let folder = Folder::new("hostile-kill");
+    let partner = peer();
+    let next_hop = format!("sip:{};transport=udp", partner.local_addr().unwrap());
+    let mut world = World::start_by(&folder, &next_hop);
+    world.writes(&partner, "under-way");
+    world.gateway.kill();
+    let settings = std::fs::read_to_string(&world.gateway.settings).unwrap();
+    world.gateway = Gateway::start_with(&folder, &settings);
+    world.xmpp.dial(world.gateway.xmpp);
+    let heard = world.xmpp.hear("id='under-way'").concat();
+    let unknown = "may or may not have arrived";
+    assert!(
+        heard.contains("type='error'") && heard.contains(unknown),
+        "{heard}"
+    );
+    let told = sends(&world.gateway, "after-the-kill");
+    assert!(told.starts_with("SIP/2.0 200"), "{told}");
+    world.xmpp.hear("after-the-kill");
+}
