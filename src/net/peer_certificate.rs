@@ -120,7 +120,8 @@ impl fmt::Display for CertificateFault {
                 );
                 write!(
                     f,
-                    "it is not valid{date}; if that is in the past, this machine's clock is wrong"
+                    "it is not valid{date}; if that is in the past, set this machine's clock, otherwise its administrator has \
+                     to have one issued that is valid now"
                 )
             }
             Self::UnknownIssuer { issuer } => {
@@ -142,7 +143,7 @@ impl fmt::Display for CertificateFault {
             ),
             Self::Signature => f.write_str(
                 "a signature in its chain is wrong, or of a kind too old to be trusted; its administrator has to have it \
-                 issued anew",
+                 issued anew, or tls.roots has another authority of the same name",
             ),
             Self::Other(why) => f.write_str(why),
         }

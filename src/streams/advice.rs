@@ -25,7 +25,7 @@ pub(super) fn claim_refused(domain: &str, why: ClaimRefusal, tls: Option<&TlsInf
                 .to_owned()
         }
         ClaimRefusal::CertificateNotValid => format!(
-            "refused: its certificate is not valid for it ({}); ask its administrator for one that is, add its authority to tls.roots, or let dialback alone prove the domain (certificate = \"any\", external = \"optional\", dialback = true)",
+            "refused: its certificate is not valid for it ({}); {CERTIFICATE}",
             certificate()
         ),
         ClaimRefusal::ExternalNotAllowed => {
@@ -59,7 +59,8 @@ pub(super) fn pair_refused(local: &str, why: &PairError) -> String {
     format!("does not accept our domain {local}: {why}; {to_do}")
 }
 
-const CERTIFICATE: &str = "ask its administrator for a certificate that is valid for it, add its authority to tls.roots, or set certificate = \"any\" for it where dialback may prove it";
+/// Behind what is wrong with it, which says where `tls.roots` is what to change.
+const CERTIFICATE: &str = "ask its administrator for one that is, or let dialback alone prove the domain (certificate = \"any\", external = \"optional\", dialback = true)";
 
 /// An XMPP partner wants a domain that no rule names, and that is no SIP domain.
 pub(super) const fn no_sip_domain(world: World) -> &'static str {
@@ -151,5 +152,38 @@ fn what_to_do(reason: &CloseReason) -> Option<&'static str> {
         | CloseReason::Idle
         | CloseReason::Requested
         | CloseReason::OctetsBehindStartTls => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_a_certificate_cures_what_is_wrong_with_it() {
+        let why = "it was revoked by its authority; its administrator has to have a new one issued";
+        let shown = TlsInfo {
+            valid_names: Vec::new(),
+            distrust: Some(why.to_owned()),
+        };
+        let domain = "jabber.test".to_owned();
+        let lines = [
+            claim_refused(&domain, ClaimRefusal::CertificateNotValid, Some(&shown)),
+            pair_refused("ocs.test", &PairError::CertificateNotValid(why.to_owned())),
+            not_verified(&VerifyError::CertificateNotValid(why.to_owned())),
+            stream_ended(&CloseReason::CertificateNotValid {
+                domain,
+                why: why.to_owned(),
+            }),
+        ];
+        for line in lines {
+            for words in [why, "ask its administrator", "dialback = true"] {
+                assert!(line.contains(words), "{words} in {line}");
+            }
+            assert!(
+                !line.contains("tls.roots"),
+                "another authority changes nothing: {line}"
+            );
+        }
     }
 }
