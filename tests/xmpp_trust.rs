@@ -246,6 +246,10 @@ fn a_certificate_that_nobody_vouches_for_proves_nothing() {
     for words in ["WARN", "jabber.test", "tls.roots"] {
         assert!(line.contains(words), "{words} in {line}");
     }
+    // What it says then is no second trouble.
+    client.say("<stream:error><not-authorized xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>");
+    let line = gateway.wait_for("not-authorized");
+    assert!(line.contains("DEBUG"), "{line}");
 }
 
 /// The gateway's features for a partner whose stream may carry both directions.

@@ -93,6 +93,8 @@ struct Task {
     tls: Option<TlsInfo>,
     /// Who the peer says it is.
     claimed: Option<String>,
+    /// A claim was refused, and the log has said so.
+    refused: bool,
     /// Whose web server was asked about the certificate.
     asked: Option<String>,
     verdicts: mpsc::Receiver<Answer>,
@@ -141,6 +143,7 @@ impl Task {
             number,
             tls: None,
             claimed: None,
+            refused: false,
             asked: None,
             verdicts,
             verdict_sender,
@@ -313,6 +316,7 @@ impl Task {
                 self.machine.verified(id, Ok(true), self.shared.clock.now());
             }
             InboundEvent::ClaimRefused(pair, why) => {
+                self.refused = true;
                 let words = advice::claim_refused(&pair.remote, why, self.tls.as_ref());
                 self.warn(&pair.remote, &words);
             }
@@ -363,6 +367,9 @@ impl Task {
             | CloseReason::Requested
             | CloseReason::ConnectionLost => {
                 tracing::debug!(%peer, %reason, "XMPP stream from a partner ended");
+            }
+            CloseReason::PeerError(_) if self.refused => {
+                tracing::debug!(%peer, %reason, "XMPP stream was ended by the partner that was refused");
             }
             _ => match &self.claimed {
                 Some(partner) => self.warn(partner, &advice::stream_ended(reason)),
