@@ -7,7 +7,7 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab.names import KAMAILIO_DOMAINS, OCS_DOMAINS, UA_DOMAINS, XMPP_DOMAINS
+from lab.names import FAULTS, KAMAILIO_DOMAINS, OCS_DOMAINS, UA_DOMAINS, XMPP_DOMAINS
 from msrp import settings as msrp_settings
 from msrp.settings import Settings as MsrpSettings
 from ocs import settings
@@ -94,13 +94,14 @@ class Case:
 
 
 def all_names() -> list[str]:
-    return sorted(path.parent.name for path in CASES.glob("*/case.toml"))
+    names = (path.parent.name for path in CASES.glob("*/case.toml"))
+    return sorted(names, key=lambda name: (int(name.partition("-")[0]), name))
 
 
 def load(name: str) -> Case:
     """Read one case. Raises BadCase."""
     try:
-        data = tomllib.loads((CASES / name / "case.toml").read_text())
+        data = tomllib.loads(_each_fault((CASES / name / "case.toml").read_text()))
         suffix = name.partition("-")[0]
         users: dict[str, User] = {}
         for label, entry in data["users"].items():
@@ -112,6 +113,12 @@ def load(name: str) -> Case:
                     float(data.get("seconds", 60)))
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise BadCase(f"{name}: {error!r}") from error
+
+
+def _each_fault(text: str) -> str:
+    """The text with each line that says `{fault}` once for each of them."""
+    return "\n".join(line.replace("{fault}", fault) for line in text.split("\n")
+                     for fault in (FAULTS if "{fault}" in line else ("",)))
 
 
 def _user(label: str, suffix: str, entry: str | dict[str, object], others: dict[str, User]) -> User:
