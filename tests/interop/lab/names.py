@@ -36,6 +36,9 @@ FAULTS = ("wrong", "stranger", "expired", "future", "usage", "revoked")
 # certificate alone, by dialback alone, by dialback between good certificates, over direct TLS (XEP-0368), and on one
 # stream for both directions (XEP-0288).
 LINKS = ("ext", "dialback", "strict", "direct", "bidi")
+# By what kind of name a certificate is for its domain, and the domains that have such a one: SRVName, xmppAddr, and a
+# dNSName with a wildcard. All others have the domain itself as dNSName.
+NAMINGS = {"srvname": "srvname", "xmppaddr": "xmppaddr", "wildcard": "any.wildcard"}
 
 # Where the SIP servers with such certificates listen.
 FAULTY_PORTS = {label: 5071 + 10 * number for number, label in enumerate(FAULTS)}
@@ -52,7 +55,8 @@ XMPP_DOMAINS: dict[str, tuple[str, SipRecords, str]] = {
     "rooms.jabber.test": ("xmpp.jabber.test", ALL, "gw.ocs.test"),
     "ejabberd.test": ("xmpp.ejabberd.test", ALL, "gw.ocs.test"),
     **{f"{label}.{domain}": (f"xmpp.{domain}", ALL, "gw.ocs.test")
-       for domain in ("jabber.test", "ejabberd.test") for label in (*FAULTS, *LINKS)},
+       for domain in ("jabber.test", "ejabberd.test")
+       for label in (*FAULTS, *LINKS, *NAMINGS.values(), *(f"{fault}.direct" for fault in FAULTS))},
     "dead.test": ("dead.dead.test", ALL, "gw.ocs.test"),
 }
 PROSODY_DOMAINS = tuple(name for name, row in XMPP_DOMAINS.items() if row[0].endswith(".jabber.test"))
@@ -68,6 +72,7 @@ SIP_DOMAINS: dict[str, tuple[str, SipRecords, str]] = {
     "v6.ocs.test": ("sip6.ocs.test", ALL, "gw6.ocs.test"),
     "prosody.ocs.test": ("sip.ocs.test", ALL, "xmpp.jabber.test"),
     "ejabberd.ocs.test": ("sip.ocs.test", ALL, "xmpp.ejabberd.test"),
+    **{f"{fault}.ejabberd.ocs.test": ("sip.ocs.test", ALL, "xmpp.ejabberd.test") for fault in FAULTS},
     "direct.ocs.test": ("sip.ocs.test", ALL, "gw.ocs.test"),
     "ua.test": ("ua.ua.test", ALL, "gw.ocs.test"),
     "tls.ua.test": ("ua.ua.test", TLS, "gw.ocs.test"),
@@ -78,6 +83,9 @@ SIP_DOMAINS: dict[str, tuple[str, SipRecords, str]] = {
 KAMAILIO_DOMAINS = tuple(name for name in SIP_DOMAINS if name.endswith("ocs.test"))
 UA_DOMAINS = tuple(name for name in SIP_DOMAINS if name.endswith("ua.test"))
 COMPONENT_DOMAINS = {"prosody": "prosody.ocs.test", "ejabberd": "ejabberd.ocs.test"}  # by the server that federates for it
+# Components of ejabberd over TLS, and the name by which its port is reached, whose certificate it shows there.
+TLS_COMPONENTS = {COMPONENT_DOMAINS["ejabberd"]: "xmpp.ejabberd.test",
+                  **{f"{fault}.ejabberd.ocs.test": f"{fault}.ejabberd.test" for fault in FAULTS}}
 OCS_DOMAINS = ("corp.test",)  # of the stand-in for OCS
 
 HOST_RECORDS: dict[str, tuple[str, ...]] = {
@@ -88,12 +96,18 @@ HOST_RECORDS: dict[str, tuple[str, ...]] = {
     "xmpp.jabber.test": (PROSODY.v4,),
     "xmpp6.jabber.test": (PROSODY.v6,),
     "xmpp.ejabberd.test": (EJABBERD.v4,),
+    **{f"{fault}.ejabberd.test": (EJABBERD.v4,) for fault in FAULTS},
     "ua.ua.test": (v4(UA_SERVER),),
     "edge.corp.test": (v4(EDGE),),
     "users.lab.test": (USERS.v4, USERS.v6),
     "dead.dead.test": (v4(DEAD),),
     "dead6.dead.test": (v6(DEAD),),
 }
+
+
+def own_leaf(domain: str) -> str:
+    """Which of FAULTS or NAMINGS the domain's certificate is; "" for the good one that its server has for the others."""
+    return next((label for label in domain.split(".") if label in FAULTS or label in NAMINGS), "")
 
 
 def dnsmasq_config(address4: str, address6: str) -> str:
@@ -104,21 +118,22 @@ def dnsmasq_config(address4: str, address6: str) -> str:
     for name, addresses in HOST_RECORDS.items():
         lines.append(f"host-record={name},{','.join(addresses)},{TTL}")
     for domain, (server, records, gateway) in XMPP_DOMAINS.items():
-        lines.append(f"srv-host=_xmpp-client._tcp.{domain},{server},5222,0,5")
+        lines.append(_xmpp("client", domain, server, (5222, 5223)))
         if not domain.startswith("closed."):
-            lines.append(_server(domain, server, 5270))
+            lines.append(_xmpp("server", domain, server, (5269, 5270)))
         lines.extend(_sip(domain, gateway, records))
     for domain, (server, records, gateway) in SIP_DOMAINS.items():
-        lines.append(_server(domain, gateway, 5269))
+        lines.append(_xmpp("server", domain, gateway, (5269, 5269)))
         lines.extend(_sip(domain, server, records))
     return "\n".join(lines) + "\n"
 
 
-def _server(domain: str, server: str, direct_port: int) -> str:
-    """Where the domain's XMPP server is; `direct.` domains are found by direct TLS only."""
-    if domain.startswith("direct."):
-        return f"srv-host=_xmpps-server._tcp.{domain},{server},{direct_port},0,5"
-    return f"srv-host=_xmpp-server._tcp.{domain},{server},5269,0,5"
+def _xmpp(whom: str, domain: str, server: str, ports: tuple[int, int]) -> str:
+    """Where the domain's server is for a `client` or a `server`; `direct.` domains and those below them are found by
+    direct TLS only, which is at the second port.
+    """
+    kind, port = (f"xmpps-{whom}", ports[1]) if "direct." in domain else (f"xmpp-{whom}", ports[0])
+    return f"srv-host=_{kind}._tcp.{domain},{server},{port},0,5"
 
 
 def _sip(domain: str, server: str, records: SipRecords) -> list[str]:

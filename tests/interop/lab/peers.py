@@ -8,13 +8,14 @@ from pathlib import Path
 from lab.certificates import Authority
 from lab.commands import Service
 from lab.hosts import DNS, EJABBERD, KAMAILIO, PROSODY, Network
-from lab.names import (COMPONENT_DOMAINS, EJABBERD_DOMAINS, FAULTS, KAMAILIO_DOMAINS, PROSODY_DOMAINS, ROOM_DOMAINS,
-                       dnsmasq_config)
+from lab.names import (COMPONENT_DOMAINS, EJABBERD_DOMAINS, FAULTS, KAMAILIO_DOMAINS, NAMINGS, PROSODY_DOMAINS,
+                       ROOM_DOMAINS, TLS_COMPONENTS, dnsmasq_config, own_leaf)
 
 TEMPLATES = Path(__file__).parent / "templates"
 SCHEMAS = Path("/usr/share/kamailio/db_sqlite")
 # For a component of prosody or ejabberd, which the gateway is in some cases (XEP-0114).
 COMPONENT_PORT = 5347
+TLS_COMPONENT_PORT = 5348  # ejabberd's; prosody has none
 COMPONENT_SECRET = "component-secret"
 
 
@@ -37,7 +38,7 @@ def dnsmasq(network: Network, folder: Path) -> Service:
 # How prosody trusts its partners on the domains that begin so; elsewhere dialback will do. `closed.` federates with nobody.
 PROSODY_LINKS = {"closed": '  modules_disabled = { "s2s", "dialback" }\n',
                  "ext": '  s2s_secure_auth = true\n  modules_disabled = { "dialback" }\n',
-                 "bidi": '  modules_enabled = { "s2s_bidi" }\n'}
+                 **dict.fromkeys(("bidi", *FAULTS), '  modules_enabled = { "s2s_bidi" }\n')}
 
 
 def prosody(network: Network, folder: Path, authority: Authority) -> Service:
@@ -56,12 +57,13 @@ def prosody(network: Network, folder: Path, authority: Authority) -> Service:
 def _virtual_host(domain: str, authority: Authority) -> str:
     """A domain of users, or one of rooms."""
     label = domain.split(".")[0]
-    leaf = f"{label}.jabber" if label in FAULTS else "prosody"
-    certificate, key = authority.chain(leaf)
+    leaf = own_leaf(domain)
+    certificate, key = authority.chain(f"{leaf}.jabber" if leaf else "prosody")
+    ssl = f'{{ certificate = "{certificate}", key = "{key}", cafile = "{authority.root}" }}'
     kind = f'Component "{domain}" "muc"' if domain in ROOM_DOMAINS else f'VirtualHost "{domain}"'
-    return (f'{kind}\n'
-            f'  ssl = {{ certificate = "{certificate}", key = "{key}", cafile = "{authority.root}" }}\n'
-            f'{PROSODY_LINKS.get(label, "")}')
+    # On the ports for direct TLS, the settings of this domain for the port itself are those that count.
+    ports = (f'  c2s_direct_tls_ssl = {ssl}\n  s2s_direct_tls_ssl = {ssl}\n' if "direct." in domain else "")
+    return f'{kind}\n  ssl = {ssl}\n{ports}{PROSODY_LINKS.get(label, "")}'
 
 
 def _component(domain: str, authority: Authority) -> str:
@@ -76,10 +78,17 @@ def _component(domain: str, authority: Authority) -> str:
 def ejabberd(network: Network, folder: Path, authority: Authority) -> Service:
     folder.mkdir()
     # It finds the certificate of each domain by the names in them.
-    files = [path for leaf in ("ejabberd", *(f"{fault}.ejabberd" for fault in FAULTS)) for path in authority.chain(leaf)]
+    leaves = ("ejabberd", "wrong.direct.ejabberd", *(f"{label}.ejabberd" for label in (*FAULTS, *NAMINGS)))
+    files = [path for leaf in leaves for path in authority.chain(leaf)]
+    listener = folder / "component.pem"
+    listener.write_text("".join(path.read_text() for path in authority.chain("ejabberd")))
     values = {"CERTIFICATES": "".join(f'  - "{path}"\n' for path in files), "ROOT": authority.root, "V4": EJABBERD.v4,
               "HOSTS": "".join(f"  - {domain}\n" for domain in EJABBERD_DOMAINS),
-              "COMPONENT": COMPONENT_DOMAINS["ejabberd"], "PORT": COMPONENT_PORT, "SECRET": COMPONENT_SECRET}
+              "COMPONENT": COMPONENT_DOMAINS["ejabberd"], "PORT": COMPONENT_PORT, "SECRET": COMPONENT_SECRET,
+              "TLS_PORT": TLS_COMPONENT_PORT, "CERTIFICATE": listener,
+              "TLS_COMPONENTS": "".join(f'      "{domain}":\n        password: "{COMPONENT_SECRET}"\n'
+                                        for domain in TLS_COMPONENTS),
+              "COMPONENTS": "".join(f'      - "{domain}"\n' for domain in TLS_COMPONENTS)}
     config = folder / "ejabberd.yml"
     config.write_text(fill("ejabberd.yml", values))
     # Started without Erlang's distribution, so that no epmd stays behind.

@@ -21,6 +21,8 @@ s2s_secure_auth = false
 s2s_close_timeout = 1
 s2s_direct_tls_ports = { 5270 }
 s2s_direct_tls_ssl = { certificate = "@CERTIFICATE@", key = "@KEY@", cafile = "@ROOT@" }
+c2s_direct_tls_ports = { 5223 }
+c2s_direct_tls_ssl = { certificate = "@CERTIFICATE@", key = "@KEY@", cafile = "@ROOT@" }
 -- Rooms are there for whoever joins first, without a form to fill in.
 muc_room_locking = false
 restrict_room_creation = false
