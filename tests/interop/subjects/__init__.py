@@ -35,8 +35,9 @@ class Subject(Protocol):
 
     def says(self, what: str, partner: str) -> bool:
         """Whether its log tells an administrator this of a partner: how a link was trusted (`external`, `dialback`) or
-        used (`bidirectional`), or
-        what is wrong with a certificate (the words of `lab.names.FAULTS`). Raises KeyError for another word."""
+        used (`bidirectional`), that a `component` is connected, that an account is `signed-in` or its session `resumed`,
+        or what is wrong with the certificate of one that it dials (the words of `lab.names.FAULTS`) or that calls
+        (`caller-` before them), and what to do about it. Raises KeyError for another word."""
 
     def fault(self) -> str:
         """What is wrong with it though nobody stopped it (it has ended, it panicked); "" when nothing is."""

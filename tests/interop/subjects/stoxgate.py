@@ -22,19 +22,33 @@ PASSWORD_FILE = "account-password"
 PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
 
 
+# What the log says is wrong with a certificate, and in the same line what to do about it.
+FAULT_WORDS = {
+    "wrong": r"is for \S.*, not for \S.*("
+             r"; ask its administrator for one that is|; if it is the right server, set certificate_names"
+             r"|: the server needs one for|; it has to be valid for)",
+    "stranger": r"its issuer.* is not in tls\.roots.*; add the authority to tls\.roots if you trust it",
+    "expired": r"it expired on 20\d\d-\d\d-\d\d; its administrator has to have it renewed",
+    "future": r"it is not valid before 20\d\d-\d\d-\d\d; .* set this machine's clock, otherwise its administrator has",
+    "usage": r"it may not be used for TLS .*; its administrator has to have it issued for that",
+    "revoked": r"it was revoked by its authority; its administrator has to have a new one issued",
+}
+# A SIP client's certificate for another name is no fault of TLS: the request is refused.
+WRONG_CALLER = r"refused \(403\): .*; if the server is the domain's, add a name of its certificate to certificate_names"
+# How such a line begins, about whom we dial and about who dials us.
+DIALLED = r"(the stream to it failed|SIP connection failed|account is not signed in|component is not connected)"
+CALLER = r"(XMPP partner: refused|SIP TLS handshake refused)"
 # What a case calls it, and the words of the log for it.
 WORDS = {
     "external": "proved its domain.*proof=certificate",
     "dialback": "proved its domain.*proof=dialback",
     "bidirectional": "used in both directions",
-    "wrong": "WARN.*is for",
-    "stranger": "WARN.*not in tls.roots",
-    "expired": "WARN.*expired on",
-    "future": "WARN.*not valid before",
-    "usage": "WARN.*may not be used",
-    "revoked": "WARN.*revoked",
     "signed-in": "XMPP account is signed in",
+    "component": "XMPP component is connected",
     "resumed": "has its session again",
+    **{fault: f"(WARN|ERROR).*{DIALLED}.*{words}" for fault, words in FAULT_WORDS.items()},
+    **{f"caller-{fault}": f"WARN.*{CALLER}.*{words}" for fault, words in FAULT_WORDS.items()},
+    "caller-wrong": f"WARN.*({CALLER}.*{FAULT_WORDS['wrong']}|{WRONG_CALLER})",
 }
 
 
@@ -88,7 +102,8 @@ class Stoxgate:
     def says(self, what: str, partner: str) -> bool:
         """Whether a line of the log is about the partner and says so, in the words of WORDS."""
         lines = self.service.tail(20_000) if self.service is not None else []
-        return any(partner in line and re.search(WORDS[what], line) for line in lines)
+        name = rf"(?<![\w.@-]){re.escape(partner)}(?![\w.-])"
+        return any(re.search(WORDS[what], line) and re.search(name, line) for line in lines)
 
     def ledger(self, direction: str, xmpp: str, sip: str) -> list[str]:
         """What became of the messages between two users in one direction, the oldest first."""
