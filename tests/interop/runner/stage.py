@@ -61,8 +61,8 @@ class Stage:
             service.mark()
         try:
             # Before the gateway signs in with it: a wrong password waits for a person.
-            await asyncio.gather(*(self._make(user) for user in self.case.users.values()
-                                   if user.address in self.case.gateway.account.split()[1:]))
+            accounts = [words[1] for words in self.case.gateway.accounts]
+            await asyncio.gather(*(self._make(user) for user in self.case.users.values() if user.address in accounts))
             if self.subject is not None:
                 self.folder.mkdir(parents=True)
                 await asyncio.to_thread(self.subject.start, self.case.gateway, self.folder)

@@ -10,6 +10,8 @@ class Options:
     """The `[gateway]` table of a case.
 
     xmpp_certificate: `any` (dialback proves a partner) or `verify` (its certificate must).
+    xmpp_trust: `open` (certificate or dialback, as xmpp_certificate says), `external` (the certificate alone), `strict`
+        (dialback alone, between good certificates) or `bidi` (good certificates, and one stream for both directions).
     sip_tls_client: `required` or `optional` client certificates on the SIP TLS listener.
     trust: `address` (SIP hosts may speak for their domains by their address) or `certificate` (only by mutual TLS).
     sip_domains: `named` each, or `found` by the DNS only.
@@ -21,13 +23,15 @@ class Options:
     long_texts: what becomes of a text too long for a single message: `refuse`, `split` or `session`.
     conferences: a SIP domain whose users are rooms.
     component: the server, `prosody` or `ejabberd`, of which a SIP domain is a component, `prosody.ocs.test` or
-        `ejabberd.ocs.test`.
+        `ejabberd.ocs.test`; `tls` for `ejabberd.ocs.test` and the domains below it over TLS, each with the certificate
+        of that name.
     account: a SIP user and the account of that user at an XMPP server, two addresses, and further domains that
-        are reached so. The account is a user of the case, too, who is not online.
+        are reached so; more of them on lines of their own. The account is a user of the case, too, who is not online.
     edge_route: `next_hop` (the Edge by its name) or `dns` (its federation record).
     """
 
     xmpp_certificate: str = "any"
+    xmpp_trust: str = "open"
     sip_tls_client: str = "optional"
     trust: str = "address"
     sip_domains: str = "named"
@@ -41,6 +45,11 @@ class Options:
     conferences: str = ""
     component: str = ""
     account: str = ""
+
+    @property
+    def accounts(self) -> list[list[str]]:
+        """The words of each account."""
+        return [line.split() for line in self.account.splitlines() if line]
 
 
 def read(table: dict[str, str]) -> Options:

@@ -11,8 +11,8 @@ from pathlib import Path
 from agents.accounts import PASSWORD
 from lab.commands import LabError, Service, run
 from lab.hosts import DNS, GATEWAY, KAMAILIO, UA_SERVER, v4, v6
-from lab.names import COMPONENT_DOMAINS, KAMAILIO_DOMAINS, OCS_DOMAINS, SIP_DOMAINS
-from lab.peers import COMPONENT_PORT, COMPONENT_SECRET
+from lab.names import COMPONENT_DOMAINS, KAMAILIO_DOMAINS, OCS_DOMAINS, SIP_DOMAINS, TLS_COMPONENTS
+from lab.peers import COMPONENT_PORT, COMPONENT_SECRET, TLS_COMPONENT_PORT
 from lab.world import PEER_HOSTS, World, connects
 from subjects.options import Options
 
@@ -144,8 +144,7 @@ def configuration(options: Options, certificates: Path, state: Path) -> str:
              *_partners(),
              # The lab's network is a private one.
              "[[xmpp.partner]]", 'domain = "*"', 'tls = "required"', 'networks = ["10.9.0.0/24", "fd09::/64"]',
-             f'certificate = "{options.xmpp_certificate}"',
-             *_component(options.component), *_account(options.account),
+             *_trust(options), *_components(options.component), *_accounts(options),
              "[subscriptions]", 'notify_interval = "1s"', 'restart_spread = "2s"',
              "[sip]", f'client_certificate = "{options.sip_tls_client}"',
              *(f'{kind} = ["0.0.0.0:{port}", "[::]:{port}"]' for kind, port in PORTS.items()),
@@ -177,19 +176,33 @@ def _partners() -> list[str]:
     return lines
 
 
-def _component(server: str) -> list[str]:
+def _trust(options: Options) -> list[str]:
+    """How partners are treated that have no rule of their own."""
+    if options.xmpp_trust == "open":
+        return [f'certificate = "{options.xmpp_certificate}"']
+    return {"external": TRUST["ext"], "strict": TRUST["strict"],
+            "bidi": [*TRUST["bidi"], 'certificate = "verify"']}[options.xmpp_trust]
+
+
+def _components(server: str) -> list[str]:
     if not server:
         return []
-    return ["[[xmpp.component]]", f'domain = "{COMPONENT_DOMAINS[server]}"',
-            f'server = "{PEER_HOSTS[server].v4}:{COMPONENT_PORT}"', f'secret = "{COMPONENT_SECRET}"']
+    if server == "tls":
+        return [line for domain, host in TLS_COMPONENTS.items()
+                for line in (*_component(domain, f"{host}:{TLS_COMPONENT_PORT}"), 'tls = "required"')]
+    return _component(COMPONENT_DOMAINS[server], f"{PEER_HOSTS[server].v4}:{COMPONENT_PORT}")
 
 
-def _account(account: str) -> list[str]:
-    if not account:
-        return []
-    user, jid, *domains = account.split()
-    return ["[[xmpp.account]]", f'user = "sip:{user}"', f'jid = "{jid}"', f'password_file = "{PASSWORD_FILE}"',
-            f"domains = {json.dumps(domains)}"]
+def _component(domain: str, server: str) -> list[str]:
+    return ["[[xmpp.component]]", f'domain = "{domain}"', f'server = "{server}"', f'secret = "{COMPONENT_SECRET}"']
+
+
+def _accounts(options: Options) -> list[str]:
+    lines = []
+    for user, jid, *domains in options.accounts:
+        lines += ["[[xmpp.account]]", f'user = "sip:{user}"', f'jid = "{jid}"', f'password_file = "{PASSWORD_FILE}"',
+                  f"domains = {json.dumps(domains)}"]
+    return lines
 
 
 def _ocs(domain: str, options: Options) -> list[str]:
