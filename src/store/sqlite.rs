@@ -1,9 +1,9 @@
 //! The embedded store: SQLite with a write-ahead log.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use stox_core::address::{Jid, Scheme, SipAddress};
 use stox_core::vocab::{About, Direction, Grant, Lesson, Pair, Ref, StoreOut, Unsettled};
 
@@ -19,6 +19,8 @@ const CACHE_KIB: i64 = 16_384;
 /// Pages in the write-ahead log (4 KiB each) before they are moved to the file, which waits for the disk. A page that was
 /// written many times is moved once.
 const CHECKPOINT_PAGES: i64 = 4_000;
+/// Between two attempts to make room on a full disk.
+const ROOM: Duration = Duration::from_secs(1);
 /// What schema 1 had.
 const FIRST: &str = "
 CREATE TABLE secret (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -42,6 +44,8 @@ pub struct SqliteStore {
     connection: Connection,
     /// Entries in the ledger, once they have been counted.
     entries: Option<u64>,
+    /// When room was last made on a full disk.
+    made_room: Option<Instant>,
 }
 
 impl SqliteStore {
@@ -90,6 +94,7 @@ impl SqliteStore {
         Ok(Self {
             connection,
             entries: None,
+            made_room: None,
         })
     }
 
@@ -177,18 +182,8 @@ impl SqliteStore {
     }
 }
 
-impl Store for SqliteStore {
-    fn load(&mut self) -> Result<Kept, StoreError> {
-        self.entries = Some(ledger::count(&self.connection)?);
-        Ok(Kept {
-            authorisations: self.authorisations()?,
-            unsettled: self.unsettled()?,
-            lessons: self.lessons()?,
-            last_number: ledger::last_number(&self.connection)?,
-        })
-    }
-
-    fn apply(&mut self, batch: &[StoreOut]) -> Result<(), StoreError> {
+impl SqliteStore {
+    fn write(&mut self, batch: &[StoreOut]) -> Result<(), StoreError> {
         let transaction = self.connection.transaction()?;
         let mut entered = 0;
         for command in batch {
@@ -202,6 +197,42 @@ impl Store for SqliteStore {
             *entries = entries.saturating_add(entered);
         }
         Ok(())
+    }
+
+    /// Moves the write-ahead log to the file, so that it begins anew: it may be what has filled the disk.
+    fn make_room(&mut self) {
+        if self.made_room.is_some_and(|at| at.elapsed() < ROOM) {
+            return;
+        }
+        self.made_room = Some(Instant::now());
+        let moved = self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        if let Err(error) = moved {
+            tracing::debug!(%error, "the write-ahead log of the store cannot be moved to its file");
+        }
+    }
+}
+
+impl Store for SqliteStore {
+    fn load(&mut self) -> Result<Kept, StoreError> {
+        self.entries = Some(ledger::count(&self.connection)?);
+        Ok(Kept {
+            authorisations: self.authorisations()?,
+            unsettled: self.unsettled()?,
+            lessons: self.lessons()?,
+            last_number: ledger::last_number(&self.connection)?,
+        })
+    }
+
+    fn apply(&mut self, batch: &[StoreOut]) -> Result<(), StoreError> {
+        let applied = self.write(batch);
+        if let Err(StoreError::Database(error)) = &applied
+            && error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+        {
+            self.make_room();
+        }
+        applied
     }
 
     fn prune(

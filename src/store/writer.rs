@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use stox_core::vocab::{Ref, StoreIn, StoreOut};
 
-use super::{Owed, Retention, Store};
+use super::{Owed, Retention, Store, StoreError};
 
 /// Commands in one database transaction at most.
 const BATCH: usize = 512;
@@ -22,6 +22,8 @@ const PRUNE_STEP: u64 = 200;
 const PRUNE_PAUSE: Duration = Duration::from_millis(5);
 /// Until what could not be written is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long the log does not say again that the store fails.
+const QUIET: Duration = Duration::from_secs(60);
 /// Until the next look for entries to take away, where the last one has found all there were.
 const PRUNE_REST: Duration = Duration::from_secs(60);
 
@@ -68,6 +70,7 @@ impl StoreWriter {
             prune_at: Instant::now(),
             owed: Owed::default(),
             retry_at: Instant::now(),
+            complained: None,
         };
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
@@ -165,6 +168,8 @@ struct Writer {
     /// What the store has not taken yet.
     owed: Owed,
     retry_at: Instant,
+    /// When the log last said that the store fails, while it does.
+    complained: Option<Instant>,
 }
 
 impl Writer {
@@ -246,12 +251,27 @@ impl Writer {
             return true;
         }
         match self.store.apply(batch) {
-            Ok(()) => true,
+            Ok(()) => {
+                if self.complained.take().is_some() {
+                    tracing::info!("the store works again, and messages are taken");
+                }
+                true
+            }
             Err(error) => {
-                tracing::error!(%error, commands = batch.len(), "cannot write to the store: messages are refused until it works again; check disk space and permissions of gateway.state_dir");
+                self.complain(&error, batch.len());
                 false
             }
         }
+    }
+
+    /// Once a minute while it goes on: the log may be on the same disk.
+    fn complain(&mut self, error: &StoreError, commands: usize) {
+        if self.complained.is_some_and(|at| at.elapsed() < QUIET) {
+            tracing::debug!(%error, commands, "cannot write to the store");
+            return;
+        }
+        self.complained = Some(Instant::now());
+        tracing::error!(%error, commands, "cannot write to the store: messages are refused until it works again; check disk space and permissions of gateway.state_dir");
     }
 
     /// Owes what can wait; gives back the others.
@@ -320,7 +340,7 @@ fn kept_reference(command: &StoreOut) -> Option<Ref> {
 mod tests {
     use std::sync::mpsc::channel;
 
-    use super::super::{Kept, StoreError};
+    use super::super::Kept;
     use super::*;
     use stox_core::vocab::{About, Entry, Outcome, Party, Unsettled, Way};
 

@@ -82,7 +82,7 @@ class Stage:
         for name in list(self._stopped):
             await self.start_peer(name)
         if self.subject is not None:
-            await asyncio.to_thread(self.subject.stop)
+            await asyncio.to_thread(self.subject.leave)
         if self.office is not None:
             await self.office.close()
         for agent in self.sip.values():
@@ -204,7 +204,7 @@ class Stage:
     # Disturbances.
 
     async def disturb_gateway(self, *actions: str) -> None:
-        """stop, kill or resume the gateway. Raises LookupError in a case without one."""
+        """stop, kill, resume, freeze or thaw the gateway, or fill or free its disk. Raises LookupError in a case without one."""
         if self.subject is None:
             raise LookupError("this case has no gateway")
         self._breaking(f"gateway: {' and '.join(actions)}")

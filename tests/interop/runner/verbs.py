@@ -289,6 +289,8 @@ SESSION_VERBS: dict[str, Act] = {
 GATEWAY_VERBS: dict[str, Act] = {
     "stop": gateway("stop"), "start": gateway("resume"), "kill": gateway("kill"),
     "restart": gateway("stop", "resume"), "crash": gateway("kill", "resume"), "says": gateway_says,
+    "freezes": gateway("freeze"), "thaws": gateway("thaw"),
+    "fills-disk": gateway("fill_disk"), "frees-disk": gateway("free_disk"),
 }
 PEER_VERBS: dict[str, Act] = {
     "stop": peer("stop_peer"), "start": peer("start_peer"), "unplug": peer("unplug"), "plug": peer("plug"),

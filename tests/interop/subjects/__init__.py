@@ -28,6 +28,21 @@ class Subject(Protocol):
 
     def kill(self) -> None: ...
 
+    def freeze(self) -> None:
+        """Take the processor away from it (SIGSTOP)."""
+
+    def thaw(self) -> None:
+        """Let it go on."""
+
+    def fill_disk(self) -> None:
+        """Leave no room on its small disk."""
+
+    def free_disk(self) -> None:
+        """Give the room back."""
+
+    def leave(self) -> None:
+        """Stop it for good and leave nothing of it behind."""
+
     def tail(self) -> list[str]: ...
 
     def ledger(self, direction: str, xmpp: str, sip: str) -> list[str]:

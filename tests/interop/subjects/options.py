@@ -28,6 +28,7 @@ class Options:
     account: a SIP user and the account of that user at an XMPP server, two addresses, and further domains that
         are reached so; more of them on lines of their own. The account is a user of the case, too, who is not online.
     edge_route: `next_hop` (the Edge by its name) or `dns` (its federation record).
+    disk: what it keeps lies on a `large` disk, or on a `small` one of its own.
     """
 
     xmpp_certificate: str = "any"
@@ -45,6 +46,7 @@ class Options:
     conferences: str = ""
     component: str = ""
     account: str = ""
+    disk: str = "large"
 
     @property
     def accounts(self) -> list[list[str]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import signal
 import time
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from subjects.options import Options
 DEFAULT = Path(__file__).resolve().parents[3] / "target" / "release" / "stoxgate"
 READY_LIMIT = 10.0
 PASSWORD_FILE = "account-password"
+DISK_SIZE = "24m"
+BALLAST = "ballast"
 PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
 
 
@@ -43,6 +47,7 @@ WORDS = {
     "external": "proved its domain.*proof=certificate",
     "dialback": "proved its domain.*proof=dialback",
     "bidirectional": "used in both directions",
+    "disk-full": "ERROR.*cannot write to the store.*check disk space",
     "signed-in": "XMPP account is signed in",
     "component": "XMPP component is connected",
     "resumed": "has its session again",
@@ -64,14 +69,19 @@ class Stoxgate:
             raise LabError(f"no gateway at {self.binary}: cargo build --release, or set STOXGATE_BIN")
         self.service: Service | None = None
         self.config: Path | None = None
+        self._disk: Path | None = None
         self._wanted = False
 
     def start(self, options: Options, folder: Path) -> None:
-        (folder / "state").mkdir()
+        state = folder / "state"
+        state.mkdir()
+        if options.disk == "small":
+            run("mount", "-t", "tmpfs", "-o", f"size={DISK_SIZE}", "tmpfs", str(state))
+            self._disk = state
         self.config = config = folder / "gateway.toml"
         (folder / PASSWORD_FILE).touch(mode=0o600)
         (folder / PASSWORD_FILE).write_text(PASSWORD)
-        config.write_text(configuration(options, self.world.authority.folder, folder / "state"))
+        config.write_text(configuration(options, self.world.authority.folder, state))
         command = self.world.network.exec(GATEWAY, str(self.binary), "serve", "--config", str(config))
         self.service = Service(self.name, command, folder / "log", cwd=folder,
                                env={"NO_COLOR": "1"})
@@ -95,6 +105,33 @@ class Stoxgate:
     def kill(self) -> None:
         self._wanted = False
         self._service().kill()
+
+    def freeze(self) -> None:
+        self._service().signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._service().signal(signal.SIGCONT)
+
+    def fill_disk(self) -> None:
+        if self._disk is None:
+            raise LabError("only a small disk can be filled")
+        with (self._disk / BALLAST).open("wb", buffering=0) as ballast:
+            for octets in (4096, 1):
+                with contextlib.suppress(OSError):
+                    while True:
+                        ballast.write(bytes(octets))
+
+    def free_disk(self) -> None:
+        if self._disk is not None:
+            (self._disk / BALLAST).unlink()
+
+    def leave(self) -> None:
+        if self.service is not None:
+            self.thaw()
+        self.stop()
+        if self._disk is not None:
+            run("umount", str(self._disk))
+            self._disk = None
 
     def tail(self) -> list[str]:
         return self.service.tail(60) if self.service is not None else []
