@@ -60,6 +60,7 @@ impl Stage {
         let folder = Folder::new(&format!("account-{name}"));
         folder.certificate("jabber", &["jabber.test"]);
         folder.certificate("wrong", &["elsewhere.test"]);
+        folder.certificate("third", &["jabber.test"]);
         folder.write("password", &format!("{PASSWORD}\n"));
         let server = ClientServer::start(&folder, certificate);
         let mut sip = SipPeer::start();
@@ -264,6 +265,22 @@ fn a_message_that_the_server_has_kept_though_it_was_taken_comes_once() {
     );
     say_to_bob(&mut line, "x2", "and another one");
     stage.hear("and another one");
+}
+
+/// The account meets the authorities that SIGHUP has read, not those before.
+#[test]
+fn a_hang_up_reads_authorities_before_accounts() {
+    let mut stage = Stage::with("order", "third", "");
+    assert!(
+        stage.server.encrypted().is_none(),
+        "nobody knows its authority"
+    );
+    stage.refuses("tls.roots");
+    let authority = std::fs::read_to_string(stage.folder.0.join("third.crt")).unwrap();
+    stage.folder.write("wrong.crt", &authority);
+    signal(stage.gateway.id(), "HUP");
+    stage.server.accept();
+    stage.gateway.wait_for("XMPP account is signed in");
 }
 
 #[test]

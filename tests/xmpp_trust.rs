@@ -329,3 +329,34 @@ fn a_partner_that_cannot_dial_answers_on_the_gateways_stream() {
     assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
     server.hear("<a xmlns='urn:xmpp:sm:3' h='1'/>");
 }
+
+/// A ClientHello that ends with TLS 1.`minor`, and offers suites that this version has.
+fn old_hello(minor: u8) -> Vec<u8> {
+    let mut hello = vec![3, minor + 1];
+    hello.extend([7; 32]);
+    // No session; two suites; no compression.
+    hello.extend([0, 0, 4, 0xc0, 0x13, 0x00, 0x2f, 1, 0]);
+    let length = u8::try_from(hello.len()).unwrap();
+    let mut record = vec![22, 3, 1, 0, length + 4, 1, 0, 0, length];
+    record.extend(hello);
+    record
+}
+
+/// RFC 8996: neither TLS 1.0 nor 1.1, on XMPP and on SIP.
+#[test]
+fn old_versions_of_tls_are_refused() {
+    const FATAL_ALERT: [u8; 6] = [21, 3, 3, 0, 2, 2];
+    let folder = Folder::new("trust-old-tls");
+    let gateway = gateway(&folder, "");
+    for door in [gateway.xmpp, gateway.tls] {
+        for minor in [0, 1] {
+            let mut stream = patient(TcpStream::connect(door).unwrap());
+            stream.write_all(&old_hello(minor)).unwrap();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).unwrap();
+            let (alert, _) = answer.split_at(FATAL_ALERT.len());
+            assert_eq!(alert, FATAL_ALERT, "TLS 1.{minor} at {door}");
+            assert_eq!(answer.len(), FATAL_ALERT.len() + 1, "and nothing else");
+        }
+    }
+}
