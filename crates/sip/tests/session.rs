@@ -11,12 +11,13 @@ mod agent;
 
 use agent::session::{
     ACCEPTS, GRUU, IN_DIALOG, KEYBOARD, PLAIN, SDP, accepts, auto, called, described, im, keyboard,
-    ocs, offer, opened, sends, settled, shows, state, text,
+    ocs, ocs_world, offer, opened, sends, settled, shows, state, text,
 };
 use agent::{Agent, Fields, alma, bruno, from_bruno};
 use stox_core::failure::{Condition, Failure, Local, StanzaError};
 use stox_core::vocab::{ChatState, Im, ImKind, SipIn, SipOut};
 use stox_sip::dialect::{FirstMessage, ImMode, Overrides, Typing};
+use stox_sip::ua::trust::SipDomain;
 
 fn refused(agent: &mut Agent, more: &str, body: &str) -> u16 {
     agent.hears(&from_bruno(
@@ -436,6 +437,37 @@ fn a_session_that_the_peer_forgot_is_opened_again_without_a_word() {
     let message = agent.says_request("MESSAGE");
     agent.hears_answer(&message, 481, "");
     assert_eq!(settled(&mut agent), (4, Err(481)), "once is enough");
+}
+
+/// What an answer that comes too late opens is closed where its sender may send us: for the domain that it speaks for, and not for
+/// another in `To` whose settings would lead inside.
+#[test]
+fn a_late_answer_takes_nobody_for_another_domain() {
+    for (to, confined) in [("ocs.example", false), ("other.example", true)] {
+        let mut settings = ocs_world(Overrides::default());
+        settings.sip_domains.push(SipDomain::new("other.example"));
+        let mut agent = Agent::with(settings);
+        sends(&mut agent, 1, im("one", None));
+        let mut invite = agent.says_request("INVITE");
+        accepts(&mut agent, &invite, "b0", IN_DIALOG);
+        agent.says_request("ACK");
+        let message = agent.says_request("MESSAGE");
+        agent.hears_answer(&message, 481, "");
+        agent.says_request("INVITE");
+        invite.headers.set("To", format!("<sip:bruno@{to}>"));
+        agent.resolved.clear();
+        let inside = "Contact: <sip:bruno@10.0.0.5:5070>\r\n";
+        agent.hears_answer_with(
+            &invite,
+            200,
+            &format!("{inside}{SDP}"),
+            &described(IN_DIALOG),
+        );
+        agent.says_request("ACK");
+        agent.says_request("BYE");
+        let asked: Vec<bool> = agent.resolved.iter().map(|one| one.confined).collect();
+        assert_eq!(asked, [confined, confined], "{to}");
+    }
 }
 
 #[test]
