@@ -12,6 +12,7 @@
 #[allow(dead_code, reason = "each test program uses a part of it")]
 mod harness;
 #[path = "process/signed_zone.rs"]
+#[allow(dead_code, reason = "each test program uses a part of it")]
 mod signed_zone;
 #[path = "process/tls_peer.rs"]
 #[allow(dead_code, reason = "each test program uses a part of it")]

@@ -492,6 +492,7 @@ mod tests {
             prune_at: Instant::now(),
             owed: Owed::default(),
             retry_at: Instant::now(),
+            complained: None,
         };
         let settle = |reference| StoreOut::Settle(Ref(reference));
         writer.write(vec![settle(1), settle(2), settle(3)]);
