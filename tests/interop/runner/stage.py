@@ -253,12 +253,13 @@ class Stage:
             await asyncio.sleep(0.1)
 
     async def says(self, what: str, partner: str, seconds: float) -> None:
-        """Wait until the gateway's log says that of a partner. Raises Missed."""
-        if self.subject is None:
+        """Wait until the gateway's log says that of a partner, or one of what `|` lists. Raises Missed."""
+        subject = self.subject
+        if subject is None:
             raise LookupError("this case has no gateway")
         loop = asyncio.get_running_loop()
         limit = loop.time() + seconds
-        while not await asyncio.to_thread(self.subject.says, what, partner):
+        while not await asyncio.to_thread(lambda: any(subject.says(word, partner) for word in what.split("|"))):
             if loop.time() > limit:
                 raise Missed(f"the gateway's log does not say `{what}` of {partner}")
             await asyncio.sleep(0.1)
