@@ -7,14 +7,11 @@ use std::time::{Duration, Instant};
 
 use hickory_resolver::proto::rr::{Name, Record, RecordType};
 use parking_lot::Mutex;
-use tokio::time::timeout;
 
 use super::dns::DnsError;
 
 /// How long an answer counts after it was given.
 const LIFETIME: Duration = Duration::from_secs(3600);
-/// How long name servers may take where there is a last answer (RFC 8767 §5).
-const PATIENCE: Duration = Duration::from_millis(1_800);
 /// Questions whose answers are remembered.
 const MAX_ANSWERS: usize = 4_096;
 /// Records of one answer that is remembered.
@@ -52,34 +49,28 @@ impl Recall {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// The answer that `asked` gives, or the last one where the name servers fail.
+    /// The answer that `asked` gives, or the last one where the name servers fail. Once they have, they are not waited for
+    /// again.
     pub(super) async fn or_last(
         &self,
         question: Question,
         asked: impl Future<Output = Answer>,
     ) -> Answer {
-        self.or_last_within(PATIENCE, question, asked).await
-    }
-
-    async fn or_last_within(
-        &self,
-        patience: Duration,
-        question: Question,
-        asked: impl Future<Output = Answer>,
-    ) -> Answer {
-        let Some(last) = self.last(&question, Instant::now()) else {
-            let answer = asked.await;
-            self.keep(question, &answer, Instant::now());
-            return answer;
-        };
-        match timeout(patience, asked).await {
-            Ok(answer) if is_answer(&answer) => {
-                self.keep(question, &answer, Instant::now());
-                answer
-            }
-            _ => {
+        let last = self.last(&question, Instant::now());
+        if self.was_used()
+            && let Some(last) = last
+        {
+            return last;
+        }
+        let answer = asked.await;
+        match last {
+            Some(last) if !is_answer(&answer) => {
                 self.used.store(true, Ordering::Relaxed);
                 last
+            }
+            _ => {
+                self.keep(question, &answer, Instant::now());
+                answer
             }
         }
     }
@@ -128,7 +119,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_last_answer_counts_where_name_servers_fail_or_are_slow() {
+    async fn the_last_answer_counts_where_name_servers_fail() {
         let memory = Recall::default();
         let nothing = || Err(DnsError::NotFound);
         assert_eq!(
@@ -144,8 +135,8 @@ mod tests {
             assert!(!fresh.was_used());
             assert_eq!(fresh.or_last(question(1), async { failed() }).await, answer);
             assert!(fresh.was_used() && !memory.was_used());
-            let silent = fresh.or_last_within(Duration::ZERO, question(1), std::future::pending());
-            assert_eq!(silent.await, answer);
+            let at_once = fresh.or_last(question(1), std::future::pending());
+            assert_eq!(at_once.await, answer);
         }
     }
 
