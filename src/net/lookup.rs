@@ -50,7 +50,8 @@ pub fn confine(targets: Vec<Target>, networks: &[Network]) -> Result<Vec<Target>
     some_left(first, targets.into_iter().filter(is_open).collect())
 }
 
-/// Takes out the targets that do not prove themselves by a certificate: what DNS said some time ago may lead to somebody else by now.
+/// Takes out the targets that do not prove themselves by a certificate: what DNS said some time ago may lead to somebody else
+/// by now.
 ///
 /// # Errors
 /// None is left.

@@ -64,7 +64,8 @@ pub enum DigestError {
 }
 
 /// Adds to `request` the answers to the challenges of a 401 or 407 to it, in place of earlier ones for these realms; those
-/// for others stay, since each proxy on the way may ask (RFC 3261 §22.3). `domain` is the SIP domain that the request went to. The caller raises `CSeq` and sends it as a new transaction (RFC 3261 §22.2).
+/// for others stay, since each proxy on the way may ask (RFC 3261 §22.3). `domain` is the SIP domain that the request went
+/// to. The caller raises `CSeq` and sends it as a new transaction (RFC 3261 §22.2).
 ///
 /// # Errors
 /// Why a challenge is not answered. The request is then unchanged.
