@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from agents.inbox import Missed
 from agents.sip_user import SipUser
 from agents.xmpp_user import XmppUser
+from lab.names import EJABBERD_DOMAINS
 
 LINK_WINDOW = 1.0  # seconds before a break in which a stanza may have been under way between the servers
 BREAK_DELAY = 0.25  # and how long after its announcement the break may really happen
@@ -130,7 +131,9 @@ class Traffic:
         return broken or any(0 < moment - self.out.sent[other] <= DYING for other in self._bounced())
 
     def _bounced(self) -> list[str]:
-        """What an XMPP server returned since it could not connect."""
+        """What ejabberd returned since it could not connect."""
+        if self.xmpp.user.partition("@")[2] not in EJABBERD_DOMAINS:
+            return []
         return [text for text, condition in self.out.failed.items() if condition == "remote-server-timeout"]
 
     def _by_break(self, texts: list[str]) -> dict[str, list[str]]:
